@@ -1,0 +1,143 @@
+"""How peers meet: the one seam between meshgen and a network.
+
+Two nets implement it: :mod:`meshgen.net.libp2p` (the real one) and :mod:`meshgen.net.memory` (its seeded, virtual-time twin).
+Roles know this file alone. Everything is message-oriented: whoever needs chunks sends several messages.
+
+The three ways to reach others, and what each promises:
+
+* a *channel* to one peer: ordered, reliable, encrypted to that peer, fails loudly with :class:`Unreachable`;
+* a *topic*: best effort to everyone who subscribed; validated before it is forwarded, so junk stops at the first hop;
+* the *directory table* (a DHT): slow, eventually there, possibly stale. Callers verify and judge freshness themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import NewType, Protocol
+
+PeerId = NewType("PeerId", str)
+"""The text form of a libp2p peer id, e.g. ``12D3KooW...``: an Ed25519 public key, see :func:`meshgen.identity.peer_id`."""
+
+MAX_MESSAGE_BYTES = 1024 * 1024
+"""The largest message on a channel. Larger things travel in chunks of :data:`CHUNK_BYTES`."""
+CHUNK_BYTES = 256 * 1024
+MAX_GOSSIP_BYTES = 64 * 1024
+"""The largest gossip message. py-libp2p silently drops what is over 1 MiB; offers and adverts are far smaller."""
+MAX_TABLE_VALUE_BYTES = 16 * 1024
+MAX_TABLE_KEY_BYTES = 80
+
+
+class NetError(Exception):
+    """What went wrong between this peer and another; the text can be shown to a person."""
+
+
+class Unreachable(NetError):
+    """The peer can't be dialled, refused the protocol, went away or fell silent."""
+
+
+class TooLarge(NetError):
+    """A message is over its limit, here or as announced by the other side."""
+
+
+class Channel(Protocol):
+    """An ordered two-way exchange of messages with one peer, opened for one protocol.
+
+    Leaving the channel's context cleanly ends it on both sides; leaving it by an exception or cancellation resets it, and the
+    other side sees :class:`Unreachable`.
+    """
+
+    @property
+    def peer(self) -> PeerId: ...
+
+    async def send(self, message: bytes) -> None:
+        """Send one message of at most MAX_MESSAGE_BYTES. Raises Unreachable, TooLarge."""
+
+    async def receive(self) -> bytes | None:
+        """The next message, or None when the other side ended the channel cleanly. Raises Unreachable, TooLarge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gossip:
+    """One message heard on a topic. ``sender`` is who *published* it (signed by the net), not who forwarded it."""
+
+    topic: str
+    sender: PeerId
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLink:
+    """One connected peer, as ``meshgen peers`` shows it. ``relayed`` says that a third peer carries the bytes."""
+
+    peer: PeerId
+    address: str
+    outbound: bool
+    relayed: bool = False
+
+
+ChannelHandler = Callable[[Channel], Awaitable[None]]
+"""Serves one incoming channel; when it returns the channel ends. What it raises resets the channel and harms nothing else."""
+
+GossipValidator = Callable[[PeerId, bytes], bool]
+"""True to accept and forward; False drops the message and lowers its forwarder's score. Must be fast and must not raise."""
+
+TableValidator = Callable[[str, bytes], bool]
+"""(key, value) -> may this value be stored under this key?"""
+
+TableSelector = Callable[[str, list[bytes]], int]
+"""(key, valid values) -> index of the best one (the freshest)."""
+
+
+class Net(Protocol):
+    """A started network endpoint. Made by ``open_libp2p(...)`` or ``MemoryMesh.join(...)``, each an async context manager that
+    owns every task of the endpoint in its own nursery."""
+
+    @property
+    def peer_id(self) -> PeerId: ...
+
+    def addresses(self) -> list[str]:
+        """The multiaddrs under which others can dial this peer, each ending in ``/p2p/<peer id>``."""
+
+    # -- connections
+    async def connect(self, address: str) -> PeerId:
+        """Dial a multiaddr, join its routing table. Raises Unreachable, or ValueError for a malformed address."""
+
+    def links(self) -> list[PeerLink]: ...
+
+    # -- channels
+    def serve(self, protocol: str, handler: ChannelHandler) -> None:
+        """Answer channels opened for ``protocol`` (e.g. ``/meshgen/job/1``). Once per protocol."""
+
+    def open(self, peer: PeerId, protocol: str) -> AbstractAsyncContextManager[Channel]:
+        """Open a channel. Streams are kept and reused underneath, so a channel to a known peer costs no handshake.
+        Entering raises Unreachable."""
+
+    # -- topics
+    def subscribe(self, topic: str, validator: GossipValidator) -> AbstractAsyncContextManager[AsyncIterator[Gossip]]:
+        """Hear a topic, others' messages only, until the context is left. A reader that is too slow loses the oldest."""
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        """Gossip to the topic; never fails for lack of listeners. Raises TooLarge."""
+
+    # -- the directory table
+    async def provide(self, key: str) -> None:
+        """Announce that this peer provides ``key``. Paced underneath (a burst is refused silently by receivers)."""
+
+    async def find_providers(self, key: str, limit: int = 20) -> list[PeerId]: ...
+
+    async def put_value(self, key: str, value: bytes) -> None: ...
+
+    async def get_value(self, key: str) -> bytes | None:
+        """The freshest value that the network knows; the local copy is not trusted. None if nobody has one."""
+
+
+async def request(net: Net, peer: PeerId, protocol: str, message: bytes) -> bytes:
+    """One question, one answer. The caller bounds the time with ``trio.fail_after``. Raises Unreachable, TooLarge."""
+    async with net.open(peer, protocol) as channel:
+        await channel.send(message)
+        answer = await channel.receive()
+    if answer is None:
+        raise Unreachable(f"{peer} ended {protocol} without an answer")
+    return answer
