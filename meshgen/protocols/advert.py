@@ -1,0 +1,65 @@
+"""What a peer says of itself: its device, models, limits and load. Signed, in the DHT and over the presence topic.
+
+An advert is a claim, not a proof; a worker that bids beyond it is judged by what it delivers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from meshgen.protocols.codec import Limits
+from meshgen.protocols.record import Array, Bin, Hash, Millis, NetId, Record, Text, UInt
+
+FAMILIES = ("sd1", "sdxl", "sd3", "flux", "other")
+"""Model families. Each has its own offer topic, so a worker hears what it could do and little else."""
+ROLES = ("requester", "worker", "hub", "archivist", "observer")
+MAX_MODELS = 64
+MAX_ADDRESSES = 8
+MAX_LIFETIME_MS = 10 * 60 * 1000
+"""An advert that claims to live longer is refused: a GPU's load an hour ago says nothing."""
+TABLE_NAMESPACE = "meshgen"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAdvert(Record):
+    TAG = "model/1"
+    name: Annotated[str, Text(64, low=1)]
+    digest: Hash
+    family: Annotated[str, Text(8, choices=FAMILIES)]
+    max_pixels: Annotated[int, UInt(1, 2**26)]
+    features: Annotated[tuple[str, ...], Array(Text(24, low=1), 16)]
+    mpixel_step_ms: Annotated[int, UInt(0, 2**32)]
+    """Measured milliseconds for one denoising step of one megapixel; 0 = not measured yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advert(Record):
+    TAG = "advert/1"
+    LIMITS = Limits(max_bytes=16 * 1024 - 256, max_depth=4)
+    net: NetId
+    seq: Annotated[int, UInt(1)]
+    """Grows with each advert of this peer; the highest that has not expired counts."""
+    expires_ms: Millis
+    alias: Annotated[str, Text(32)]
+    agent: Annotated[str, Text(48)]
+    roles: Annotated[tuple[str, ...], Array(Text(16, choices=ROLES), 5)]
+    addresses: Annotated[tuple[str, ...], Array(Text(128, low=1), MAX_ADDRESSES)]
+    device_kind: Annotated[str, Text(8)]
+    device_name: Annotated[str, Text(64)]
+    vram_total_mib: Annotated[int, UInt(0, 2**24)]
+    vram_free_mib: Annotated[int, UInt(0, 2**24)]
+    models: Annotated[tuple[ModelAdvert, ...], Array(ModelAdvert, MAX_MODELS)]
+    max_pixels: Annotated[int, UInt(0, 2**26)]
+    max_steps: Annotated[int, UInt(0, 1000)]
+    max_count: Annotated[int, UInt(0, 64)]
+    policies: Annotated[tuple[str, ...], Array(Text(24, low=1), 16)]
+    """What the owner does not do, e.g. ``no-nsfw``, ``paused``."""
+    price_permille: Annotated[int, UInt(0, 1_000_000)]
+    """Its price in thousandths of the mesh's tariff; 1000 = the tariff."""
+    slots: Annotated[int, UInt(0, 1024)]
+    queued: Annotated[int, UInt(0, 2**20)]
+    """Pictures accepted and not yet drawn."""
+    head_seq: Annotated[int, UInt()]
+    head_id: Annotated[bytes, Bin(32, optional=True)]
+    """The peer's credit chain ends here; bin0 and 0 before its GENESIS."""

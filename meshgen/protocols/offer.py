@@ -1,0 +1,128 @@
+"""How work finds a worker: offer, bid, refusal, award, cancel.
+
+The offer travels by gossip and straight to workers already known (one signed message, two ways). It says what matching needs and
+nothing more: never a prompt, a seed or an image. Bids and refusals come back on a direct channel. The award goes to the chosen
+worker alone and carries the HOLD and the sealed work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from meshgen.protocols.advert import FAMILIES, MAX_ADDRESSES
+from meshgen.protocols.codec import Limits
+from meshgen.protocols.record import Array, Bin, Hash, MaybeHash, Millis, MilliKudos, NetId, Record, Text, UInt
+
+MAX_COUNT = 64
+MAX_STEPS = 1000
+MAX_SIDE = 8192
+MAX_OFFER_LIFETIME_MS = 10 * 60 * 1000
+MAX_SEALED_BYTES = 64 * 1024
+MAX_CHAIN_ENTRIES = 64
+"""Entries an award may bring along; a worker that lacks more pulls them by the credit protocol."""
+
+REASONS = (
+    "unknown_model",
+    "too_large",
+    "too_many_steps",
+    "too_many_pictures",
+    "unsupported",
+    "full",
+    "price",
+    "policy",
+    "standing",
+    "paused",
+    "expired",
+    "other_mesh",
+    "bad_offer",
+    "bad_hold",
+    "bad_chain",
+    "not_mine",
+    "engine",
+)
+"""Why a worker says no. ``limit`` in the refusal is what it would have taken (pixels, steps, pictures, mkudos), 0 if that has no meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer(Record):
+    TAG = "offer/1"
+    LIMITS = Limits(max_bytes=2048, max_depth=2)
+    net: NetId
+    nonce: Annotated[bytes, Bin(16)]
+    model: Annotated[str, Text(64, low=1)]
+    digest: MaybeHash
+    """bin0 takes any weights under that name."""
+    family: Annotated[str, Text(8, choices=FAMILIES)]
+    width: Annotated[int, UInt(8, MAX_SIDE)]
+    height: Annotated[int, UInt(8, MAX_SIDE)]
+    steps: Annotated[int, UInt(1, MAX_STEPS)]
+    count: Annotated[int, UInt(1, MAX_COUNT)]
+    features: Annotated[tuple[str, ...], Array(Text(24, low=1), 16)]
+    max_mkudos: MilliKudos
+    """The most one picture may cost."""
+    created_ms: Millis
+    expires_ms: Millis
+    addresses: Annotated[tuple[str, ...], Array(Text(128, low=1), MAX_ADDRESSES)]
+    """Where the requester can be dialled by a worker that heard the offer by gossip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bid(Record):
+    TAG = "bid/1"
+    LIMITS = Limits(max_bytes=1024, max_depth=1)
+    net: NetId
+    offer_id: Hash
+    digest: Hash
+    """The weights it would run."""
+    count: Annotated[int, UInt(1, MAX_COUNT)]
+    """At most so many of the offer's pictures."""
+    mkudos: MilliKudos
+    """For one picture."""
+    start_ms: Annotated[int, UInt(0, 24 * 3600 * 1000)]
+    """From now until its engine is free for this job."""
+    picture_ms: Annotated[int, UInt(0, 24 * 3600 * 1000)]
+    """For each picture from then on."""
+    seal_key: Annotated[bytes, Bin(32)]
+    """X25519: the work is sealed to this key."""
+    head_seq: Annotated[int, UInt(1)]
+    head_id: Hash
+    """The worker's chain; a HOLD names it, which entangles the two chains."""
+    known_seq: Annotated[int, UInt()]
+    """How far the worker holds the requester's chain: the award brings what follows."""
+    expires_ms: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Record):
+    TAG = "refusal/1"
+    LIMITS = Limits(max_bytes=512, max_depth=1)
+    net: NetId
+    offer_id: Hash
+    reason: Annotated[str, Text(24, choices=REASONS)]
+    limit: Annotated[int, UInt()]
+
+
+@dataclass(frozen=True, slots=True)
+class Award(Record):
+    TAG = "award/1"
+    LIMITS = Limits(max_bytes=256 * 1024, max_depth=2)
+    net: NetId
+    offer_id: Hash
+    bid_id: Hash
+    count: Annotated[int, UInt(1, MAX_COUNT)]
+    hold_id: Hash
+    chain: Annotated[tuple[bytes, ...], Array(Bin(1, 4096 + 128), MAX_CHAIN_ENTRIES)]
+    """The requester's entries after the bid's ``known_seq``, the HOLD last (fewer if they are too many: then pull)."""
+    sealed: Annotated[bytes, Bin(1, MAX_SEALED_BYTES)]
+    """:class:`meshgen.protocols.job.WorkOrder`, sealed to the bid's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(Record):
+    """The requester needs no (more) bids for this offer."""
+
+    TAG = "cancel/1"
+    LIMITS = Limits(max_bytes=256, max_depth=1)
+    net: NetId
+    offer_id: Hash
