@@ -1,0 +1,36 @@
+# Every target makes what it needs; `make demo` and `make test` work on a machine with Python 3.11 and make alone.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROMPT ?= a red circle above a blue square on a yellow background
+
+.PHONY: demo test check lint types bench install clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[worker,dev]"
+	touch $(STAMP)
+
+demo: $(STAMP)  ## a hub, two workers and a requester on this machine turn PROMPT into nine pictures under demo/
+	$(BIN)/meshgen demo --out demo "$(PROMPT)"
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) demo .bench
