@@ -27,6 +27,8 @@ class ModelAdvert(Record):
     name: Annotated[str, Text(64, low=1)]
     digest: Hash
     family: Annotated[str, Text(8, choices=FAMILIES)]
+    default_side: Annotated[int, UInt(8, 8192)]
+    """Pixels of a side that the model was trained for: what a request without a size gets."""
     max_pixels: Annotated[int, UInt(1, 2**26)]
     features: Annotated[tuple[str, ...], Array(Text(24, low=1), 16)]
     mpixel_step_ms: Annotated[int, UInt(0, 2**32)]
