@@ -1,8 +1,10 @@
 """Who said it: a record, signed by its author for one purpose.
 
-``wire = [body:bin, author:bin32, signature:bin64]`` and the signature covers ``"meshgen/" TAG "\\0" || SHA-256(body)``. The tag in the
-signed bytes keeps a signature for one kind of message from ever counting as another; the ``net`` in each body keeps it in one mesh.
+``wire = [body:bin, author:bin32, signature:bin64]``; ``id = SHA-256(author || body)``; the signature covers
+``"meshgen/" TAG "\\0" || id``. The tag in the signed bytes keeps a signature for one kind of message from ever counting as another;
+the ``net`` in each body keeps it in one mesh; the author in the id keeps a copycat, who signs somebody else's body, from taking its id.
 """
+
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ class Signed(Generic[R_co]):
 
     message: R_co
     author: bytes  # 32-byte public key
-    id: bytes  # SHA-256 of the body: what later messages refer to
+    id: bytes  # SHA-256(author || body): what later messages refer to
     wire: bytes
 
     @property
@@ -37,10 +39,10 @@ class Signed(Generic[R_co]):
 
 def sign(identity: Identity, message: R) -> Signed[R]:
     body = message.encode()
-    digest = hashlib.sha256(body).digest()
-    signature = identity.sign(_domain(message.TAG) + digest)
+    ident = message_id(identity.public_key, body)
+    signature = identity.sign(_domain(message.TAG) + ident)
     wire = encode((body, identity.public_key, signature))
-    return Signed(message, identity.public_key, digest, wire)
+    return Signed(message, identity.public_key, ident, wire)
 
 
 def unsign(wire: bytes, *kinds: type[R]) -> Signed[R]:
@@ -52,11 +54,15 @@ def unsign(wire: bytes, *kinds: type[R]) -> Signed[R]:
             len(author) == KEY_BYTES and len(signature) == SIGNATURE_BYTES
         ):
             message = decode_any(body, kinds)
-            digest = hashlib.sha256(body).digest()
-            if not verify(author, signature, _domain(message.TAG) + digest):
+            ident = message_id(author, body)
+            if not verify(author, signature, _domain(message.TAG) + ident):
                 raise Malformed(f"{message.TAG}: the signature is not its author's")
-            return Signed(message, author, digest, wire)
+            return Signed(message, author, ident, wire)
     raise Malformed("not a signed message: [body, author, signature] expected")
+
+
+def message_id(author: bytes, body: bytes) -> bytes:
+    return hashlib.sha256(author + body).digest()
 
 
 def _domain(tag: str) -> bytes:
