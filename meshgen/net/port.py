@@ -90,6 +90,15 @@ TableSelector = Callable[[str, list[bytes]], int]
 """(key, valid values) -> index of the best one (the freshest)."""
 
 
+@dataclass(frozen=True, slots=True)
+class TableRules:
+    """What the table may hold: keys ``/<namespace>/...``, values that ``validator`` accepts; ``selector`` picks the best."""
+
+    namespace: str
+    validator: TableValidator
+    selector: TableSelector
+
+
 class Net(Protocol):
     """A started network endpoint. Made by ``open_libp2p(...)`` or ``MemoryMesh.join(...)``, each an async context manager that
     owns every task of the endpoint in its own nursery."""
@@ -116,7 +125,8 @@ class Net(Protocol):
 
     # -- topics
     def subscribe(self, topic: str, validator: GossipValidator) -> AbstractAsyncContextManager[AsyncIterator[Gossip]]:
-        """Hear a topic, others' messages only, until the context is left. A reader that is too slow loses the oldest."""
+        """Hear a topic, others' messages only, until the context is left. A reader that is too slow loses the oldest.
+        One subscription a topic: a second raises ValueError."""
 
     async def publish(self, topic: str, data: bytes) -> None:
         """Gossip to the topic; never fails for lack of listeners. Raises TooLarge."""
@@ -127,7 +137,8 @@ class Net(Protocol):
 
     async def find_providers(self, key: str, limit: int = 20) -> list[PeerId]: ...
 
-    async def put_value(self, key: str, value: bytes) -> None: ...
+    async def put_value(self, key: str, value: bytes) -> None:
+        """Store under ``/<namespace>/...``. Raises TooLarge, or ValueError if the table's own rules refuse the value."""
 
     async def get_value(self, key: str) -> bytes | None:
         """The freshest value that the network knows; the local copy is not trusted. None if nobody has one."""
