@@ -1,0 +1,3 @@
+from meshgen.settings.example import example
+
+print(example(), end="")

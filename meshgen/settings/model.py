@@ -1,0 +1,198 @@
+"""Every setting with its meaning, default and bounds."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+_PEER = r"/p2p/[1-9A-HJ-NP-Za-km-z]{46,64}"
+_ADDRESS = re.compile(rf"/(ip4|ip6|dns|dns4|dns6)/([^/\s]+)/tcp/(\d{{1,5}})({_PEER})?")
+
+
+def _address(text: str) -> str:
+    match = _ADDRESS.fullmatch(text)
+    if not match:
+        raise ValueError(f"{text!r} is not a TCP multiaddr such as /ip4/192.0.2.7/tcp/4711")
+    kind, host, port = match[1], match[2], int(match[3])
+    if kind.startswith("ip"):
+        ipaddress.IPv4Address(host) if kind == "ip4" else ipaddress.IPv6Address(host)
+    if port > 65535:
+        raise ValueError(f"{text!r}: a port is at most 65535")
+    return text
+
+
+def _with_peer(text: str) -> str:
+    if "/p2p/" not in _address(text):
+        raise ValueError(f"{text!r} must end with /p2p/ and the other node's peer id, as `meshgen status` shows it there")
+    return text
+
+
+def _split(value: object) -> object:
+    """Lists may be given as ``a, b`` too, which is all that an environment variable can hold."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Role = Literal["requester", "worker", "hub", "archivist", "observer"]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^\S.*$")]
+ListOf = BeforeValidator(_split)
+Addresses = Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], ListOf]
+PeerAddresses = Annotated[tuple[Annotated[str, AfterValidator(_with_peer)], ...], ListOf]
+MilliKudos = Annotated[int, Field(ge=0, le=2**40)]
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NodeSettings(Group):
+    """Who this node is"""
+
+    alias: Annotated[str, StringConstraints(max_length=32, pattern=r"^[^\x00-\x1f\x7f]*$")] = Field(
+        default="", description="A name that others see beside the peer id; empty = none. Not unique and not proven"
+    )
+    roles: Annotated[tuple[Role, ...], ListOf] = Field(
+        default=("requester",),
+        description="What it does: requester asks for pictures, worker draws them, hub lets others join and find each other, "
+        "archivist keeps everybody's credit logs, observer only watches",
+        min_length=1,
+        max_length=5,
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="How much is logged; never a prompt at any level"
+    )
+
+
+class MeshSettings(Group):
+    """Which mesh it belongs to and how it is reached"""
+
+    charter: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")] = Field(
+        default="meshgen-public-v0",
+        description="Name of the mesh. Peers of different charters ignore each other; credit never crosses",
+    )
+    bootstrap: PeerAddresses = Field(
+        default=(),
+        description="Nodes to join through, as multiaddrs with peer id, e.g. /ip4/192.0.2.7/tcp/4711/p2p/12D3KooW...; "
+        "empty = start a mesh of one's own",
+        max_length=32,
+    )
+    listen: Addresses = Field(
+        default=("/ip4/0.0.0.0/tcp/4711",), description="Where to listen; port 0 = any free one", min_length=1, max_length=8
+    )
+    announce: Addresses = Field(
+        default=(),
+        description="Addresses to tell others instead of the detected ones, for a forwarded port or a public name",
+        max_length=8,
+    )
+    mdns: bool = Field(
+        default=False, description="Find nodes in the local network by multicast; it also shows this node to everybody there"
+    )
+
+
+class RequesterSettings(Group):
+    """How it asks for pictures"""
+
+    default_model: Annotated[str, StringConstraints(max_length=64)] = Field(
+        default="", description="Model of a request that names none; empty = the one that most workers offer"
+    )
+    max_mkudos: MilliKudos = Field(
+        default=100_000, description="The most one picture may cost, in thousandths of a kudos, unless the request says otherwise"
+    )
+    bid_window_ms: int = Field(
+        default=50,
+        description="After the first bid, wait so many milliseconds for better ones; 0 takes the first",
+        ge=0,
+        le=60_000,
+    )
+    bid_wait_s: float = Field(default=10.0, description="Seconds without any bid after which an offer is given up", gt=0, le=600)
+    offer_lifetime_s: float = Field(default=60.0, description="Seconds for which workers may bid on an offer", ge=1, le=600)
+    part_timeout_factor: float = Field(
+        default=4.0, description="A worker that takes so many times its own estimate is replaced by the next one", ge=1, le=100
+    )
+    part_timeout_min_s: float = Field(
+        default=20.0, description="...but no worker is given less than so many seconds", gt=0, le=3600
+    )
+    pictures_dir: str = Field(
+        default="", description="Where `meshgen generate` saves pictures; empty = the folder it is called from"
+    )
+    private: bool = Field(default=False, description="Leave the prompt out of every picture's metadata")
+
+
+class WorkerSettings(Group):
+    """What it draws for others; counts only with the role worker"""
+
+    engine: Literal["auto", "diffusers", "fake"] = Field(
+        default="auto",
+        description="diffusers computes, fake draws labelled test pictures; auto = diffusers if it is installed, else fake",
+    )
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field(
+        default="auto", description="Where to compute; auto = the fastest there is"
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        default="auto", description="Number format; auto suits the device"
+    )
+    models: Annotated[tuple[Name, ...], ListOf] = Field(
+        default=("all",),
+        description="Models to serve, by name as in `meshgen models ls`; all = every one that is installed",
+        min_length=1,
+        max_length=64,
+    )
+    max_pixels: int = Field(
+        default=1024 * 1024, description="Largest picture, width times height in pixels", ge=64 * 64, le=2**26
+    )
+    max_steps: int = Field(default=100, description="Most denoising steps of a picture", ge=1, le=1000)
+    max_count: int = Field(default=8, description="Most pictures of one job", ge=1, le=64)
+    max_queue: int = Field(
+        default=16, description="Most pictures accepted and not yet drawn; more are refused as full", ge=1, le=4096
+    )
+    slots: int = Field(default=1, description="Jobs that run at the same time on the device", ge=1, le=64)
+    price_permille: int = Field(
+        default=1000, description="Price in thousandths of the mesh's tariff; 0 = free", ge=0, le=1_000_000
+    )
+    max_debt_mkudos: MilliKudos = Field(
+        default=1_000_000, description="Up to so many thousandths of a kudos a stranger may owe before its jobs are refused"
+    )
+    threads: int = Field(default=0, description="CPU threads of the engine; 0 = let it choose", ge=0, le=1024)
+    fake_seconds: float = Field(default=1.0, description="Seconds that the fake engine takes for a picture", ge=0, le=3600)
+
+
+def _loopback(host: str) -> str:
+    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+        raise ValueError(
+            f"{host} can be reached from outside; the API is for this machine: use 127.0.0.1, and a tunnel from elsewhere"
+        )
+    return host
+
+
+class ApiSettings(Group):
+    """The local HTTP API that the command line and programs use"""
+
+    host: Annotated[str, AfterValidator(_loopback)] = Field(default="127.0.0.1", description="A loopback address")
+    port: int = Field(default=4712, description="TCP port; 0 = any free one", ge=0, le=65535)
+
+
+class LimitSettings(Group):
+    """What it keeps and allows at most"""
+
+    open_jobs: int = Field(default=256, description="Own jobs at the same time; more are refused until one ends", ge=1, le=65536)
+    kept_jobs: int = Field(
+        default=256, description="Finished jobs kept in memory with their pictures, until the node stops", ge=0, le=65536
+    )
+    connections: int = Field(default=256, description="Connections to other peers", ge=4, le=10_000)
+
+
+class Settings(Group):
+    profile: str = Field(
+        default="", description="A ready-made profile to build on: laptop, gpu-server, hub, observer; empty = none"
+    )
+    node: NodeSettings = Field(default_factory=NodeSettings)
+    mesh: MeshSettings = Field(default_factory=MeshSettings)
+    requester: RequesterSettings = Field(default_factory=RequesterSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+
+    def has_role(self, role: Role) -> bool:
+        return role in self.node.roles
