@@ -12,8 +12,12 @@ from typing import Annotated
 
 from meshgen.protocols.advert import FAMILIES, MAX_ADDRESSES
 from meshgen.protocols.codec import Limits
-from meshgen.protocols.record import Array, Bin, Hash, MaybeHash, Millis, MilliKudos, NetId, Record, Text, UInt
+from meshgen.protocols.record import Array, Bin, Hash, MaybeHash, MilliKudos, Millis, NetId, Record, Text, UInt
 
+OFFER_PROTOCOL = "/meshgen/offer/1"
+"""To a worker: a signed offer; its answer is a signed bid or refusal."""
+BID_PROTOCOL = "/meshgen/bid/1"
+"""To a requester: a signed bid or refusal from a worker that heard the offer by gossip. No answer."""
 MAX_COUNT = 64
 MAX_STEPS = 1000
 MAX_SIDE = 8192
