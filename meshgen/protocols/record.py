@@ -120,7 +120,7 @@ def decode_any(data: bytes, kinds: tuple[type[R], ...]) -> R:
     """The record among ``kinds`` that these bytes are. Raises Malformed."""
     tag = peek_tag(data)
     for kind in kinds:
-        if kind.TAG == tag:
+        if tag == kind.TAG:
             return kind.decode(data)
     raise Malformed(f"none of {', '.join(kind.TAG for kind in kinds)}")
 

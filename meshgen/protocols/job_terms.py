@@ -1,0 +1,88 @@
+"""What both sides of a job have agreed on: read off offer, bid, award, hold and work, once these are seen to fit together."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+from meshgen.protocols.codec import Malformed
+from meshgen.protocols.credit import Entry, Hold
+from meshgen.protocols.envelope import Signed
+from meshgen.protocols.job import MAX_IMAGE_BYTES, WorkOrder
+from meshgen.protocols.offer import Award, Bid, Offer
+
+PNG_FRAME_BYTES = 64 * 1024
+"""Room for what is not pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Made by :func:`terms`. ``payer`` is the requester's public key, ``payee`` the worker's."""
+
+    net: bytes
+    offer_id: bytes
+    hold_id: bytes
+    job: bytes  # the hold's name for it
+    payer: bytes
+    payee: bytes
+    mkudos: int  # for one picture
+    width: int
+    height: int
+    steps: int
+    seeds: tuple[int, ...] = field(repr=False)
+
+    @property
+    def count(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def max_picture_bytes(self) -> int:
+        """No PNG of this size needs more: 8 bytes a pixel (RGBA of 16 bits, uncompressed) and its frame."""
+        return min(MAX_IMAGE_BYTES, 8 * self.width * self.height + PNG_FRAME_BYTES)
+
+    def check_picture(self, png: bytes | bytearray) -> None:
+        """The cheap part of "is it what was ordered": PNG's signature and the size in its first chunk. Raises Malformed."""
+        if not png.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", self.width, self.height)):
+            raise Malformed(f"the picture is not a PNG of {self.width}x{self.height} pixels")
+
+
+def terms(offer: Signed[Offer], bid: Signed[Bid], award: Signed[Award], hold: Entry, work: WorkOrder) -> Terms:
+    """Do all five speak of one job? Raises Malformed that names the first that doesn't. Time and standing are not judged here."""
+    asked, bade, awarded = offer.message, bid.message, award.message
+    held = Hold.from_entry(hold)
+    facts = {
+        "award: signed by another peer than the offer": award.author == offer.author,
+        "bid.net, award.net or hold.net: not the offer's mesh": asked.net == bade.net == awarded.net == hold.net,
+        "bid.offer_id: another offer": bade.offer_id == offer.id,
+        "bid.mkudos: more than the offer allows": bade.mkudos <= asked.max_mkudos,
+        "award.offer_id: another offer": awarded.offer_id == offer.id,
+        "award.bid_id: another bid": awarded.bid_id == bid.id,
+        "award.count: more than was bid for": awarded.count <= min(bade.count, asked.count),
+        "award.hold_id: another hold": awarded.hold_id == hold.id,
+        "hold: by another peer than the offer": hold.author == offer.author,
+        "hold.payee: another worker": held.payee == bid.author,
+        "hold.payee_head: not the head of the bid": (held.payee_seq, held.payee_head) == (bade.head_seq, bade.head_id),
+        "hold.amount: less than the pictures cost": held.amount >= awarded.count * bade.mkudos,
+        "work.offer_id: another offer": work.offer_id == offer.id,
+        "work.model: not the offer's": work.model == asked.model,
+        "work.digest: not the bid's, or not the offer's": work.digest == bade.digest and asked.digest in (b"", work.digest),
+        "work.width or .height: not the offer's": (work.width, work.height) == (asked.width, asked.height),
+        "work.steps: not the offer's": work.steps == asked.steps,
+        "work.seeds: not one for each picture awarded": len(work.seeds) == awarded.count,
+    }
+    for complaint, agreed in facts.items():
+        if not agreed:
+            raise Malformed(complaint)
+    return Terms(
+        net=asked.net,
+        offer_id=offer.id,
+        hold_id=hold.id,
+        job=held.job,
+        payer=offer.author,
+        payee=bid.author,
+        mkudos=bade.mkudos,
+        width=work.width,
+        height=work.height,
+        steps=work.steps,
+        seeds=work.seeds,
+    )
