@@ -1,0 +1,56 @@
+"""A job's events as server-sent events: ids to resume by, comments that keep the connection alive, ends with the job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import trio
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from meshgen.peers.request import Job, JobEvent
+
+KEEP_ALIVE_S = 15.0
+KEEP_ALIVE = b": still here\n\n"
+
+
+class JobEvents(Response):
+    """Events after ``after``, until the job ends or the reader goes away."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, job: Job, after: int) -> None:
+        super().__init__(headers={"cache-control": "no-store"})
+        del self.headers["content-length"]
+        self._job, self._after = job, after
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch, receive, nursery.cancel_scope)
+            async with self._job.follow(self._after) as events:
+                await _send_all(events, send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            nursery.cancel_scope.cancel()
+
+
+async def _send_all(events: AsyncIterator[JobEvent], send: Send) -> None:
+    while True:
+        text = KEEP_ALIVE
+        with trio.move_on_after(KEEP_ALIVE_S):
+            event = await anext(events, None)
+            if event is None:
+                return
+            text = encode(event)
+        await send({"type": "http.response.body", "body": text, "more_body": True})
+
+
+async def _watch(receive: Receive, scope: trio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+def encode(event: JobEvent) -> bytes:
+    return f"id: {event.seq}\nevent: {event.kind}\ndata: {json.dumps(event.data, separators=(',', ':'))}\n\n".encode()

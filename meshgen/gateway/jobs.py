@@ -1,0 +1,83 @@
+"""Routes under /v1/jobs: submit, list, follow, fetch, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import JSONResponse, Response
+
+from meshgen.gateway.bodies import GenerateBody, job_view
+from meshgen.gateway.errors import ApiError
+from meshgen.gateway.events import JobEvents
+from meshgen.gateway.face import NodeFace, RequesterFace
+from meshgen.peers.request import Job
+from meshgen.settings import Settings
+
+
+def job_routes(node: NodeFace, settings: Settings) -> APIRouter:
+    routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+    @routes.post("", status_code=202)
+    async def submit(body: GenerateBody) -> Response:
+        requester = _requester(node)
+        _check_room(requester, settings.limits.open_jobs)
+        job = requester.submit(body.request(private=settings.requester.private))
+        return JSONResponse({"id": job.id}, 202, {"Location": f"/v1/jobs/{job.id}"})
+
+    @routes.get("")
+    async def list_jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
+        """The newest first."""
+        jobs = list(_requester(node).jobs.values())
+        return {"jobs": [job_view(job) for job in reversed(jobs[-limit:])]}
+
+    @routes.get("/{job_id}")
+    async def show(job_id: str) -> dict[str, Any]:
+        return job_view(_job(node, job_id))
+
+    @routes.get("/{job_id}/events")
+    async def follow(
+        job_id: str, last_event_id: Annotated[int, Header(ge=0, description="resume after this event")] = 0
+    ) -> Response:
+        return JobEvents(_job(node, job_id), last_event_id)
+
+    @routes.get("/{job_id}/pictures/{index}")
+    async def picture(job_id: str, index: int) -> Response:
+        found = _job(node, job_id).pictures.get(index)
+        if found is None:
+            raise ApiError(404, "no_picture", f"job {job_id} has no picture {index} (yet)", "index")
+        return Response(found.png, media_type="image/png", headers={"cache-control": "no-store"})
+
+    @routes.delete("/{job_id}", status_code=202)
+    async def cancel(job_id: str) -> dict[str, Any]:
+        """Pictures that already arrived stay and are paid. Cancelling a finished job changes nothing."""
+        job = _job(node, job_id)
+        if not job.final:
+            job.cancel()
+        return job_view(job)
+
+    return routes
+
+
+def _requester(node: NodeFace) -> RequesterFace:
+    if node.requester is None:
+        raise ApiError(
+            409, "no_requester", "this node asks for no pictures", hint="add requester to node.roles and start it again"
+        )
+    return node.requester
+
+
+def _job(node: NodeFace, job_id: str) -> Job:
+    job = _requester(node).jobs.get(job_id)
+    if job is None:
+        raise ApiError(
+            404, "no_job", f"there is no job {job_id[:80]}", "id", "jobs are kept until the node stops; see `meshgen jobs`"
+        )
+    return job
+
+
+def _check_room(requester: RequesterFace, most: int) -> None:
+    if sum(not job.final for job in requester.jobs.values()) >= most:
+        raise ApiError(
+            429, "too_many_jobs", f"{most} jobs are open, as many as limits.open_jobs allows", hint="wait until one ends"
+        )

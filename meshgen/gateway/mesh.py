@@ -1,0 +1,64 @@
+"""Routes about the node, its peers and their models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import trio
+from fastapi import APIRouter
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse, Response
+
+from meshgen.gateway.bodies import ModelBody
+from meshgen.gateway.errors import ApiError
+from meshgen.gateway.face import NodeFace
+
+
+def mesh_routes(node: NodeFace) -> APIRouter:
+    routes = APIRouter(tags=["mesh"])
+
+    @routes.get("/health")
+    async def health() -> dict[str, str]:
+        """The only answer without a token."""
+        return {"status": "ok", "app": "meshgen"}
+
+    @routes.get("/v1/status")
+    async def status() -> dict[str, Any]:
+        return node.status()
+
+    @routes.get("/v1/peers")
+    async def peers() -> dict[str, Any]:
+        return {"peers": node.peers()}
+
+    @routes.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return node.models()
+
+    @routes.post("/v1/models", status_code=201)
+    async def add_model(body: ModelBody) -> dict[str, Any]:
+        path = Path(body.path)
+        if not path.is_absolute():
+            raise ApiError(422, "invalid", "path: must be absolute, because the node runs in a folder of its own", "path")
+        try:
+            return await trio.to_thread.run_sync(node.add_model, body.name, path)
+        except ValueError as error:
+            raise ApiError(422, "bad_model", str(error), "path") from None
+
+    @routes.delete("/v1/models/{name}")
+    async def remove_model(name: str) -> dict[str, Any]:
+        """Its files stay where they are."""
+        try:
+            node.remove_model(name)
+        except KeyError:
+            raise ApiError(404, "no_model", f"no model {name[:64]!r} was added to this node", "name") from None
+        return {"removed": name}
+
+    @routes.post("/v1/stop", status_code=202)
+    async def stop() -> Response:
+        async def stop_after_answer() -> None:
+            node.request_stop()
+
+        return JSONResponse({"stopping": True}, 202, background=BackgroundTask(stop_after_answer))
+
+    return routes

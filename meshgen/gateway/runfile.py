@@ -1,0 +1,67 @@
+"""How clients find the running node: ``HOME/run/api.json`` and ``HOME/api.token``."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from meshgen.home import RUN_FILE, TOKEN_FILE
+
+TOKEN_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    url: str
+    pid: int
+    token_file: str
+    pictures_dir: str = ""
+
+    def alive(self) -> bool:
+        """False for what a killed node left behind."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass  # it lives, as somebody else's
+        return True
+
+
+def read_run(home: Path) -> RunInfo | None:
+    """What the run file says, or None if there is none or it is damaged. Whether that node lives is another question."""
+    try:
+        return RunInfo(**json.loads((home / RUN_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_run(home: Path, info: RunInfo) -> None:
+    _write_private(home / RUN_FILE, json.dumps(asdict(info)))
+
+
+def remove_run(home: Path, pid: int) -> None:
+    """Remove the run file if it is this process's."""
+    info = read_run(home)
+    if info is not None and info.pid == pid:
+        (home / RUN_FILE).unlink(missing_ok=True)
+
+
+def make_token(home: Path) -> str:
+    """A fresh token for this run: one that leaked earlier is worth nothing now."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    _write_private(home / TOKEN_FILE, token)
+    return token
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Mode 0600 from the first byte on, and whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    beside.unlink(missing_ok=True)
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    beside.replace(path)

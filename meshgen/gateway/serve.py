@@ -1,0 +1,74 @@
+"""The gateway in a running node: Hypercorn on trio, on loopback."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any, cast
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+
+from meshgen.gateway.app import make_app
+from meshgen.gateway.face import NodeFace
+from meshgen.gateway.runfile import RunInfo, make_token, remove_run, write_run
+from meshgen.home import TOKEN_FILE
+from meshgen.settings import ApiSettings, Settings
+
+GRACE_S = 1.0
+"""How long answers under way may take when the node stops."""
+
+
+class GatewayError(Exception):
+    """The API can't be served; the text says why and what to do."""
+
+
+async def serve_gateway(
+    node: NodeFace, settings: Settings, home: Path, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve until cancelled. Reports the URL once clients can connect. Raises GatewayError."""
+    listener = _bind(settings.api)
+    token = make_token(home)
+    try:
+        async with trio.open_nursery() as nursery:
+            binds = await nursery.start(serve, cast(Any, make_app(node, token, settings)), _config(listener))
+            url = str(binds[0])
+            write_run(home, RunInfo(url, os.getpid(), str(home / TOKEN_FILE), settings.requester.pictures_dir))
+            task_status.started(url)
+    finally:
+        remove_run(home, os.getpid())
+        (home / TOKEN_FILE).unlink(missing_ok=True)
+
+
+def _bind(api: ApiSettings) -> socket.socket:
+    """Bound here rather than by Hypercorn, so that a taken port is explained and not one of a group of exceptions."""
+    listener = socket.socket(socket.AF_INET6 if ":" in api.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((api.host, api.port))
+    except OSError as error:
+        listener.close()
+        raise _explained(api, error) from None
+    return listener
+
+
+def _config(listener: socket.socket) -> Config:
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.errorlog = logging.getLogger("meshgen.gateway.http")
+    config.accesslog = None
+    config.graceful_timeout = GRACE_S
+    config.include_server_header = False
+    return config
+
+
+def _explained(api: ApiSettings, error: OSError) -> GatewayError:
+    if error.errno == errno.EADDRINUSE:
+        return GatewayError(f"port {api.port} of {api.host} is taken; set api.port to another one, or to 0 for any free one")
+    return GatewayError(f"the API can't listen on {api.host} port {api.port}: {error}")
