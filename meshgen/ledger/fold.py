@@ -1,0 +1,242 @@
+"""What valid entries are worth, in whatever order they come: each says something of one deal, and the parts are joined.
+
+A :class:`Deal` is all that is known of one HOLD. ``join`` is a join in the sense of lattices (commutative, associative,
+idempotent), so merging two logs is set union. From the deals everything else follows, and :func:`balances` sums to zero by
+construction: what a deal costs its payer is what it brings its payee.
+
+This module is the reference. :mod:`meshgen.ledger.books` computes the same in steps.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
+
+from meshgen.protocols.credit import Claim, Entry, Hold, Receipt, Release
+
+
+class State(StrEnum):
+    OPEN = "open"
+    PAID = "paid"  # by a RECEIPT
+    CLAIMED = "claimed"  # by a CLAIM that the payer has not answered
+    RELEASED = "released"  # nothing is owed
+    CONTESTED = "contested"  # released without the payee's consent, and claimed
+
+
+class Terms(NamedTuple):
+    """What a HOLD says."""
+
+    payer: bytes
+    payee: bytes
+    amount: int
+    expires_ms: int
+    job: bytes
+    seq: int
+
+
+class Paid(NamedTuple):
+    """What a RECEIPT says."""
+
+    amount: int
+    entry_id: bytes
+
+
+class Released(NamedTuple):
+    """What a RELEASE says; with consent it is worth more."""
+
+    consented: bool
+    entry_id: bytes
+
+
+class Claimed(NamedTuple):
+    """What a CLAIM says. It counts if payer and payee are those of the HOLD."""
+
+    amount: int
+    entry_id: bytes
+    payer: bytes
+    payee: bytes
+
+
+T = TypeVar("T", Terms, Paid, Released)
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """All that is known of one HOLD; ``terms`` is None while only others' entries about it are known."""
+
+    hold_id: bytes
+    terms: Terms | None = None
+    paid: Paid | None = None
+    released: Released | None = None
+    claims: frozenset[Claimed] = frozenset()
+
+    def join(self, other: Deal) -> Deal:
+        return Deal(
+            self.hold_id,
+            _greater(self.terms, other.terms),
+            _greater(self.paid, other.paid),
+            _greater(self.released, other.released),
+            self.claims | other.claims,
+        )
+
+    @property
+    def claim(self) -> Claimed | None:
+        """The best claim that counts."""
+        if self.terms is None or (self.released is not None and self.released.consented):
+            return None
+        sides = (self.terms.payer, self.terms.payee)
+        return max((claim for claim in self.claims if (claim.payer, claim.payee) == sides), default=None)
+
+    @property
+    def value(self) -> int:
+        """What the payer owes the payee, in milli-kudos: max(RECEIPT, CLAIM) <= HOLD."""
+        if self.terms is None:
+            return 0
+        claim = self.claim
+        return min(self.terms.amount, max(self.paid.amount if self.paid else 0, claim.amount if claim else 0))
+
+    @property
+    def held(self) -> int:
+        """What is set aside beyond the value, until the payer's RECEIPT or RELEASE."""
+        if self.terms is None or self.paid or self.released:
+            return 0
+        return self.terms.amount - self.value
+
+    @property
+    def state(self) -> State:
+        claim = self.claim
+        if self.paid:
+            return State.PAID
+        if self.released:
+            return State.CONTESTED if claim else State.RELEASED
+        return State.CLAIMED if claim else State.OPEN
+
+    def entry_ids(self) -> tuple[bytes, ...]:
+        """The entries that make this deal, the HOLD first."""
+        others = (self.paid, self.released, *sorted(self.claims))
+        return (self.hold_id, *(part.entry_id for part in others if part is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One author's sums over all deals, in milli-kudos."""
+
+    earned: int = 0
+    spent: int = 0
+    held: int = 0
+    """Set aside in own open holds: neither spent nor free."""
+    contested: int = 0
+    """The part of earned and spent that its payer denies."""
+
+    @property
+    def net(self) -> int:
+        return self.earned - self.spent
+
+    def plus(self, other: Balance, sign: int = 1) -> Balance:
+        return Balance(
+            self.earned + sign * other.earned,
+            self.spent + sign * other.spent,
+            self.held + sign * other.held,
+            self.contested + sign * other.contested,
+        )
+
+
+NOTHING = Balance()
+
+
+class Edge(NamedTuple):
+    """What lies between one payer and one payee, over all their deals."""
+
+    owed: int = 0
+    """Milli-kudos for work done."""
+    contested: int = 0
+    open_holds: int = 0
+    """How many are neither paid nor released."""
+
+    def plus(self, other: Edge, sign: int = 1) -> Edge:
+        return Edge(*(mine + sign * theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One deal in the explanation of a balance."""
+
+    payer: bytes
+    payee: bytes
+    amount: int
+    """What was held."""
+    value: int
+    """What it came to, in milli-kudos; positive, whoever asks."""
+    state: State
+    entries: tuple[bytes, ...]
+    """The ids of the entries that say so, the HOLD first."""
+
+
+def deal_of(entry: Entry) -> Deal | None:
+    """What one valid entry says of a deal; None if it says nothing of any."""
+    match entry.content:
+        case Hold() as hold:
+            terms = Terms(entry.author, hold.payee, hold.amount, hold.expires_ms, hold.job, entry.seq)
+            return Deal(entry.id, terms=terms)
+        case Receipt() as receipt:
+            return Deal(receipt.hold_id, paid=Paid(receipt.amount, entry.id))
+        case Release() as release:
+            return Deal(release.hold_id, released=Released(bool(release.payee_sig), entry.id))
+        case Claim() as claim:
+            return Deal(claim.hold_id, claims=frozenset((Claimed(claim.amount, entry.id, claim.payer, entry.author),)))
+    return None
+
+
+def gather(entries: Iterable[Entry]) -> dict[bytes, Deal]:
+    """hold id -> deal, for valid entries of any authors in any order."""
+    deals: dict[bytes, Deal] = {}
+    for entry in entries:
+        if part := deal_of(entry):
+            known = deals.get(part.hold_id)
+            deals[part.hold_id] = known.join(part) if known else part
+    return deals
+
+
+def shares(deal: Deal) -> tuple[tuple[bytes, Balance], ...]:
+    """What one deal adds to its payer's and its payee's balance."""
+    if deal.terms is None:
+        return ()
+    value = deal.value
+    contested = value if deal.state is State.CONTESTED else 0
+    payer = Balance(spent=value, held=deal.held, contested=contested)
+    return ((deal.terms.payer, payer), (deal.terms.payee, Balance(earned=value, contested=contested)))
+
+
+def edge_of(deal: Deal) -> Edge:
+    """What one deal adds to the edge between its payer and its payee."""
+    contested = deal.value if deal.state is State.CONTESTED else 0
+    return Edge(deal.value, contested, int(deal.state in (State.OPEN, State.CLAIMED)))
+
+
+def balances(deals: Mapping[bytes, Deal]) -> dict[bytes, Balance]:
+    """Every author that a deal names -> its balance. The nets sum to zero."""
+    sums: defaultdict[bytes, Balance] = defaultdict(Balance)
+    for deal in deals.values():
+        for author, share in shares(deal):
+            sums[author] = sums[author].plus(share)
+    return dict(sums)
+
+
+def explain(deals: Mapping[bytes, Deal], author: bytes) -> list[Line]:
+    """The deals behind one author's balance, in the order in which their payers made them."""
+    mine = [deal for deal in deals.values() if deal.terms and author in (deal.terms.payer, deal.terms.payee)]
+    mine.sort(key=lambda deal: (deal.terms.payer, deal.terms.seq) if deal.terms else (b"", 0))
+    return [
+        Line(deal.terms.payer, deal.terms.payee, deal.terms.amount, deal.value, deal.state, deal.entry_ids())
+        for deal in mine
+        if deal.terms
+    ]
+
+
+def _greater(one: T | None, other: T | None) -> T | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other)

@@ -1,0 +1,375 @@
+"""The ledger as roles use it: append to the own chain, take in others', ask what everybody owes.
+
+All methods are called from one trio loop. What is known is held folded in memory, so questions cost no I/O; only
+:meth:`Ledger.entries` reads the disk. An append returns once it is durable. Appends that come together share one transaction:
+whoever gets the lock first writes for all who wait, so 32 jobs at once cost one fsync, not 32.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from meshgen.identity import Identity, load_or_create
+from meshgen.ledger.books import Books
+from meshgen.ledger.errors import BadChain, Early, Fork, Gap, InvalidEntry, LedgerError
+from meshgen.ledger.fold import Balance, Deal, Line, State, Terms, explain
+from meshgen.ledger.forks import ForkEvidence, fork_between
+from meshgen.ledger.rules import Chain
+from meshgen.ledger.standing import Standing
+from meshgen.ledger.store import Store, open_store
+from meshgen.protocols.codec import Malformed
+from meshgen.protocols.credit import (
+    MAX_AHEAD_MS,
+    MAX_LABEL_BYTES,
+    MAX_RANGE_ENTRIES,
+    NO_HEAD,
+    Bill,
+    Claim,
+    Content,
+    Entry,
+    Genesis,
+    Head,
+    Hold,
+    Receipt,
+    Release,
+    Voucher,
+    decode_entry,
+    make_entry,
+)
+
+RECOVERY_DIR = "recovery"
+"""Holds the key whose hash GENESIS commits to. Its owner does well to move the folder to another place."""
+INLINE_VERIFIES = 8
+"""Up to so many signatures (0.1 ms each) are judged on the loop; more go to a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What :meth:`Ledger.add` did: how many entries were new, and where the chain ends now."""
+
+    new: int
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class HoldInfo:
+    """One hold as the whole log shows it. Amounts in milli-kudos."""
+
+    hold_id: bytes
+    payer: bytes
+    payee: bytes
+    amount: int
+    expires_ms: int
+    job: bytes
+    seq: int
+    value: int
+    """What it has come to so far."""
+    state: State
+    receipt_id: bytes
+    """Of the RECEIPT; b"" if there is none."""
+
+
+@asynccontextmanager
+async def open_ledger(
+    home: Path | None, identity: Identity, net: bytes, *, now_ms: Callable[[], int], label: str = ""
+) -> AsyncIterator[Ledger]:
+    """The ledger of this home, locked to this process; GENESIS is written on first run. None: in memory. Raises LedgerError."""
+    with open_store(home) as store:
+        ledger = Ledger(store, identity, net, now_ms)
+        ledger._load()
+        if ledger.head() == NO_HEAD:
+            await ledger._append(Genesis(b"", _next_key_hash(home, identity), _ascii_label(label)))
+        yield ledger
+        await ledger._commit()
+
+
+class Ledger:
+    """Made by :func:`open_ledger`."""
+
+    def __init__(self, store: Store, identity: Identity, net: bytes, now_ms: Callable[[], int]) -> None:
+        self.identity = identity
+        self.net = net
+        self._store = store
+        self._now_ms = now_ms
+        self._chains: dict[bytes, Chain] = {}  # what was judged, written or not
+        self._heads: dict[bytes, Head] = {}  # what is written
+        self._books = Books()
+        self._forks: dict[bytes, ForkEvidence] = {}
+        self._unwritten: list[Entry] = []  # judged, in order
+        self._unwritten_forks: list[ForkEvidence] = []
+        self._writing = trio.Lock()
+        self._broken = ""
+
+    # -- the own chain
+
+    def head(self) -> Head:
+        """Where the own chain ends on disk: never ahead of what would survive a crash."""
+        return self.known(self.identity.public_key)
+
+    async def hold(self, job: bytes, payee: bytes, amount: int, expires_ms: int, payee_head: Head) -> Entry:
+        """Set ``amount`` aside for one job. Raises LedgerError."""
+        return await self._append(Hold(job, payee, amount, expires_ms, payee_head.seq, payee_head.id))
+
+    async def receipt(self, hold_id: bytes, bill: Bill, units: int = 0) -> Entry:
+        """Pay what the payee's signed bill says, and close the hold. ``units`` is the number of pictures. Raises LedgerError."""
+        mine = self.identity.public_key
+        if (bill.net, bill.hold_id, bill.payer) != (self.net, hold_id, mine):
+            raise InvalidEntry("the bill is for another mesh, hold or payer")
+        return await self._append(Receipt(bill.job, hold_id, bill.payee, bill.amount, bill.result, units, bill.sig))
+
+    async def claim(self, hold_id: bytes, payer: bytes, voucher: Voucher, result: bytes) -> Entry:
+        """Show the payer's last voucher to the mesh, when no receipt came. Raises LedgerError."""
+        mine = self.identity.public_key
+        if (voucher.net, voucher.hold_id, voucher.payer, voucher.payee) != (self.net, hold_id, payer, mine):
+            raise InvalidEntry("the voucher is for another mesh, hold, payer or payee")
+        return await self._append(Claim(hold_id, payer, voucher.amount, voucher.sig, result))
+
+    async def release(self, hold_id: bytes, reason: int, payee_sig: bytes = b"") -> Entry:
+        """Take a hold back: once it has expired, or with the signature of the payee's Consent. Raises LedgerError."""
+        return await self._append(Release(hold_id, reason, payee_sig))
+
+    def open_holds(self) -> list[HoldInfo]:
+        """The own holds that are neither paid nor released, oldest first: to take up after a restart, to release after expiry."""
+        infos = (self.hold_info(hold_id) for hold_id in self._chain(self.identity.public_key).holds)
+        return [info for info in infos if info]
+
+    # -- others' chains
+
+    async def add(self, author: bytes, wires: Sequence[bytes]) -> Added:
+        """Take in consecutive entries of one author that overlap or follow what is known. Each is judged; known ones are skipped.
+
+        Raises BadChain, Gap, Early or Fork at the first entry that is refused; those before it are kept.
+        """
+        self._ensure_usable()
+        if len(wires) > MAX_RANGE_ENTRIES:
+            raise BadChain(self.known(author).seq + 1, f"{len(wires)} entries at once, more than {MAX_RANGE_ENTRIES}")
+        entries, fault = await self._decode(author, wires)
+        before = self._chain(author).head.seq
+        try:
+            self._take(author, entries)
+            if fault:
+                raise fault
+        finally:
+            after = self._chain(author).head.seq
+            await self._commit()
+        return Added(after - before, self.known(author))
+
+    def known(self, author: bytes) -> Head:
+        """How far this author's chain is held; (0, b"") if not at all."""
+        return self._heads.get(author, NO_HEAD)
+
+    def entries(self, author: bytes, from_seq: int, to_seq: int) -> list[bytes]:
+        """The wires from..to, both included, as far as they are held and fit into one range reply."""
+        return self._store.wires(author, from_seq, to_seq)
+
+    def heads(self) -> list[tuple[bytes, Head]]:
+        return list(self._heads.items())
+
+    def forks(self) -> list[ForkEvidence]:
+        """Proof against each author who was caught."""
+        return list(self._forks.values())
+
+    # -- what it all comes to
+
+    def hold_info(self, hold_id: bytes) -> HoldInfo | None:
+        deal = self._books.deals.get(hold_id)
+        return _info(deal, deal.terms) if deal and deal.terms else None
+
+    def balance(self, author: bytes) -> Balance:
+        return self._books.balance(author)
+
+    def balances(self) -> dict[bytes, Balance]:
+        return dict(self._books.balances)
+
+    def explain(self, author: bytes) -> list[Line]:
+        """The deals behind a balance, each with the ids of the entries that make it."""
+        return explain(self._books.deals, author)
+
+    def unfolded(self, author: bytes) -> int:
+        """Entries of this author that this version carries without understanding: its balance leaves them out."""
+        return self._books.unfolded.get(author, 0)
+
+    def standing(self, requester: bytes) -> Standing:
+        """What :func:`meshgen.ledger.standing.decide` asks for."""
+        mine = self.identity.public_key
+        theirs = self._books.edge(requester, mine)
+        i_owe = max(0, self._books.edge(mine, requester).owed - theirs.owed)
+        return Standing(i_owe, theirs.contested, theirs.open_holds, requester in self._forks)
+
+    # -- inside: judging
+
+    def _chain(self, author: bytes) -> Chain:
+        chain = self._chains.get(author)
+        return chain if chain else Chain(self.net, author)
+
+    async def _decode(self, author: bytes, wires: Sequence[bytes]) -> tuple[list[Entry], BadChain | None]:
+        """The good entries at the front, and what is wrong with the first that is not."""
+        start = self._chain(author).head.seq
+        if len(wires) <= INLINE_VERIFIES or self._store.in_memory:
+            return _decode_all(wires, start)
+        return await trio.to_thread.run_sync(_decode_all, wires, start)
+
+    def _take(self, author: bytes, entries: Sequence[Entry]) -> None:
+        """Judge and queue. No await in here: what was judged is queued in the same step."""
+        if author in self._forks:
+            fork = self._forks[author]
+            raise Fork(author, fork.seq, fork.ids)
+        chain = self._chain(author)
+        known = self._known_ids(author, entries, chain.head.seq)
+        for entry in entries:
+            if entry.author == author and entry.net == self.net and entry.seq <= chain.head.seq:
+                self._compare(entry, known[entry.seq])
+                continue
+            self._judge(chain, entry)
+            self._chains[author] = chain
+            self._unwritten.append(entry)
+
+    def _judge(self, chain: Chain, entry: Entry) -> None:
+        if entry.seq > chain.head.seq + 1:
+            raise Gap(chain.head.seq)
+        if entry.ts_ms > self._now_ms() + MAX_AHEAD_MS:
+            raise Early(entry.seq, entry.ts_ms)
+        try:
+            chain.append(entry)
+        except InvalidEntry as error:
+            raise BadChain(entry.seq, str(error)) from None
+
+    def _known_ids(self, author: bytes, entries: Sequence[Entry], head_seq: int) -> dict[int, bytes]:
+        seqs = [entry.seq for entry in entries if entry.seq <= head_seq]
+        if not seqs:
+            return {}
+        waiting = {entry.seq: entry.id for entry in self._unwritten if entry.author == author}
+        return self._store.ids(author, min(seqs), max(seqs)) | waiting
+
+    def _compare(self, entry: Entry, known_id: bytes) -> None:
+        if entry.id == known_id:
+            return
+        held = self._find(entry.author, entry.seq)
+        evidence = fork_between(held, entry)
+        if evidence is None:
+            raise LedgerError(f"the held entry {entry.seq} of {entry.author.hex()[:16]} is not validly signed")
+        self._forks[entry.author] = evidence
+        self._unwritten_forks.append(evidence)
+        raise Fork(entry.author, entry.seq, evidence.ids)
+
+    def _find(self, author: bytes, seq: int) -> Entry:
+        for entry in self._unwritten:
+            if (entry.author, entry.seq) == (author, seq):
+                return entry
+        return decode_entry(self._store.wires(author, seq, seq)[0], verify=False)
+
+    # -- inside: writing
+
+    async def _append(self, content: Content) -> Entry:
+        """Judge, queue and write one own entry. Once queued it can't be cancelled: a chain has no holes."""
+        self._ensure_usable()
+        mine = self.identity.public_key
+        if mine in self._forks:
+            raise LedgerError("this identity's chain has forked (a restored copy? two processes?): it must not append any more")
+        chain = self._chain(mine)
+        ts_ms = max(self._now_ms(), chain.ts_ms)
+        seq, prev = chain.head.seq + 1, chain.head.id
+        entry = make_entry(self.identity, self.net, seq, prev, ts_ms, kind=content.KIND, data=content.data())
+        chain.append(entry)
+        self._chains[mine] = chain
+        self._unwritten.append(entry)
+        await self._commit()
+        return entry
+
+    async def _commit(self) -> None:
+        """Return when everything that was pending is written, by this call or by another's."""
+        with trio.CancelScope(shield=True):
+            async with self._writing:
+                self._ensure_usable()
+                if self._unwritten or self._unwritten_forks:
+                    await self._write(list(self._unwritten), list(self._unwritten_forks))
+
+    async def _write(self, batch: list[Entry], forks: list[ForkEvidence]) -> None:
+        durable = any(entry.author == self.identity.public_key for entry in batch)
+        write = partial(self._store.write, batch, forks, durable=durable)
+        try:
+            if self._store.in_memory:
+                write()
+            else:
+                await trio.to_thread.run_sync(write)
+        except sqlite3.Error as error:
+            # What was judged is not what is written any more; only a fresh start can tell.
+            self._broken = f"the credit log can't be written ({error}); free the disk and restart"
+            raise LedgerError(self._broken) from error
+        del self._unwritten[: len(batch)], self._unwritten_forks[: len(forks)]
+        for entry in batch:
+            self._books.add(entry)
+            self._heads[entry.author] = entry.head
+
+    def _ensure_usable(self) -> None:
+        if self._broken:
+            raise LedgerError(self._broken)
+
+    # -- inside: starting
+
+    def _load(self) -> None:
+        """Fold what is on disk. Signatures were judged when it was written; the rules are applied again."""
+        held = self._store.meta("net")
+        if held and held != self.net:
+            raise LedgerError(f"this home belongs to the mesh {held.hex()}, not {self.net.hex()}; use another MESHGEN_HOME")
+        self._store.set_meta("net", self.net)
+        self._store.set_meta("self", self.identity.public_key)
+        self._forks = {fork.author: fork for fork in self._store.forks()}
+        for author in self._store.authors():
+            self._load_chain(author)
+
+    def _load_chain(self, author: bytes) -> None:
+        chain = Chain(self.net, author)
+        for seq, _, wire in list(self._store.chain(author)):
+            try:
+                entry = decode_entry(wire, verify=False)
+                chain.append(entry, embedded=False)
+            except (Malformed, InvalidEntry) as error:
+                self._cut(author, seq, str(error))
+                break
+            self._books.add(entry)
+        if chain.head != NO_HEAD:
+            self._chains[author] = chain
+            self._heads[author] = chain.head
+
+    def _cut(self, author: bytes, seq: int, why: str) -> None:
+        """A damaged foreign chain is pulled again from there; the own one can't be."""
+        if author == self.identity.public_key:
+            raise LedgerError(f"the own chain is damaged at entry {seq} ({why}); restore it from a backup before going on")
+        self._store.cut(author, seq)
+
+
+def _decode_all(wires: Sequence[bytes], start: int) -> tuple[list[Entry], BadChain | None]:
+    entries: list[Entry] = []
+    for wire in wires:
+        try:
+            entries.append(decode_entry(wire))
+        except Malformed as error:
+            seq = entries[-1].seq + 1 if entries else start + 1
+            return entries, BadChain(seq, str(error))
+    return entries, None
+
+
+def _info(deal: Deal, terms: Terms) -> HoldInfo:
+    receipt_id = deal.paid.entry_id if deal.paid else b""
+    payer, payee, amount, expires_ms, job, seq = terms
+    return HoldInfo(deal.hold_id, payer, payee, amount, expires_ms, job, seq, deal.value, deal.state, receipt_id)
+
+
+def _next_key_hash(home: Path | None, identity: Identity) -> bytes:
+    """What GENESIS commits to. A ledger in memory has no time to lose a key, and stays deterministic."""
+    key = load_or_create(home / RECOVERY_DIR).public_key if home else identity.public_key
+    return hashlib.sha256(key).digest()
+
+
+def _ascii_label(label: str) -> str:
+    plain = "".join(char if char.isascii() and char.isprintable() else "?" for char in label)
+    return plain[:MAX_LABEL_BYTES]

@@ -1,0 +1,52 @@
+"""May this requester be served, and before whom? One peer's own policy, decided from what it can see itself.
+
+Not a reputation. Standing here is the direct edge alone: what this peer owes the requester for work that it did. A plain
+balance is not used, because anybody can mint one with strangers of his own making. Who has no standing is still served: last,
+and within a bound on what he may hold open at once. (To come: paths over at most three hops, charged as they are used.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one peer sees of a requester. Amounts in milli-kudos."""
+
+    i_owe: int = 0
+    """Work that the requester did for me and I have not given back; 0 if the requester owes me more."""
+    contested_with_me: int = 0
+    """Vouchers of his that I claimed and he denies."""
+    open_holds: int = 0
+    """Holds of his in my favour that are not settled yet."""
+    forked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    max_open_holds: int = 64
+    """Of one requester at this worker at once."""
+    max_contested_mkudos: int = 100_000
+    """Above it the worker has been let down too often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    serve: bool
+    why: str
+    priority: int
+    """0 is last; each step up is twice the standing."""
+
+
+def decide(standing: Standing, policy: Policy | None = None) -> Verdict:
+    policy = policy or Policy()
+    if standing.forked:
+        return Verdict(False, "its chain has forked", 0)
+    if standing.contested_with_me > policy.max_contested_mkudos:
+        return Verdict(False, f"it denies vouchers over {standing.contested_with_me} mkudos that it signed for this worker", 0)
+    if standing.open_holds >= policy.max_open_holds:
+        return Verdict(False, f"{standing.open_holds} of its holds are open here already", 0)
+    if standing.i_owe <= 0:
+        return Verdict(True, "no standing here: served last", 0)
+    return Verdict(True, f"{standing.i_owe} mkudos are owed to it", standing.i_owe.bit_length())

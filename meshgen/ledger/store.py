@@ -1,0 +1,208 @@
+"""The log on disk: one SQLite file in WAL mode, one writing process.
+
+Own entries are on the platter before :meth:`Store.write` returns (synchronous=FULL): an entry that others may have seen must
+survive a power cut, or its author forks. Others' entries can be pulled again, so NORMAL is enough for a batch that holds none
+of our own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO
+
+from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.forks import ForkEvidence
+from meshgen.protocols.codec import encode
+from meshgen.protocols.credit import MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, Entry
+
+LEDGER_FILE = "ledger.db"
+LOCK_FILE = "ledger.lock"
+SCHEMA_VERSION = 1
+BUSY_MS = 5000
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE author (aid INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE);
+CREATE TABLE entry (
+    aid INTEGER NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, kind INTEGER NOT NULL,
+    body BLOB NOT NULL, sig BLOB NOT NULL, sig_ok INTEGER NOT NULL,
+    PRIMARY KEY (aid, seq)
+) WITHOUT ROWID;
+CREATE TABLE fork (
+    author BLOB NOT NULL, seq INTEGER NOT NULL, id_a BLOB NOT NULL, id_b BLOB NOT NULL,
+    wire_a BLOB NOT NULL, wire_b BLOB NOT NULL,
+    PRIMARY KEY (author, seq, id_a, id_b)
+) WITHOUT ROWID;
+"""
+
+
+class Store:
+    """Rows in, rows out; it judges nothing. Writing may happen in one worker thread at a time, reading on the loop."""
+
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._aids: dict[bytes, int] = {key: aid for aid, key in reader.execute("SELECT aid, key FROM author")}
+
+    @property
+    def in_memory(self) -> bool:
+        return self._writer is self._reader
+
+    def write(self, entries: Sequence[Entry], forks: Sequence[ForkEvidence], *, durable: bool) -> None:
+        """All of them or none."""
+        self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        with self._transaction():
+            rows = [(self._aid(e.author), e.seq, e.id, e.kind, e.body, e.sig) for e in entries]
+            self._writer.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, 1)", rows)
+            proofs = [(fork.author, fork.seq, *fork.ids, *fork.wires) for fork in forks]
+            self._writer.executemany("INSERT OR IGNORE INTO fork VALUES (?, ?, ?, ?, ?, ?)", proofs)
+
+    def cut(self, author: bytes, from_seq: int) -> None:
+        """Forget a foreign chain from there on; it can be pulled again."""
+        with self._transaction():
+            self._writer.execute("DELETE FROM entry WHERE aid = ? AND seq >= ?", (self._aids[author], from_seq))
+
+    def authors(self) -> list[bytes]:
+        return list(self._aids)
+
+    def wires(self, author: bytes, from_seq: int, to_seq: int) -> list[bytes]:
+        """Entries from..to, both included, at most MAX_RANGE_ENTRIES and MAX_RANGE_BYTES of them."""
+        query = "SELECT body, sig FROM entry WHERE aid = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"
+        rows = self._reader.execute(query, (self._aids.get(author, 0), from_seq, to_seq, MAX_RANGE_ENTRIES))
+        wires: list[bytes] = []
+        room = MAX_RANGE_BYTES
+        for body, sig in rows:
+            wire = encode((body, sig))
+            room -= len(wire) + 3  # the array's own bytes around it
+            if room < 0:
+                break
+            wires.append(wire)
+        return wires
+
+    def chain(self, author: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+        """(seq, id, wire) of a whole chain."""
+        query = "SELECT seq, id, body, sig FROM entry WHERE aid = ? ORDER BY seq"
+        for seq, entry_id, body, sig in self._reader.execute(query, (self._aids[author],)):
+            yield seq, entry_id, encode((body, sig))
+
+    def ids(self, author: bytes, from_seq: int, to_seq: int) -> dict[int, bytes]:
+        """seq -> entry id, where known."""
+        query = "SELECT seq, id FROM entry WHERE aid = ? AND seq BETWEEN ? AND ?"
+        return dict(self._reader.execute(query, (self._aids.get(author, 0), from_seq, to_seq)))
+
+    def forks(self) -> list[ForkEvidence]:
+        rows = self._reader.execute("SELECT author, seq, id_a, id_b, wire_a, wire_b FROM fork")
+        return [ForkEvidence(author, seq, (id_a, id_b), (a, b)) for author, seq, id_a, id_b, a, b in rows]
+
+    def meta(self, key: str) -> bytes:
+        row = self._reader.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return bytes(row[0]) if row else b""
+
+    def set_meta(self, key: str, value: bytes) -> None:
+        with self._transaction():
+            self._writer.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._writer.execute("ROLLBACK")
+            raise
+        self._writer.execute("COMMIT")
+
+    def _aid(self, author: bytes) -> int:
+        aid = self._aids.get(author)
+        if aid is None:
+            self._writer.execute("INSERT OR IGNORE INTO author (key) VALUES (?)", (author,))
+            aid = int(self._writer.execute("SELECT aid FROM author WHERE key = ?", (author,)).fetchone()[0])
+            self._aids[author] = aid
+        return aid
+
+
+@contextmanager
+def open_store(home: Path | None) -> Iterator[Store]:
+    """The home's log, for writing; locked against every other process. None: in memory. Raises LedgerError."""
+    if home is None:
+        with closing(_connect(":memory:")) as both:
+            _prepare(both)
+            yield Store(both, both)
+        return
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _locked(home / LOCK_FILE):
+        path = str(home / LEDGER_FILE)
+        with closing(_connect(path)) as writer, closing(_connect(path)) as reader:
+            _prepare(writer)
+            yield Store(writer, reader)
+
+
+@contextmanager
+def open_read_only(path: Path) -> Iterator[Store]:
+    """Another home's log, even of a running node; nothing is written. Raises LedgerError."""
+    file = path / LEDGER_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise LedgerError(f"there is no credit log at {file}")
+    with closing(_connect_read_only(file)) as reader:
+        yield Store(reader, reader)
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    return connection
+
+
+def _connect_read_only(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise LedgerError(f"{file} can't be read as a credit log: {error}") from None
+    if version != SCHEMA_VERSION:
+        connection.close()
+        raise LedgerError(f"{file} has schema {version}; this version reads {SCHEMA_VERSION}")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version == 0:
+            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        elif version != SCHEMA_VERSION:
+            raise LedgerError(f"the credit log has schema {version}; this version knows {SCHEMA_VERSION}: update meshgen")
+    except sqlite3.DatabaseError as error:
+        raise LedgerError(f"the credit log can't be opened: {error}") from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Held until the process ends, however it ends."""
+    with path.open("a+b") as file:
+        try:
+            _lock(file)
+        except OSError:
+            raise LedgerError(
+                f"another meshgen process uses {path.parent}; stop it, or set MESHGEN_HOME to another folder"
+            ) from None
+        yield
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[bytes]) -> None:
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: IO[bytes]) -> None:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
