@@ -7,8 +7,10 @@ batch or ZIP-215 verification instead.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +35,7 @@ def peer_id(public_key: bytes) -> str:
     """The libp2p peer id (base58 text) of a 32-byte Ed25519 public key."""
     if len(public_key) != KEY_BYTES:
         raise ValueError(f"a public key has {KEY_BYTES} bytes, not {len(public_key)}")
-    return base58.b58encode(_PEER_ID_PREFIX + public_key).decode()
+    return str(base58.b58encode(_PEER_ID_PREFIX + public_key), "ascii")
 
 
 def public_key_of(peer: str) -> bytes:
@@ -41,7 +43,10 @@ def public_key_of(peer: str) -> bytes:
     raw = base58.b58decode(peer) if len(peer) <= 64 else b""
     if len(raw) != len(_PEER_ID_PREFIX) + KEY_BYTES or not raw.startswith(_PEER_ID_PREFIX):
         raise ValueError("not an Ed25519 peer id")
-    return raw[len(_PEER_ID_PREFIX) :]
+    key = raw[len(_PEER_ID_PREFIX) :]
+    if peer_id(key) != peer:  # base58.b58decode forgives white space
+        raise ValueError("not the one way to write this peer id")
+    return key
 
 
 @lru_cache(maxsize=65536)
@@ -90,30 +95,31 @@ class Identity:
 def load_or_create(home: Path) -> Identity:
     """The identity of a node's home; made on first run with mode 0600. Raises IdentityError if it can't be trusted."""
     path = home / KEY_FILE
-    if not path.exists():
-        _create(path)
-    mode = path.stat().st_mode
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        raise IdentityError(f"{path} can be read by others (mode {stat.S_IMODE(mode):04o}); run: chmod 600 '{path}'")
-    seed = path.read_bytes()
+    try:
+        if not path.exists():
+            _create(path)
+        mode, seed = stat.S_IMODE(path.stat().st_mode), path.read_bytes()
+    except OSError as error:
+        raise IdentityError(f"{path} can't be used: {error.strerror}") from error
+    if os.name == "posix" and mode & 0o077:
+        raise IdentityError(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 '{path}'")
     if len(seed) != KEY_BYTES:
-        raise IdentityError(f"{path} holds {len(seed)} bytes instead of {KEY_BYTES}; restore it from a backup, or move it away to start as a new peer")
+        wrong = f"{path} holds {len(seed)} bytes instead of {KEY_BYTES}"
+        raise IdentityError(f"{wrong}; restore it from a backup, or move it away to start as a new peer")
     return Identity.from_seed(seed)
 
 
 def _create(path: Path) -> None:
     """Written beside and linked into place, so that a crash leaves either no key or a whole one, and no race overwrites one."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600
+    beside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(os.urandom(KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.link(beside, path)
-        except FileExistsError:
-            pass  # another process was first; its key is the one
+        with contextlib.suppress(FileExistsError):  # another process was first; its key is the one
+            path.hardlink_to(beside)
     finally:
         beside.unlink(missing_ok=True)

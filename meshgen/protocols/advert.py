@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from meshgen.protocols.codec import Limits
+from meshgen.protocols.codec import Limits, Malformed
 from meshgen.protocols.record import Array, Bin, Hash, Millis, NetId, Record, Text, UInt
 
 FAMILIES = ("sd1", "sdxl", "sd3", "flux", "other")
@@ -65,3 +65,9 @@ class Advert(Record):
     head_seq: Annotated[int, UInt()]
     head_id: Annotated[bytes, Bin(32, optional=True)]
     """The peer's credit chain ends here; bin0 and 0 before its GENESIS."""
+
+    def check(self) -> None:
+        if self.vram_free_mib > self.vram_total_mib:
+            raise Malformed(f"{self.TAG}.vram_free_mib: {self.vram_free_mib}, more than the {self.vram_total_mib} there are")
+        if (self.head_seq == 0) != (self.head_id == b""):
+            raise Malformed(f"{self.TAG}.head_id: bin0 belongs to head_seq 0, and to no other")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 Value = int | bytes | str | tuple["Value", ...]
 """Arrays are tuples: what was decoded can't be changed behind a signature."""
@@ -32,14 +32,33 @@ class Limits:
     ascii_only: bool = True  # printable ASCII; False admits any Unicode but control characters other than \n and \t
 
 
+_ANYTHING = Limits(max_bytes=MAX_UINT, max_items=MAX_UINT, max_depth=16, max_text=MAX_UINT, ascii_only=False)
+"""What can be encoded at all; each message's own limits are narrower."""
+
+
 def encode(value: Value) -> bytes:
     """The canonical bytes of a value. Raises Malformed for what the subset does not hold."""
-    _refuse_foreign(value, 0)
-    return bytes(msgpack.packb(value, use_bin_type=True))
+    _check(value, _ANYTHING, _ANYTHING.max_depth)
+    return encode_trusted(value)
+
+
+def encode_trusted(value: Value) -> bytes:
+    """Like :func:`encode`, for a value whose every part has been checked already."""
+    return msgpack.packb(value, use_bin_type=True)  # type: ignore[no-any-return]
 
 
 def decode(data: bytes, limits: Limits) -> Value:
     """The value of canonical bytes. Raises Malformed, and nothing else, for every other input."""
+    value = decode_canonical(data, limits)
+    _check(value, limits, limits.max_depth)
+    return value  # type: ignore[return-value]
+
+
+def decode_canonical(data: bytes, limits: Limits) -> object:
+    """What canonical msgpack holds, its types and texts not judged yet: for :class:`Record`, whose fields judge theirs.
+
+    Raises Malformed, and nothing else.
+    """
     if len(data) > limits.max_bytes:
         raise Malformed(f"{len(data)} bytes, more than the {limits.max_bytes} allowed")
     try:
@@ -54,46 +73,47 @@ def decode(data: bytes, limits: Limits) -> Value:
             max_str_len=limits.max_text,
             max_bin_len=limits.max_bytes,
         )
-    except (ValueError, RecursionError, msgpack.UnpackException) as error:
+        canonical = msgpack.packb(value, use_bin_type=True) == data
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise Malformed(f"not msgpack of the allowed subset ({type(error).__name__})") from None
-    _check(value, limits, limits.max_depth)
-    if msgpack.packb(value, use_bin_type=True) != data:
+    if not canonical:
         raise Malformed("not in canonical form")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
-def _refuse_foreign(value: object, depth: int) -> None:
-    if type(value) is int:
-        if not 0 <= value <= MAX_UINT:
-            raise Malformed(f"the integer {value} is outside 0..2^53-1")
-    elif type(value) is tuple:
-        if depth > 16:
-            raise Malformed("arrays nest deeper than 16")
-        for item in value:
-            _refuse_foreign(item, depth + 1)
-    elif type(value) not in (bytes, str):
-        raise Malformed(f"{type(value).__name__} has no place in a message")
+def text_fault(text: str, low: int, high: int, ascii_only: bool) -> str:
+    """What is wrong with a text of ``low`` to ``high`` UTF-8 bytes, "" if nothing."""
+    if text.isascii():
+        size, clean = len(text), text.isprintable() or (not ascii_only and _is_clean(text))
+    elif ascii_only:
+        return "a text is not printable ASCII"
+    else:
+        try:
+            size, clean = len(text.encode()), _is_clean(text)
+        except UnicodeEncodeError:
+            return "a text holds half a surrogate pair"
+    if not low <= size <= high:
+        return f"a text of {size} bytes where {low} to {high} belong"
+    if not clean:
+        return "a text is not printable ASCII" if ascii_only else "a text holds control characters"
+    return ""
+
+
+def _is_clean(text: str) -> bool:
+    return not any((char < " " and char not in "\n\t") or char == "\x7f" for char in text)
 
 
 def _check(value: object, limits: Limits, depth: int) -> None:
-    kind = type(value)
-    if kind is int:
-        if not 0 <= value <= MAX_UINT:  # type: ignore[operator]
+    if type(value) is int:
+        if not 0 <= value <= MAX_UINT:
             raise Malformed("an integer is outside 0..2^53-1")
-    elif kind is str:
-        _check_text(value, limits)  # type: ignore[arg-type]
-    elif kind is tuple:
+    elif type(value) is tuple:
         if depth == 0:
             raise Malformed(f"arrays nest deeper than {limits.max_depth}")
-        for item in value:  # type: ignore[attr-defined]
+        for item in value:
             _check(item, limits, depth - 1)
-    elif kind is not bytes:
-        raise Malformed(f"{kind.__name__} has no place in a message")
-
-
-def _check_text(text: str, limits: Limits) -> None:
-    if limits.ascii_only:
-        if not (text.isascii() and (text.isprintable() or not text)):
-            raise Malformed("a text is not printable ASCII")
-    elif any(char < " " and char not in "\n\t" for char in text) or "\x7f" in text:
-        raise Malformed("a text holds control characters")
+    elif type(value) is str:
+        if fault := text_fault(value, 0, limits.max_text, limits.ascii_only):
+            raise Malformed(fault)
+    elif type(value) is not bytes:
+        raise Malformed(f"{type(value).__name__} has no place in a message")

@@ -1,10 +1,10 @@
 """Who said it: a record, signed by its author for one purpose.
 
 ``wire = [body:bin, author:bin32, signature:bin64]``; ``id = SHA-256(author || body)``; the signature covers
-``"meshgen/" TAG "\\0" || id``. The tag in the signed bytes keeps a signature for one kind of message from ever counting as another;
-the ``net`` in each body keeps it in one mesh; the author in the id keeps a copycat, who signs somebody else's body, from taking its id.
+``"meshgen/" TAG "\\0" || id``. The tag in the signed bytes keeps a signature for one kind of message from ever counting as
+another. The ``net`` in each body keeps it in one mesh. The author in the id keeps a copycat, who signs somebody else's body, from taking
+its id: peers tell messages apart by id, so whose copy came first would have silenced the other.
 """
-
 
 from __future__ import annotations
 

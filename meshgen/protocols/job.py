@@ -18,10 +18,10 @@ what did not arrive. Stopping early is :class:`Stop` from the requester.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from meshgen.protocols.codec import Limits
+from meshgen.protocols.codec import Limits, Malformed
 from meshgen.protocols.offer import MAX_COUNT, MAX_SIDE, MAX_STEPS
 from meshgen.protocols.record import Array, Bin, Hash, Record, Text, UInt
 
@@ -43,8 +43,8 @@ class WorkOrder(Record):
     LIMITS = Limits(max_bytes=60 * 1024, max_items=MAX_COUNT, max_depth=2, max_text=MAX_PROMPT_BYTES, ascii_only=False)
     offer_id: Hash
     """Ties the sealed bytes to one offer: a replay under another one is refused."""
-    prompt: Annotated[str, Text(MAX_PROMPT_BYTES)]
-    negative_prompt: Annotated[str, Text(MAX_PROMPT_BYTES)]
+    prompt: Annotated[str, Text(MAX_PROMPT_BYTES, ascii_only=False)]
+    negative_prompt: Annotated[str, Text(MAX_PROMPT_BYTES, ascii_only=False)]
     model: Annotated[str, Text(64, low=1)]
     digest: Hash
     width: Annotated[int, UInt(8, MAX_SIDE)]
@@ -75,6 +75,10 @@ class Progress(Record):
     step: Annotated[int, UInt(0, MAX_STEPS)]
     steps: Annotated[int, UInt(1, MAX_STEPS)]
 
+    def check(self) -> None:
+        if self.step > self.steps:
+            raise Malformed(f"{self.TAG}.step: {self.step} of {self.steps}")
+
 
 @dataclass(frozen=True, slots=True)
 class Preview(Record):
@@ -82,7 +86,7 @@ class Preview(Record):
     LIMITS = Limits(max_bytes=MAX_PREVIEW_BYTES + 64, max_depth=1)
     index: Annotated[int, UInt(0, MAX_COUNT - 1)]
     step: Annotated[int, UInt(0, MAX_STEPS)]
-    jpeg: Annotated[bytes, Bin(1, MAX_PREVIEW_BYTES)]
+    jpeg: Annotated[bytes, Bin(1, MAX_PREVIEW_BYTES)] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class ImageStart(Record):
 class Chunk(Record):
     TAG = "chunk/1"
     LIMITS = Limits(max_bytes=CHUNK_BYTES + 64, max_depth=1)
-    data: Annotated[bytes, Bin(1, CHUNK_BYTES)]
+    data: Annotated[bytes, Bin(1, CHUNK_BYTES)] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

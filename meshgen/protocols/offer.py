@@ -7,12 +7,12 @@ worker alone and carries the HOLD and the sealed work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from meshgen.protocols.advert import FAMILIES, MAX_ADDRESSES
-from meshgen.protocols.codec import Limits
-from meshgen.protocols.record import Array, Bin, Hash, MaybeHash, MilliKudos, Millis, NetId, Record, Text, UInt
+from meshgen.protocols.codec import Limits, Malformed
+from meshgen.protocols.record import MAX_MKUDOS, Array, Bin, Hash, MaybeHash, MilliKudos, Millis, NetId, Record, Text, UInt
 
 OFFER_PROTOCOL = "/meshgen/offer/1"
 """To a worker: a signed offer; its answer is a signed bid or refusal."""
@@ -45,7 +45,7 @@ REASONS = (
     "not_mine",
     "engine",
 )
-"""Why a worker says no. ``limit`` in the refusal is what it would have taken (pixels, steps, pictures, mkudos), 0 if that has no meaning."""
+"""Why a worker says no. The refusal's ``limit`` is what it would have taken: pixels, steps, pictures, mkudos; 0 = no such figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,11 @@ class Offer(Record):
     expires_ms: Millis
     addresses: Annotated[tuple[str, ...], Array(Text(128, low=1), MAX_ADDRESSES)]
     """Where the requester can be dialled by a worker that heard the offer by gossip."""
+
+    def check(self) -> None:
+        if not 0 < self.expires_ms - self.created_ms <= MAX_OFFER_LIFETIME_MS:
+            raise Malformed(f"{self.TAG}.expires_ms: it must be 1 to {MAX_OFFER_LIFETIME_MS} ms after created_ms")
+        _check_total(self.TAG, self.max_mkudos, self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,9 @@ class Bid(Record):
     """How far the worker holds the requester's chain: the award brings what follows."""
     expires_ms: Millis
 
+    def check(self) -> None:
+        _check_total(self.TAG, self.mkudos, self.count)
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal(Record):
@@ -116,9 +124,9 @@ class Award(Record):
     bid_id: Hash
     count: Annotated[int, UInt(1, MAX_COUNT)]
     hold_id: Hash
-    chain: Annotated[tuple[bytes, ...], Array(Bin(1, 4096 + 128), MAX_CHAIN_ENTRIES)]
+    chain: Annotated[tuple[bytes, ...], Array(Bin(1, 4096 + 128), MAX_CHAIN_ENTRIES)] = field(repr=False)
     """The requester's entries after the bid's ``known_seq``, the HOLD last (fewer if they are too many: then pull)."""
-    sealed: Annotated[bytes, Bin(1, MAX_SEALED_BYTES)]
+    sealed: Annotated[bytes, Bin(1, MAX_SEALED_BYTES)] = field(repr=False)
     """:class:`meshgen.protocols.job.WorkOrder`, sealed to the bid's key."""
 
 
@@ -130,3 +138,9 @@ class Cancel(Record):
     LIMITS = Limits(max_bytes=256, max_depth=1)
     net: NetId
     offer_id: Hash
+
+
+def _check_total(tag: str, mkudos: int, count: int) -> None:
+    """One HOLD has to be able to cover all pictures."""
+    if mkudos * count > MAX_MKUDOS:
+        raise Malformed(f"{tag}: {count} pictures at {mkudos} mkudos come to more than one hold may have, {MAX_MKUDOS}")

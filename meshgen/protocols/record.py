@@ -1,18 +1,21 @@
-"""Messages as frozen dataclasses: each field says its wire type and its limit once, and encoding, decoding and checking follow.
+"""Messages as frozen dataclasses: each field says its wire type and its limit once; encoding, decoding and checking follow.
 
 On the wire a record is the array ``[TAG, field, field, ...]`` in the order of the class. A field is annotated with one of the
-types below, e.g. ``steps: Annotated[int, UInt(1, 500)]``. Making a record with a bad value raises :class:`Malformed` that names the
-field, so no role can send what every other role would refuse.
+types below, e.g. ``steps: Annotated[int, UInt(1, 500)]``. Making a record with a bad value raises :class:`Malformed`, which names
+the field, so no role can send what every other role would refuse.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, ClassVar, Self, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
-from meshgen.protocols.codec import MAX_UINT, Limits, Malformed, Value, decode, encode
+from meshgen.protocols.codec import MAX_UINT, Limits, Malformed, Value, decode_canonical, encode_trusted, text_fault
+
+Fault = Callable[[object], str]
+"""What is wrong with a value of a field, "" if nothing. Never holds the value itself: it could be a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +23,10 @@ class UInt:
     low: int = 0
     high: int = MAX_UINT
 
-    def check(self, value: object, where: str) -> None:
-        if type(value) is not int or not self.low <= value <= self.high:
-            raise Malformed(f"{where}: {_brief(value)} is not an integer from {self.low} to {self.high}")
+    def fault(self, value: object) -> str:
+        if type(value) is int and self.low <= value <= self.high:
+            return ""
+        return f": {value if type(value) is int else type(value).__name__} is not an integer from {self.low} to {self.high}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +37,13 @@ class Bin:
     high: int = 0
     optional: bool = False
 
-    def check(self, value: object, where: str) -> None:
-        high = self.high or self.low
+    def fault(self, value: object) -> str:
         if type(value) is not bytes:
-            raise Malformed(f"{where}: not bytes")
-        if not (self.low <= len(value) <= high or (self.optional and not value)):
-            raise Malformed(f"{where}: {len(value)} bytes where {self.low} to {high} belong")
+            return ": not bytes"
+        high = self.high or self.low
+        if self.low <= len(value) <= high or (self.optional and not value):
+            return ""
+        return f": {len(value)} bytes where {self.low} to {high} belong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,14 @@ class Text:
     high: int
     low: int = 0
     choices: tuple[str, ...] = ()
+    ascii_only: bool = True
 
-    def check(self, value: object, where: str) -> None:
+    def fault(self, value: object) -> str:
         if type(value) is not str:
-            raise Malformed(f"{where}: not a text")
-        if not self.low <= len(value.encode("utf-8", "surrogatepass")) <= self.high:
-            raise Malformed(f"{where}: a text of {self.low} to {self.high} bytes belongs here")
-        if self.choices and value not in self.choices:
-            raise Malformed(f"{where}: not one of {', '.join(self.choices)}")
+            return ": not a text"
+        if fault := text_fault(value, self.low, self.high, self.ascii_only):
+            return f": {fault}"
+        return f": not one of {', '.join(self.choices)}" if self.choices and value not in self.choices else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,14 @@ class Array:
     high: int
     low: int = 0
 
-    def check(self, value: object, where: str) -> None:
+    def fault(self, value: object) -> str:
         if type(value) is not tuple or not self.low <= len(value) <= self.high:
-            raise Malformed(f"{where}: an array of {self.low} to {self.high} items belongs here")
+            return f": an array of {self.low} to {self.high} items belongs here"
+        fault = _fault_of(self.of)
         for index, item in enumerate(value):
-            _check_one(self.of, item, f"{where}[{index}]")
+            if found := fault(item):
+                return f"[{index}]{found}"
+        return ""
 
 
 Hash = Annotated[bytes, Bin(32)]
@@ -78,7 +86,8 @@ MaybeHash = Annotated[bytes, Bin(32, optional=True)]
 NetId = Annotated[bytes, Bin(16)]
 Millis = Annotated[int, UInt()]
 """Milliseconds since 1970 (a time) or of a span."""
-MilliKudos = Annotated[int, UInt(0, 2**40)]
+MAX_MKUDOS = 2**40
+MilliKudos = Annotated[int, UInt(0, MAX_MKUDOS)]
 
 R = TypeVar("R", bound="Record")
 
@@ -91,29 +100,34 @@ class Record:
     LIMITS: ClassVar[Limits] = Limits(max_bytes=4096)
 
     def __post_init__(self) -> None:
-        for name, kind in _fields(type(self)):
-            _check_one(kind, getattr(self, name), f"{type(self).TAG}.{name}")
+        for name, fault, _ in _plan(type(self)):
+            if found := fault(getattr(self, name)):
+                raise Malformed(f"{self.TAG}.{name}{found}")
+        self.check()
+
+    def check(self) -> None:
+        """What the fields must hold together; raises Malformed. Subclasses with such a rule override it."""
 
     def to_value(self) -> tuple[Value, ...]:
-        return (self.TAG, *(_to_wire(getattr(self, name)) for name, _ in _fields(type(self))))
+        return (self.TAG, *[_to_wire(getattr(self, name)) for name, _, _ in _plan(type(self))])
 
     def encode(self) -> bytes:
-        data = encode(self.to_value())
+        data = encode_trusted(self.to_value())
         if len(data) > self.LIMITS.max_bytes:
             raise Malformed(f"{self.TAG}: {len(data)} bytes, more than the {self.LIMITS.max_bytes} allowed")
         return data
 
     @classmethod
-    def from_value(cls, value: Value) -> Self:
-        fields = _fields(cls)
-        if type(value) is not tuple or len(value) != len(fields) + 1 or value[0] != cls.TAG:
-            raise Malformed(f"not a {cls.TAG} of {len(fields)} fields")
-        return cls(*(_from_wire(kind, item) for (_, kind), item in zip(fields, value[1:], strict=True)))
+    def from_value(cls, value: object) -> Self:
+        plan = _plan(cls)
+        if type(value) is not tuple or len(value) != len(plan) + 1 or value[0] != cls.TAG:
+            raise Malformed(f"not a {cls.TAG} of {len(plan)} fields")
+        return cls(*[item if step.nested is None else step.nested(item) for step, item in zip(plan, value[1:], strict=True)])
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Raises Malformed, and nothing else, for anything that is not exactly one such record."""
-        return cls.from_value(decode(data, cls.LIMITS))
+        return cls.from_value(decode_canonical(data, cls.LIMITS))
 
 
 def decode_any(data: bytes, kinds: tuple[type[R], ...]) -> R:
@@ -134,44 +148,60 @@ def peek_tag(data: bytes) -> str:
     return data[start + 1 : end].decode("ascii", "replace")
 
 
-@cache
-def _fields(cls: type[Record]) -> tuple[tuple[str, Any], ...]:
+class _Field(NamedTuple):
+    name: str
+    fault: Fault
+    nested: Callable[[object], object] | None
+    """Makes records of what stands on the wire, where the field holds records."""
+
+
+_plans: dict[type, tuple[_Field, ...]] = {}
+
+
+def _plan(cls: type[Record]) -> tuple[_Field, ...]:
+    """The fields of a class, worked out once."""
+    plan = _plans.get(cls)
+    if plan is None:
+        plan = _plans[cls] = _make_plan(cls)
+    return plan
+
+
+def _make_plan(cls: Any) -> tuple[_Field, ...]:
     hints = get_type_hints(cls, include_extras=True)
-    return tuple((field.name, _wire_type(hints[field.name])) for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+    kinds = ((field.name, _wire_type(hints[field.name])) for field in dataclasses.fields(cls))
+    return tuple(_Field(name, _fault_of(kind), _maker_of(kind)) for name, kind in kinds)
 
 
 def _wire_type(hint: Any) -> Any:
     if get_origin(hint) is Annotated:
         return get_args(hint)[-1]
-    if isinstance(hint, type) and issubclass(hint, Record):
+    if _is_record(hint):
         return hint
     raise TypeError(f"{hint} has no wire type: annotate it with UInt, Bin, Text or Array")
 
 
-def _check_one(kind: Any, value: object, where: str) -> None:
-    if isinstance(kind, type):
-        if type(value) is not kind:
-            raise Malformed(f"{where}: not a {kind.__name__}")
-    else:
-        kind.check(value, where)
+def _is_record(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Record)
+
+
+def _fault_of(kind: Any) -> Fault:
+    if _is_record(kind):
+        return lambda value: "" if type(value) is kind else f": not a {kind.__name__}"
+    return kind.fault  # type: ignore[no-any-return]
+
+
+def _maker_of(kind: Any) -> Callable[[object], object] | None:
+    if _is_record(kind):
+        return kind.from_value  # type: ignore[no-any-return]
+    if isinstance(kind, Array) and _is_record(kind.of):
+        make = kind.of.from_value
+        return lambda value: tuple([make(item) for item in value]) if type(value) is tuple else value
+    return None
 
 
 def _to_wire(value: Any) -> Value:
     if isinstance(value, Record):
         return value.to_value()
-    if isinstance(value, tuple):
-        return tuple(_to_wire(item) for item in value)
+    if type(value) is tuple:
+        return tuple([_to_wire(item) for item in value])
     return value  # type: ignore[no-any-return]
-
-
-def _from_wire(kind: Any, value: Value) -> Any:
-    if isinstance(kind, type):
-        return kind.from_value(value)
-    if isinstance(kind, Array) and isinstance(kind.of, type) and type(value) is tuple:
-        return tuple(kind.of.from_value(item) for item in value)
-    return value
-
-
-def _brief(value: object) -> str:
-    """Numbers may be shown; anything else could be a prompt."""
-    return str(value) if type(value) is int else type(value).__name__
