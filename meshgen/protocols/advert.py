@@ -5,6 +5,7 @@ An advert is a claim, not a proof; a worker that bids beyond it is judged by wha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -71,3 +72,6 @@ class Advert(Record):
             raise Malformed(f"{self.TAG}.vram_free_mib: {self.vram_free_mib}, more than the {self.vram_total_mib} there are")
         if (self.head_seq == 0) != (self.head_id == b""):
             raise Malformed(f"{self.TAG}.head_id: bin0 belongs to head_seq 0, and to no other")
+
+
+VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {"advert": Advert.decode}

@@ -7,6 +7,7 @@ holds exactly), bytes, text, array. Never map, float, bool, nil, ext, negative.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgpack  # type: ignore[import-untyped]
@@ -117,3 +118,10 @@ def _check(value: object, limits: Limits, depth: int) -> None:
             raise Malformed(fault)
     elif type(value) is not bytes:
         raise Malformed(f"{type(value).__name__} has no place in a message")
+
+
+VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {
+    "ascii": lambda data: decode(data, Limits(max_bytes=4096)),
+    "unicode": lambda data: decode(data, Limits(max_bytes=4096, ascii_only=False)),
+}
+"""What the vectors in ``protocols/codec/vectors`` call each decoder; each protocol's module has such a table."""

@@ -2,13 +2,14 @@
 
 ``wire = [body:bin, author:bin32, signature:bin64]``; ``id = SHA-256(author || body)``; the signature covers
 ``"meshgen/" TAG "\\0" || id``. The tag in the signed bytes keeps a signature for one kind of message from ever counting as
-another. The ``net`` in each body keeps it in one mesh. The author in the id keeps a copycat, who signs somebody else's body, from taking
-its id: peers tell messages apart by id, so whose copy came first would have silenced the other.
+another. The ``net`` in each body keeps it in one mesh. The author in the id keeps a copycat, who signs somebody else's body, from
+taking its id: peers tell messages apart by id, so whose copy came first would have silenced the other.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -67,3 +68,12 @@ def message_id(author: bytes, body: bytes) -> bytes:
 
 def _domain(tag: str) -> bytes:
     return b"meshgen/" + tag.encode("ascii") + b"\0"
+
+
+def _cancel(wire: bytes) -> object:
+    from meshgen.protocols.offer import Cancel  # the shortest signed message stands for all
+
+    return unsign(wire, Cancel)
+
+
+VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {"signed cancel": _cancel}

@@ -18,6 +18,7 @@ what did not arrive. Stopping early is :class:`Stop` from the requester.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -153,3 +154,19 @@ class Settled(Record):
 class Stop(Record):
     TAG = "stop/1"
     LIMITS = _SMALL
+
+
+VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {
+    "work": WorkOrder.decode,
+    "accepted": Accepted.decode,
+    "progress": Progress.decode,
+    "preview": Preview.decode,
+    "image": ImageStart.decode,
+    "chunk": Chunk.decode,
+    "bill": BillMessage.decode,
+    "voucher": VoucherMessage.decode,
+    "done": Done.decode,
+    "failed": Failed.decode,
+    "settled": Settled.decode,
+    "stop": Stop.decode,
+}

@@ -7,6 +7,7 @@ worker alone and carries the HOLD and the sealed work.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -45,7 +46,7 @@ REASONS = (
     "not_mine",
     "engine",
 )
-"""Why a worker says no. The refusal's ``limit`` is what it would have taken: pixels, steps, pictures, mkudos; 0 = no such figure."""
+"""Why a worker says no. The refusal's ``limit`` is what it would take: pixels, steps, pictures or mkudos; 0 = no such figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +145,12 @@ def _check_total(tag: str, mkudos: int, count: int) -> None:
     """One HOLD has to be able to cover all pictures."""
     if mkudos * count > MAX_MKUDOS:
         raise Malformed(f"{tag}: {count} pictures at {mkudos} mkudos come to more than one hold may have, {MAX_MKUDOS}")
+
+
+VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {
+    "offer": Offer.decode,
+    "bid": Bid.decode,
+    "refusal": Refusal.decode,
+    "award": Award.decode,
+    "cancel": Cancel.decode,
+}

@@ -10,13 +10,14 @@ identity key. Its key lives in memory, for one bid or one run of the node, so th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from meshgen.protocols.codec import Malformed
+from meshgen.protocols.codec import Limits, Malformed, decode
 from meshgen.protocols.job import WorkOrder
 
 BUCKET_BYTES = 256
@@ -83,3 +84,14 @@ def _unpad(padded: bytes) -> bytes:
     if not data.endswith(b"\x80") or len(padded) != len(_pad(data[:-1])):
         raise Malformed("sealed: the padding is not 0x80 and the fewest zeros")
     return data[:-1]
+
+
+def _unseal_vector(data: bytes) -> WorkOrder:
+    """Vectors bring the worker's key along: ``[private:bin32, offer id:bin32, bid id:bin32, sealed:bin]``."""
+    match decode(data, Limits(max_bytes=80 * 1024, max_depth=1)):
+        case (bytes() as private, bytes() as offer_id, bytes() as bid_id, bytes() as sealed) if len(private) == 32:
+            return unseal(sealed, SealKey.from_bytes(private), offer_id, bid_id)
+    raise Malformed("not a vector of this protocol")
+
+
+VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {"sealed": _unseal_vector}
