@@ -328,12 +328,12 @@ class Ledger:
 
     def _load_chain(self, author: bytes) -> None:
         chain = Chain(self.net, author)
-        for seq, _, wire in list(self._store.chain(author)):
+        for row in self._store.chain(author):
             try:
-                entry = decode_entry(wire, verify=False)
+                entry = row.revive(verify=False)
                 chain.append(entry, embedded=False)
             except (Malformed, InvalidEntry) as error:
-                self._cut(author, seq, str(error))
+                self._cut(author, row.seq, str(error))
                 break
             self._books.add(entry)
         if chain.head != NO_HEAD:

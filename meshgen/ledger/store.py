@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.forks import ForkEvidence
-from meshgen.protocols.codec import encode
-from meshgen.protocols.credit import MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, Entry
+from meshgen.protocols.codec import Malformed, encode
+from meshgen.protocols.credit import MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, Entry, decode_entry
 
 LEDGER_FILE = "ledger.db"
 LOCK_FILE = "ledger.lock"
@@ -38,6 +38,23 @@ CREATE TABLE fork (
     PRIMARY KEY (author, seq, id_a, id_b)
 ) WITHOUT ROWID;
 """
+
+
+class Row(NamedTuple):
+    """One entry on disk."""
+
+    seq: int
+    id: bytes
+    kind: int
+    body: bytes
+    sig: bytes
+
+    def revive(self, *, verify: bool) -> Entry:
+        """The entry that was written. Raises Malformed if this row is not it any more."""
+        entry = decode_entry(encode((self.body, self.sig)), verify=verify)
+        if (entry.seq, entry.id, entry.kind) != (self.seq, self.id, self.kind):
+            raise Malformed("the entry is not the one that this row's number, id and kind name")
+        return entry
 
 
 class Store:
@@ -83,11 +100,16 @@ class Store:
             wires.append(wire)
         return wires
 
-    def chain(self, author: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-        """(seq, id, wire) of a whole chain."""
-        query = "SELECT seq, id, body, sig FROM entry WHERE aid = ? ORDER BY seq"
-        for seq, entry_id, body, sig in self._reader.execute(query, (self._aids[author],)):
-            yield seq, entry_id, encode((body, sig))
+    def chain(self, author: bytes) -> Iterator[Row]:
+        """A whole chain as it lies on disk, which may be damaged. Raises sqlite3.DatabaseError where it can't be read."""
+        query = "SELECT seq, id, kind, body, sig FROM entry WHERE aid = ? ORDER BY seq"
+        for row in self._reader.execute(query, (self._aids[author],)):
+            yield Row(*row)
+
+    def stray_rows(self) -> int:
+        """Entries of no author: there are none in a sound file."""
+        query = "SELECT COUNT(*) FROM entry WHERE aid NOT IN (SELECT aid FROM author)"
+        return int(self._reader.execute(query).fetchone()[0])
 
     def ids(self, author: bytes, from_seq: int, to_seq: int) -> dict[int, bytes]:
         """seq -> entry id, where known."""
