@@ -46,7 +46,7 @@ async def _invalid(request: Request, error: Exception) -> Response:  # noqa: ARG
     """The first fault of the input. What was sent is not repeated: it may be a prompt."""
     assert isinstance(error, RequestValidationError)
     fault = error.errors()[0]
-    field = ".".join(str(part) for part in fault["loc"] if part not in ("body", "query", "path"))
+    field = ".".join(str(part) for part in fault["loc"] if part not in ("body", "query", "path", "header"))
     if fault["type"] == "json_invalid":
         return error_response(422, "invalid_json", f"the body is not valid JSON: {fault['ctx']['error']}")
     if fault["type"] == "extra_forbidden":

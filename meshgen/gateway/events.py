@@ -26,10 +26,10 @@ class JobEvents(Response):
         self._job, self._after = job, after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch, receive, nursery.cancel_scope)
             async with self._job.follow(self._after) as events:
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await _send_all(events, send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             nursery.cancel_scope.cancel()

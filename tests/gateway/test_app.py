@@ -1,0 +1,232 @@
+"""The API's routes and its door, without a socket."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from meshgen.gateway.app import make_app
+from meshgen.gateway.guard import MAX_BODY_BYTES, is_own_host
+from meshgen.ledger.ledger import open_ledger
+from meshgen.protocols.credit import net_id
+from meshgen.settings import load_settings
+from tests.gateway.fake_node import ALICE, BOB, PNG, SECRET, FakeNode, award, draw
+
+TOKEN = "a-token"
+
+
+@pytest.fixture
+def node() -> FakeNode:
+    return FakeNode()
+
+
+@pytest.fixture
+async def api(node: FakeNode) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(make_app(node, TOKEN, load_settings(overrides={"limits.open_jobs": 3})))
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4712", headers=headers) as client:
+        yield client
+
+
+def error_of(answer: httpx.Response) -> dict[str, str]:
+    return answer.json()["error"]
+
+
+async def test_a_job_from_submission_to_picture(api: httpx.AsyncClient, node: FakeNode) -> None:
+    answer = await api.post("/v1/jobs", json={"prompt": SECRET, "width": 512, "height": 512, "count": 2, "seed": 7})
+    assert (answer.status_code, answer.json()) == (202, {"id": "job1"})
+    assert answer.headers["location"] == "/v1/jobs/job1"
+    request = node.requester.requests[0]
+    assert (request.prompt, request.count, request.seed, request.private) == (SECRET, 2, 7, False)
+
+    job = node.requester.jobs["job1"]
+    award(job)
+    draw(job, 0)
+    shown = (await api.get("/v1/jobs/job1")).json()
+    assert shown["state"] == "running" and shown["mkudos"] == 1234
+    assert shown["parts"][0]["worker_alias"] == "bob"
+    assert [picture["url"] for picture in shown["pictures"]] == ["/v1/jobs/job1/pictures/0"]
+    picture = await api.get("/v1/jobs/job1/pictures/0")
+    assert (picture.headers["content-type"], picture.content) == ("image/png", PNG)
+    assert error_of(await api.get("/v1/jobs/job1/pictures/1"))["code"] == "no_picture"
+    assert [job["id"] for job in (await api.get("/v1/jobs")).json()["jobs"]] == ["job1"]
+
+
+async def test_the_prompt_comes_back_in_no_view_and_no_log(api: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    answers = [
+        await api.post("/v1/jobs", json={"prompt": SECRET}),
+        await api.post("/v1/jobs", json={"prompt": SECRET, "steps": 0}),
+        await api.post("/v1/jobs", json={"prompt": [SECRET]}),
+        await api.post("/v1/jobs", json={"promt": SECRET}),
+        await api.post("/v1/jobs", content='{"prompt": "' + SECRET),
+        await api.get("/v1/jobs/job1"),
+        await api.get("/v1/jobs"),
+    ]
+    assert SECRET not in "".join(answer.text for answer in answers)
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "says"),
+    [
+        ({}, "prompt", "required"),
+        ({"prompt": ""}, "prompt", "at least 1 character"),
+        ({"prompt": "x" * 8001}, "prompt", "at most 8000"),
+        ({"prompt": "x", "width": 100, "height": 64}, "width", "multiple of 8"),
+        ({"prompt": "x", "width": 9000, "height": 64}, "width", "less than or equal to 8192"),
+        ({"prompt": "x", "width": 512}, "", "give both"),
+        ({"prompt": "x", "steps": 0}, "steps", "greater than or equal to 1"),
+        ({"prompt": "x", "steps": "many"}, "steps", "valid integer"),
+        ({"prompt": "x", "count": 65}, "count", "less than or equal to 64"),
+        ({"prompt": "x", "seed": -1}, "seed", "greater than or equal to 0"),
+        ({"prompt": "x", "guidance_scale": "nan"}, "guidance_scale", "finite"),
+        ({"prompt": "x", "max_mkudos": -5}, "max_mkudos", "greater than or equal to 0"),
+        ({"prompt": "x", "timeout_s": 0}, "timeout_s", "greater than 0"),
+    ],
+)
+async def test_a_wrong_request_names_its_field(
+    api: httpx.AsyncClient, node: FakeNode, body: object, field: str, says: str
+) -> None:
+    answer = await api.post("/v1/jobs", json=body)
+    error = error_of(answer)
+    assert answer.status_code == 422
+    assert error.get("field", "") == field
+    assert says in error["message"].lower()
+    assert not node.requester.requests
+
+
+async def test_a_misspelt_field_suggests_the_right_one(api: httpx.AsyncClient) -> None:
+    error = error_of(await api.post("/v1/jobs", json={"prompt": "x", "step": 3}))
+    assert (error["code"], error["field"], error["hint"]) == ("unknown_field", "step", "did you mean 'steps'?")
+
+
+async def test_events_are_replayed_to_the_end(api: httpx.AsyncClient, node: FakeNode) -> None:
+    await api.post("/v1/jobs", json={"prompt": "x"})
+    job = node.requester.jobs["job1"]
+    award(job)
+    draw(job, 0)
+    job.enter("done")
+    whole = await api.get("/v1/jobs/job1/events")
+    assert whole.headers["content-type"].startswith("text/event-stream")
+    kinds = [line.removeprefix("event: ") for line in whole.text.splitlines() if line.startswith("event: ")]
+    assert kinds == ["state", "part", "picture", "state", "end"]
+    rest = await api.get("/v1/jobs/job1/events", headers={"last-event-id": "4"})
+    assert rest.text.startswith("id: 5\nevent: end\ndata: {")
+    assert error_of(await api.get("/v1/jobs/job1/events", headers={"last-event-id": "x"}))["field"] == "last-event-id"
+
+
+async def test_cancel(api: httpx.AsyncClient, node: FakeNode) -> None:
+    await api.post("/v1/jobs", json={"prompt": "x"})
+    assert (await api.delete("/v1/jobs/job1")).status_code == 202
+    assert node.requester.jobs["job1"].scope.cancel_called
+    assert error_of(await api.delete("/v1/jobs/nope"))["code"] == "no_job"
+
+
+async def test_too_many_open_jobs_wait(api: httpx.AsyncClient, node: FakeNode) -> None:
+    for _ in range(3):
+        await api.post("/v1/jobs", json={"prompt": "x"})
+    assert error_of(await api.post("/v1/jobs", json={"prompt": "x"}))["code"] == "too_many_jobs"
+    node.requester.jobs["job1"].enter("done")
+    assert (await api.post("/v1/jobs", json={"prompt": "x"})).status_code == 202
+
+
+async def test_a_node_that_requests_nothing_says_so(api: httpx.AsyncClient, node: FakeNode) -> None:
+    node.requester = None
+    error = error_of(await api.post("/v1/jobs", json={"prompt": "x"}))
+    assert error["code"] == "no_requester" and "node.roles" in error["hint"]
+
+
+async def test_status_peers_and_models(api: httpx.AsyncClient, tmp_path: Path) -> None:
+    assert (await api.get("/v1/status")).json()["alias"] == "alice"
+    assert (await api.get("/v1/peers")).json()["peers"][0]["alias"] == "bob"
+    assert (await api.get("/v1/models")).json()["mesh"][0]["name"] == "sd15"
+    added = await api.post("/v1/models", json={"name": "mine", "path": str(tmp_path)})
+    assert (added.status_code, added.json()["name"]) == (201, "mine")
+    assert error_of(await api.post("/v1/models", json={"name": "mine", "path": "models/mine"}))["field"] == "path"
+    assert error_of(await api.post("/v1/models", json={"name": "mine", "path": str(tmp_path / "no")}))["code"] == "bad_model"
+    assert error_of(await api.post("/v1/models", json={"name": "../x", "path": str(tmp_path)}))["field"] == "name"
+    assert (await api.delete("/v1/models/mine")).json() == {"removed": "mine"}
+    assert error_of(await api.delete("/v1/models/mine"))["code"] == "no_model"
+
+
+async def test_stop_answers_first(api: httpx.AsyncClient, node: FakeNode) -> None:
+    assert (await api.post("/v1/stop")).json() == {"stopping": True}
+    assert node.stopped
+
+
+async def test_credit(api: httpx.AsyncClient) -> None:
+    own = (await api.get("/v1/credit/balance")).json()
+    assert (own["peer"], own["balance_mkudos"], own["held_mkudos"]) == (ALICE.peer_id, 3500, 250)
+    assert (await api.get("/v1/credit/balance", params={"peer": BOB.peer_id})).json()["balance_mkudos"] == 0
+    for wrong in ("bob", "0OIl", "12D3KooW"):
+        assert error_of(await api.get("/v1/credit/balance", params={"peer": wrong}))["field"] == "peer"
+    assert (await api.get("/v1/credit/verify")).json()["ok"] is True
+    assert error_of(await api.get("/v1/credit/log", params={"since": 0}))["field"] == "since"
+
+
+async def test_the_log_of_a_real_ledger(api: httpx.AsyncClient, node: FakeNode) -> None:
+    net = net_id(b"test")
+    async with (
+        open_ledger(None, ALICE, net, now_ms=lambda: 1_000_000) as mine,
+        open_ledger(None, BOB, net, now_ms=lambda: 1_000_000) as his,
+    ):
+        hold = await mine.hold(bytes(32), BOB.public_key, 900, 2_000_000, his.head())
+        node.ledger = mine
+        log = (await api.get("/v1/credit/log")).json()["entries"]
+        assert [(entry["seq"], entry["kind"]) for entry in log] == [(1, "genesis"), (2, "hold")]
+        assert (log[1]["payee"], log[1]["mkudos"], log[1]["id"]) == (BOB.peer_id, 900, hold.id.hex())
+        assert len((await api.get("/v1/credit/log", params={"since": 2})).json()["entries"]) == 1
+
+
+# -- the door
+
+
+async def test_only_health_is_open(api: httpx.AsyncClient) -> None:
+    api.headers.pop("authorization")
+    assert (await api.get("/health")).json() == {"status": "ok", "app": "meshgen"}
+    for path in ("/v1/status", "/v1/jobs", "/openapi.json", "/nothing", "/health/../v1/status"):
+        answer = await api.get(path)
+        assert (answer.status_code, error_of(answer)["code"]) == (401, "no_token")
+    assert (await api.get("/v1/status", headers={"authorization": "Bearer a-tokem"})).status_code == 401
+    assert (await api.get("/v1/status", headers={"authorization": TOKEN})).status_code == 401
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:4712", "127.0.0.1.evil.example", "", "0.0.0.0", "[::2]:80"])
+async def test_foreign_hosts_are_refused(api: httpx.AsyncClient, host: str) -> None:
+    answer = await api.get("/v1/status", headers={"host": host})
+    assert (answer.status_code, error_of(answer)["code"]) == (403, "foreign_host")
+    assert (await api.get("/health", headers={"host": host})).status_code == 403
+
+
+def test_own_hosts() -> None:
+    assert all(map(is_own_host, ("127.0.0.1", "127.0.0.1:4712", "localhost:1", "[::1]:4712", "127.8.8.8")))
+
+
+async def test_foreign_origins_are_refused(api: httpx.AsyncClient) -> None:
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:9999"):
+        answer = await api.get("/v1/status", headers={"origin": origin})
+        assert (answer.status_code, error_of(answer)["code"]) == (403, "foreign_origin")
+    own = await api.get("/v1/status", headers={"origin": "http://127.0.0.1:4712"})
+    assert own.status_code == 200
+    assert not [name for name in own.headers if name.startswith("access-control")]
+
+
+async def test_large_bodies_are_refused_announced_or_not(api: httpx.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(MAX_BODY_BYTES // 65536 + 1):
+            yield bytes(65536)
+
+    assert (await api.post("/v1/jobs", content=bytes(MAX_BODY_BYTES + 1))).status_code == 413
+    assert error_of(await api.post("/v1/jobs", content=chunks()))["code"] == "too_large"
+
+
+async def test_unknown_paths_and_methods_have_the_same_shape(api: httpx.AsyncClient) -> None:
+    assert error_of(await api.get("/v1/nothing"))["code"] == "not_found"
+    assert error_of(await api.put("/v1/jobs"))["code"] == "method_not_allowed"
+    assert (await api.get("/docs")).status_code == 404
+    assert "/v1/jobs" in (await api.get("/openapi.json")).json()["paths"]
