@@ -14,12 +14,11 @@ from meshgen.gateway.face import NodeFace
 from meshgen.gateway.guard import Guard
 from meshgen.gateway.jobs import job_routes
 from meshgen.gateway.mesh import mesh_routes
-from meshgen.settings import Settings
 
 
-def make_app(node: NodeFace, token: str, settings: Settings | None = None) -> FastAPI:
+def make_app(node: NodeFace, token: str) -> FastAPI:
     app = FastAPI(title="meshgen", version=__version__, docs_url=None, redoc_url=None)
-    app.include_router(job_routes(node, settings or Settings()))
+    app.include_router(job_routes(node))
     app.include_router(mesh_routes(node))
     app.include_router(credit_routes(node))
     install_handlers(app)

@@ -33,7 +33,7 @@ class GenerateBody(Body):
         default=None, ge=0, le=2**40, description="for one picture, thousandths of a kudos; null = settings"
     )
     preview_every: int = Field(default=0, ge=0, le=MAX_STEPS, description="steps between previews; 0 = none")
-    private: bool | None = Field(default=None, description="leave the prompt out of the pictures' metadata; null = settings")
+    private: bool = Field(default=False, description="leave the prompt out of the pictures' metadata, whatever the settings say")
     timeout_s: float | None = Field(default=None, gt=0, le=24 * 3600)
 
     @model_validator(mode="after")
@@ -42,9 +42,8 @@ class GenerateBody(Body):
             raise ValueError("width and height belong together: give both, or neither for the model's own size")
         return self
 
-    def request(self, private: bool) -> ImageRequest:
-        given = self.model_dump()
-        return ImageRequest(**given | {"private": private if self.private is None else self.private})
+    def request(self) -> ImageRequest:
+        return ImageRequest(**self.model_dump())
 
 
 class ModelBody(Body):

@@ -40,7 +40,10 @@ def credit_routes(node: NodeFace) -> APIRouter:
 
     @routes.get("/verify")
     async def verify() -> dict[str, Any]:
-        return await trio.to_thread.run_sync(node.verify_credit)
+        try:
+            return await trio.to_thread.run_sync(node.verify_credit)
+        except ValueError as error:
+            raise ApiError(409, "no_log", str(error)) from None
 
     return routes
 

@@ -53,6 +53,7 @@ class NodeFace(Protocol):
         """Forget a model; its files stay. Raises KeyError if there is no such one."""
 
     def verify_credit(self) -> dict[str, Any]:
-        """Everything that this node keeps, checked from the first entry on: ``{"ok": bool, ...}``. Called in a thread."""
+        """Everything that this node keeps, checked from the first entry on: ``{"ok": bool, ...}``. Called in a thread.
+        Raises ValueError if nothing is kept."""
 
     def request_stop(self) -> None: ...

@@ -11,18 +11,21 @@ from meshgen.gateway.bodies import GenerateBody, job_view
 from meshgen.gateway.errors import ApiError
 from meshgen.gateway.events import JobEvents
 from meshgen.gateway.face import NodeFace, RequesterFace
-from meshgen.peers.request import Job
-from meshgen.settings import Settings
+from meshgen.peers.request import Job, RequestError
+
+STATUS = {"not_ready": 503, "too_many_jobs": 429}
+"""What is no fault of the request's content."""
 
 
-def job_routes(node: NodeFace, settings: Settings) -> APIRouter:
+def job_routes(node: NodeFace) -> APIRouter:
     routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
     @routes.post("", status_code=202)
     async def submit(body: GenerateBody) -> Response:
-        requester = _requester(node)
-        _check_room(requester, settings.limits.open_jobs)
-        job = requester.submit(body.request(private=settings.requester.private))
+        try:
+            job = _requester(node).submit(body.request())
+        except RequestError as error:
+            raise ApiError(STATUS.get(error.code, 422), error.code, str(error), error.field) from None
         return JSONResponse({"id": job.id}, 202, {"Location": f"/v1/jobs/{job.id}"})
 
     @routes.get("")
@@ -74,10 +77,3 @@ def _job(node: NodeFace, job_id: str) -> Job:
             404, "no_job", f"there is no job {job_id[:80]}", "id", "jobs are kept until the node stops; see `meshgen jobs`"
         )
     return job
-
-
-def _check_room(requester: RequesterFace, most: int) -> None:
-    if sum(not job.final for job in requester.jobs.values()) >= most:
-        raise ApiError(
-            429, "too_many_jobs", f"{most} jobs are open, as many as limits.open_jobs allows", hint="wait until one ends"
-        )

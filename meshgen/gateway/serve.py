@@ -35,7 +35,7 @@ async def serve_gateway(
     token = make_token(home)
     try:
         async with trio.open_nursery() as nursery:
-            binds = await nursery.start(serve, cast(Any, make_app(node, token, settings)), _config(listener))
+            binds = await nursery.start(serve, cast(Any, make_app(node, token)), _config(listener))
             url = str(binds[0])
             write_run(home, RunInfo(url, os.getpid(), str(home / TOKEN_FILE), settings.requester.pictures_dir))
             task_status.started(url)

@@ -12,8 +12,8 @@ import pytest
 from meshgen.gateway.app import make_app
 from meshgen.gateway.guard import MAX_BODY_BYTES, is_own_host
 from meshgen.ledger.ledger import open_ledger
+from meshgen.peers.request import ImageRequest, Job, RequestError
 from meshgen.protocols.credit import net_id
-from meshgen.settings import load_settings
 from tests.gateway.fake_node import ALICE, BOB, PNG, SECRET, FakeNode, award, draw
 
 TOKEN = "a-token"
@@ -26,7 +26,7 @@ def node() -> FakeNode:
 
 @pytest.fixture
 async def api(node: FakeNode) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(make_app(node, TOKEN, load_settings(overrides={"limits.open_jobs": 3})))
+    transport = httpx.ASGITransport(make_app(node, TOKEN))
     headers = {"authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4712", headers=headers) as client:
         yield client
@@ -127,12 +127,16 @@ async def test_cancel(api: httpx.AsyncClient, node: FakeNode) -> None:
     assert error_of(await api.delete("/v1/jobs/nope"))["code"] == "no_job"
 
 
-async def test_too_many_open_jobs_wait(api: httpx.AsyncClient, node: FakeNode) -> None:
-    for _ in range(3):
-        await api.post("/v1/jobs", json={"prompt": "x"})
-    assert error_of(await api.post("/v1/jobs", json={"prompt": "x"}))["code"] == "too_many_jobs"
-    node.requester.jobs["job1"].enter("done")
-    assert (await api.post("/v1/jobs", json={"prompt": "x"})).status_code == 202
+@pytest.mark.parametrize(("code", "status"), [("too_many_jobs", 429), ("not_ready", 503), ("no_prompt", 422)])
+async def test_what_the_requester_refuses(
+    api: httpx.AsyncClient, node: FakeNode, monkeypatch: pytest.MonkeyPatch, code: str, status: int
+) -> None:
+    def refuse(request: ImageRequest) -> Job:
+        raise RequestError(code, "because", "prompt")
+
+    monkeypatch.setattr(node.requester, "submit", refuse)
+    answer = await api.post("/v1/jobs", json={"prompt": "x"})
+    assert (answer.status_code, error_of(answer)) == (status, {"code": code, "message": "because", "field": "prompt"})
 
 
 async def test_a_node_that_requests_nothing_says_so(api: httpx.AsyncClient, node: FakeNode) -> None:
