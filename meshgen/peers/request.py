@@ -16,6 +16,15 @@ EVENT_BACKLOG = 1024
 """Events a follower may lag behind before the oldest are dropped; the final state can always be read from the job."""
 
 
+class RequestError(ValueError):
+    """The request can't be made; ``field`` is what is wrong with it."""
+
+    def __init__(self, code: str, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = where
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
     """What a person asks for. Sides in pixels. ``seed`` None draws one; picture i of the request gets seed + i."""

@@ -1,0 +1,163 @@
+"""A worker's side of one accepted job: the engine's events go out on the channel, vouchers come in, and in the end it is paid."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import trio
+
+from meshgen.engine.port import Engine, EngineError, EngineEvent, Picture, Preview, Progress, Work
+from meshgen.identity import Identity
+from meshgen.net.port import Channel, NetError
+from meshgen.protocols.codec import Malformed
+from meshgen.protocols.job import FAILURES, Settled, Stop, WorkOrder
+from meshgen.protocols.job_sides import Paid, WorkerSide
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_S = 3.0
+"""A worker that waits or computes says so this often: the requester gives up on one that is silent."""
+PROGRESS_GAP_S = 0.1
+VOUCHER_S = 15.0
+"""A requester that does not sign for a picture in this time gets no other."""
+SETTLE_S = 10.0
+
+
+class Unpaid(Exception):
+    """The requester took a picture and did not sign for it."""
+
+
+class Delivery:
+    """One job on one channel. ``run`` returns the RECEIPT's wire, or None if the requester left without showing one."""
+
+    def __init__(self, channel: Channel, side: WorkerSide, order: WorkOrder, engine: Engine, identity: Identity) -> None:
+        self._channel = channel
+        self._side = side
+        self._order = order
+        self._engine = engine
+        self._identity = identity
+        self._stop = trio.CancelScope()
+        self._stopped = False
+        self._paid = trio.Event()
+        self._receipt: bytes | None = None
+        self._settled = trio.Event()
+        self._last_progress_s = float("-inf")
+        self._position = (0, 0)  # picture, step
+
+    async def run(self) -> bytes | None:
+        """Raises nothing that a requester can cause; EngineError only if this node's engine must be looked after."""
+        await self._channel.send(self._side.accept())
+        failure: EngineError | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._listen, nursery.cancel_scope)
+                failure = await self._work()
+                with trio.move_on_after(SETTLE_S if self._side.pictures else 0.5):
+                    await self._settled.wait()
+                nursery.cancel_scope.cancel()
+        except* (NetError, Malformed) as errors:
+            log.info("a job ended early: %s", "; ".join(str(error) for error in errors.exceptions))
+        if failure is not None:
+            raise failure
+        return self._receipt
+
+    async def _work(self) -> EngineError | None:
+        """Draw and send everything, then say how it ended."""
+        reason, failure = "stopped", None
+        with self._stop:
+            try:
+                await self._draw()
+                await self._channel.send(self._side.done())
+                return None
+            except EngineError as error:
+                reason, failure = error.reason if error.reason in FAILURES else "crashed", error
+            except Unpaid:
+                reason = "unpaid"
+        if not self._side.ended:
+            await self._channel.send(self._side.fail(reason))
+        return failure
+
+    async def _draw(self) -> None:
+        async with self._engine.run(self._work_in_clear()) as events, trio.open_nursery() as nursery:
+            send, receive = trio.open_memory_channel[EngineEvent](1)
+            nursery.start_soon(_pump, events, send)
+            async with aclosing(_with_pulse(receive)) as pulse:
+                async for event in pulse:
+                    await self._tell(event)
+
+    async def _tell(self, event: EngineEvent | None) -> None:
+        side, send = self._side, self._channel.send
+        match event:
+            case None:
+                await send(side.progress(*self._position))
+            case Progress(index, step, _steps):
+                self._position = (index, step)
+                if trio.current_time() - self._last_progress_s >= PROGRESS_GAP_S:
+                    self._last_progress_s = trio.current_time()
+                    await send(side.progress(index, step))
+            case Preview(index, step, jpeg):
+                await send(side.preview(index, step, jpeg))
+            case Picture():
+                await self._deliver(event)
+
+    async def _deliver(self, picture: Picture) -> None:
+        """Send one picture with its bill and wait for the voucher: what is at risk is one picture, never two."""
+        for message in self._side.picture(picture.index, picture.png, os.urandom(16), round(picture.seconds * 1000)):
+            await self._channel.send(message)
+        self._paid = trio.Event()
+        await self._channel.send(self._side.bill(self._identity))
+        with trio.move_on_after(VOUCHER_S):
+            await self._paid.wait()
+        if self._side.paid_mkudos < self._side.owed_mkudos:
+            raise Unpaid
+        missing = [index for index in range(self._side.terms.count) if index not in self._side.pictures]
+        self._position = (missing[0], 0) if missing else self._position
+
+    async def _listen(self, everything: trio.CancelScope) -> None:
+        while (message := await self._channel.receive()) is not None:
+            match self._side.feed(message):
+                case Paid():
+                    self._paid.set()
+                case Stop():
+                    self._stop.cancel()
+                case Settled(entry):
+                    self._receipt = entry
+                    self._settled.set()
+                    return
+        everything.cancel()  # the requester ended the channel: nobody waits for what would be drawn
+
+    def _work_in_clear(self) -> Work:
+        order = self._order
+        return Work(
+            model=order.model,
+            prompt=order.prompt,
+            negative_prompt=order.negative_prompt,
+            width=order.width,
+            height=order.height,
+            steps=order.steps,
+            guidance_scale=order.guidance_milli / 1000,
+            scheduler=order.scheduler,
+            seeds=order.seeds,
+            preview_every=order.preview_every,
+        )
+
+
+async def _pump(events: AsyncIterator[EngineEvent], send: trio.MemorySendChannel[EngineEvent]) -> None:
+    async with send:
+        async for event in events:
+            await send.send(event)
+
+
+async def _with_pulse(events: trio.MemoryReceiveChannel[EngineEvent]) -> AsyncIterator[EngineEvent | None]:
+    """The events, and None whenever none came for KEEPALIVE_S."""
+    while True:
+        event: EngineEvent | None = None
+        with trio.move_on_after(KEEPALIVE_S):
+            try:
+                event = await events.receive()
+            except trio.EndOfChannel:
+                return
+        yield event

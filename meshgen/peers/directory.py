@@ -1,0 +1,228 @@
+"""Who is there and what can they do: adverts of all peers, from presence gossip, from introductions and from the DHT.
+
+Presence is the warm path: every advert reaches everyone within a second. An *introduction* (one question to a peer just met)
+fills a newcomer's directory at once. The DHT is for cold discovery of models that nobody nearby has: it is slow, and its values
+may be stale, so what comes out of it is judged like any other advert.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+
+import trio
+
+from meshgen.identity import Identity, peer_id
+from meshgen.net.port import Channel, Net, NetError, PeerId, TableRules, request
+from meshgen.peers.matching import No, find_model, refusal
+from meshgen.protocols.advert import MAX_LIFETIME_MS, TABLE_NAMESPACE, Advert
+from meshgen.protocols.codec import Limits, Malformed, Value, decode, encode
+from meshgen.protocols.envelope import Signed, sign, unsign
+from meshgen.protocols.offer import Offer
+
+log = logging.getLogger(__name__)
+
+PRESENCE_PROTOCOL = "/meshgen/presence/1"
+PRESENCE_S = 30.0
+"""A peer says that it is there at least so often; its advert lives three times as long."""
+LIFETIME_MS = 90_000
+MIN_GAP_S = 1.0
+"""Changes within so short a time travel together: presence must not grow with the load."""
+TABLE_EVERY = 10
+"""Every so many adverts one goes into the DHT too."""
+MAX_PEERS = 5000
+MAX_INTRODUCED = 64
+QUESTION_S = 5.0
+CLOCK_SLACK_MS = 2 * 60 * 1000
+"""A peer's clock may be off by so much before its adverts are refused."""
+_INTRODUCTION = Limits(max_bytes=1024 * 1024, max_items=MAX_INTRODUCED, max_depth=1)
+
+
+class Directory:
+    """The freshest advert of every peer, one's own among them. ``describe`` makes one's own from the current state."""
+
+    def __init__(
+        self, net: Net, identity: Identity, mesh: bytes, now_ms: Callable[[], int], describe: Callable[[int, int], Advert]
+    ) -> None:
+        self._net = net
+        self._identity = identity
+        self._mesh = mesh
+        self._now_ms = now_ms
+        self._describe = describe
+        self._adverts: dict[PeerId, Signed[Advert]] = {}
+        self._changed = trio.Event()
+        self._heard = trio.Event()
+        self.topic = f"/meshgen/{mesh.hex()}/presence"
+        self.on_advert: list[Callable[[Signed[Advert]], None]] = []
+        self.own: Signed[Advert] | None = None
+
+    # -- answers
+
+    def adverts(self) -> Iterator[Signed[Advert]]:
+        """Others' adverts that have not expired."""
+        now = self._now_ms()
+        for peer, signed in list(self._adverts.items()):
+            if signed.message.expires_ms <= now:
+                del self._adverts[peer]
+            else:
+                yield signed
+
+    def get(self, peer: PeerId) -> Advert | None:
+        signed = self._adverts.get(peer)
+        return signed.message if signed and signed.message.expires_ms > self._now_ms() else None
+
+    def alias(self, peer: PeerId) -> str:
+        """What to call a peer in front of a person: its own word and the end of its id, which it can't choose."""
+        advert = self.get(peer)
+        return f"{advert.alias or 'peer'}#{peer[-6:]}" if advert else f"peer#{peer[-6:]}"
+
+    def able(self, offer: Offer) -> tuple[list[PeerId], dict[PeerId, No]]:
+        """Who could do this offer, least queued first; and why each other peer that knows the model could not."""
+        can: list[tuple[int, PeerId]] = []
+        others: dict[PeerId, No] = {}
+        for signed in self.adverts():
+            advert = signed.message
+            if "worker" not in advert.roles or find_model(advert.models, offer.model, offer.digest) is None:
+                continue
+            no = refusal(offer, advert, self._now_ms())
+            if no is None:
+                can.append((advert.queued, PeerId(signed.peer)))
+            else:
+                others[PeerId(signed.peer)] = no
+        return [peer for _, peer in sorted(can)], others
+
+    async def wait_heard(self) -> None:
+        """Until some advert arrives that was not known."""
+        await self._heard.wait()
+
+    # -- life
+
+    def changed(self) -> None:
+        """Own state changed: a fresh advert goes out soon."""
+        self._changed.set()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self._net.serve(PRESENCE_PROTOCOL, self._introduce)
+        async with trio.open_nursery() as nursery, self._net.subscribe(self.topic, self._is_valid) as heard:
+            nursery.start_soon(self._advertise, nursery)
+            task_status.started()
+            async for gossip in heard:
+                self._learn_wire(gossip.data)
+
+    async def meet(self, peer: PeerId) -> None:
+        """Ask a peer whom it knows. A peer that does not answer is no error."""
+        try:
+            with trio.move_on_after(QUESTION_S):
+                answer = await request(self._net, peer, PRESENCE_PROTOCOL, self.own.wire if self.own else b"")
+                wires = decode(answer, _INTRODUCTION)
+                for wire in wires if isinstance(wires, tuple) else ():
+                    if isinstance(wire, bytes):
+                        self._learn_wire(wire)
+        except (NetError, Malformed) as error:
+            log.debug("no introductions from %s: %s", peer, error)
+
+    async def search(self, model: str) -> None:
+        """Look in the DHT for workers with a model, and learn their adverts."""
+        try:
+            with trio.move_on_after(QUESTION_S):
+                for peer in await self._net.find_providers(model_key(self._mesh, model)):
+                    if peer != self._net.peer_id and (value := await self._net.get_value(advert_key(peer))):
+                        self._learn_wire(value)
+        except NetError as error:
+            log.debug("no answer from the table: %s", error)
+
+    async def _advertise(self, nursery: trio.Nursery) -> None:
+        count = 0
+        while True:
+            self._changed = trio.Event()
+            now = self._now_ms()
+            self.own = sign(self._identity, self._describe(now, now + LIFETIME_MS))
+            await self._net.publish(self.topic, self.own.wire)
+            if count % TABLE_EVERY == 0:
+                nursery.start_soon(self._to_table, self.own)
+            count += 1
+            await trio.sleep(MIN_GAP_S)
+            with trio.move_on_after(PRESENCE_S - MIN_GAP_S):
+                await self._changed.wait()
+
+    async def _to_table(self, own: Signed[Advert]) -> None:
+        try:
+            await self._net.put_value(advert_key(self._net.peer_id), own.wire)
+            for model in own.message.models:
+                await self._net.provide(model_key(self._mesh, model.name))
+        except NetError as error:
+            log.debug("the table took no advert: %s", error)
+
+    async def _introduce(self, channel: Channel) -> None:
+        theirs = await channel.receive()
+        if theirs:
+            self._learn_wire(theirs)
+        known = [signed.wire for signed in self.adverts() if signed.peer != channel.peer]
+        own = [self.own.wire] if self.own else []
+        wires: tuple[Value, ...] = tuple((own + known)[:MAX_INTRODUCED])
+        while len(answer := encode(wires)) > _INTRODUCTION.max_bytes:
+            wires = wires[: len(wires) // 2]
+        await channel.send(answer)
+
+    # -- learning
+
+    def _is_valid(self, sender: PeerId, data: bytes) -> bool:
+        """For the gossip layer: whole, signed by whoever published it, of this mesh, not expired."""
+        try:
+            signed = unsign(data, Advert)
+        except Malformed:
+            return False
+        return signed.peer == sender and self._is_current(signed.message)
+
+    def _is_current(self, advert: Advert) -> bool:
+        now = self._now_ms()
+        return advert.net == self._mesh and now < advert.expires_ms <= now + MAX_LIFETIME_MS + CLOCK_SLACK_MS
+
+    def _learn_wire(self, wire: bytes) -> None:
+        try:
+            self.learn(unsign(wire, Advert))
+        except Malformed as error:
+            log.debug("an advert was refused: %s", error)
+
+    def learn(self, signed: Signed[Advert]) -> None:
+        """Keep an advert if it is this mesh's, current and newer than what is known of its peer."""
+        peer = PeerId(signed.peer)
+        known = self._adverts.get(peer)
+        if peer == self._net.peer_id or not self._is_current(signed.message):
+            return
+        if known and known.message.seq >= signed.message.seq:
+            return
+        if not known and len(self._adverts) >= MAX_PEERS:
+            del self._adverts[min(self._adverts, key=lambda old: self._adverts[old].message.expires_ms)]
+        self._adverts[peer] = signed
+        for listener in self.on_advert:
+            listener(signed)
+        if not known:
+            self._heard.set()
+            self._heard = trio.Event()
+
+
+def advert_key(peer: PeerId) -> str:
+    return f"/{TABLE_NAMESPACE}/{peer}"
+
+
+def model_key(mesh: bytes, model: str) -> str:
+    """A provider key of fixed length: names may be long and keys may not."""
+    return f"/{TABLE_NAMESPACE}-model/{hashlib.sha256(mesh + model.encode()).hexdigest()[:40]}"
+
+
+def table_rules(now_ms: Callable[[], int]) -> TableRules:
+    """What the DHT may store: an unexpired advert under its own author's key; the highest seq wins."""
+
+    def validate(key: str, value: bytes) -> bool:
+        try:
+            signed = unsign(value, Advert)
+        except Malformed:
+            return False
+        return key == advert_key(PeerId(peer_id(signed.author))) and signed.message.expires_ms > now_ms()
+
+    def select(_key: str, values: list[bytes]) -> int:
+        return max(range(len(values)), key=lambda index: unsign(values[index], Advert).message.seq)
+
+    return TableRules(TABLE_NAMESPACE, validate, select)

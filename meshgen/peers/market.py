@@ -1,0 +1,157 @@
+"""The requester's half of the market: make offers heard, gather what comes back, choose.
+
+One signed offer goes two ways: straight to the workers already known (fast: a kept stream each) and by gossip (reach: workers
+this peer never heard of). Gossip costs every node of the mesh CPU time, so it is metered: interactive use always gossips, a
+flood of requests gossips only what the known workers leave undone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import trio
+
+from meshgen.identity import Identity
+from meshgen.net.port import Channel, Net, NetError, PeerId, request
+from meshgen.peers.directory import Directory
+from meshgen.peers.matching import No
+from meshgen.peers.trust import Trust
+from meshgen.protocols.codec import Malformed
+from meshgen.protocols.envelope import Signed, sign, unsign
+from meshgen.protocols.offer import BID_PROTOCOL, OFFER_PROTOCOL, Bid, Offer, Refusal
+
+log = logging.getLogger(__name__)
+
+MAX_ASKED = 8
+"""Workers asked directly for one offer."""
+GOSSIP_GAP_S = 1.0
+"""Offers that the known workers satisfy are gossiped at most this often."""
+PATIENCE_S = 0.1
+"""How long an offer that is covered waits for the answers still missing."""
+
+
+@dataclass(slots=True)
+class Answers:
+    """What came back for one offer; one answer a worker counts. Two that differ count against it."""
+
+    offer: Signed[Offer]
+    asked: tuple[PeerId, ...]
+    bids: dict[PeerId, Signed[Bid]] = field(default_factory=dict)
+    refusals: dict[PeerId, No] = field(default_factory=dict)
+    liars: dict[PeerId, tuple[bytes, bytes]] = field(default_factory=dict)  # the two answers, signed: the evidence
+    covered: trio.Event = field(default_factory=trio.Event)  # the bids' capacity reaches the count
+    complete: trio.Event = field(default_factory=trio.Event)  # everybody who was asked has answered
+
+    def bid(self, signed: Signed[Bid]) -> None:
+        worker = PeerId(signed.peer)
+        before = self.bids.get(worker)
+        if worker in self.liars:
+            return
+        if before is not None and before.id != signed.id:
+            self.liars[worker] = (before.wire, signed.wire)
+            del self.bids[worker]
+            self.refusals[worker] = No("contradiction")
+        else:
+            self.refusals.pop(worker, None)
+            self.bids[worker] = signed
+        self._check()
+
+    def refuse(self, worker: PeerId, no: No) -> None:
+        if worker not in self.bids and worker not in self.liars:
+            self.refusals[worker] = no
+        self._check()
+
+    def _check(self) -> None:
+        if sum(bid.message.count for bid in self.bids.values()) >= self.offer.message.count:
+            self.covered.set()
+        if all(peer in self.bids or peer in self.refusals for peer in self.asked):
+            self.complete.set()
+
+
+class Market:
+    """Open offers and their answers. Bids also come by themselves, from workers that heard the gossip."""
+
+    def __init__(self, net: Net, identity: Identity, mesh: bytes, directory: Directory, now_ms: Callable[[], int]) -> None:
+        self._net = net
+        self._identity = identity
+        self._mesh = mesh
+        self._directory = directory
+        self._now_ms = now_ms
+        self._open: dict[bytes, Answers] = {}
+        self._last_gossip_s = float("-inf")
+        self.trust = Trust()
+        self.ignored = 0  # answers that no open offer explains: replays, latecomers, junk
+        net.serve(BID_PROTOCOL, self._hear)
+
+    async def ask(self, offer: Offer, window_s: float, avoid: Mapping[PeerId, No]) -> Answers:
+        """Make an offer heard and gather answers: until everybody asked has answered and the count is covered, a little less
+        if one of them dawdles, and ``window_s`` at most. ``avoid`` are workers not to ask, and why."""
+        signed = sign(self._identity, offer)
+        able, others = self._directory.able(offer)
+        asked = tuple(peer for peer in able if peer not in avoid)[:MAX_ASKED]
+        answers = self._open[signed.id] = Answers(signed, asked, refusals=dict(others))
+        answers.refusals.update((peer, no) for peer, no in avoid.items() if peer in able)
+        try:
+            with trio.move_on_after(window_s):
+                async with trio.open_nursery() as nursery:
+                    for peer in asked:
+                        nursery.start_soon(self._ask_one, peer, answers)
+                    nursery.start_soon(self._gossip, answers)
+                    await answers.covered.wait()
+                    with trio.move_on_after(PATIENCE_S):
+                        await answers.complete.wait()
+                    nursery.cancel_scope.cancel()
+        finally:
+            del self._open[signed.id]
+        for worker in answers.liars:
+            log.warning("%s signed two different answers to one offer", worker)
+            self.trust.lied(worker)
+        return answers
+
+    async def _ask_one(self, peer: PeerId, answers: Answers) -> None:
+        try:
+            wire = await request(self._net, peer, OFFER_PROTOCOL, answers.offer.wire)
+            self._take(peer, wire)
+        except (NetError, Malformed) as error:
+            log.info("no answer from %s: %s", peer, error)
+            answers.refuse(peer, No("silent"))
+
+    async def _gossip(self, answers: Answers) -> None:
+        if answers.asked and trio.current_time() - self._last_gossip_s < GOSSIP_GAP_S:
+            with trio.move_on_after(PATIENCE_S):
+                await answers.covered.wait()
+                return
+        self._last_gossip_s = trio.current_time()
+        await self._net.publish(offer_topic(self._mesh, answers.offer.message.family), answers.offer.wire)
+
+    async def _hear(self, channel: Channel) -> None:
+        """A worker that heard the gossip answers on a channel of its own."""
+        wire = await channel.receive()
+        try:
+            if wire is not None:
+                self._take(channel.peer, wire)
+        except Malformed as error:
+            self.ignored += 1
+            log.info("%s sent no valid answer: %s", channel.peer, error)
+
+    def _take(self, peer: PeerId, wire: bytes) -> None:
+        signed: Signed[Bid] | Signed[Refusal] = unsign(wire, Bid, Refusal)
+        message = signed.message
+        answers = self._open.get(message.offer_id)
+        if signed.peer != peer:
+            raise Malformed(f"{message.TAG}: signed by another peer than the one that sent it")
+        if answers is None or message.net != self._mesh:
+            self.ignored += 1
+        elif isinstance(message, Refusal):
+            answers.refuse(peer, No(message.reason, message.limit))
+        elif message.expires_ms <= self._now_ms():
+            answers.refuse(peer, No("expired"))
+        else:
+            answers.bid(signed)  # type: ignore[arg-type]
+
+
+def offer_topic(mesh: bytes, family: str) -> str:
+    """Few topics, one a model family: a worker hears what it could do and little else."""
+    return f"/meshgen/{mesh.hex()}/offer/{family}"

@@ -1,0 +1,166 @@
+"""The requester's side of one part of a job: hold the credit, award, receive, pay, settle.
+
+Whatever happens, the log ends right: a RECEIPT for what arrived whole with its bill, and nothing for what did not. A hold under
+which nothing arrived is released when it has expired.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+import trio
+
+from meshgen.identity import Identity
+from meshgen.ledger.ledger import Ledger
+from meshgen.net.port import Channel, Net, PeerId, Unreachable
+from meshgen.protocols.codec import Malformed
+from meshgen.protocols.credit import Bill, Entry, Head, Receipt, job_id
+from meshgen.protocols.envelope import Signed, sign
+from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
+from meshgen.protocols.job import Accepted, Done, Failed, Preview, Progress, WorkOrder
+from meshgen.protocols.job_sides import PictureArrived, RequesterEvent, RequesterSide
+from meshgen.protocols.job_terms import terms
+from meshgen.protocols.offer import MAX_CHAIN_ENTRIES, Award, Bid, Offer, Refusal
+from meshgen.protocols.sealing import seal
+
+log = logging.getLogger(__name__)
+
+SILENCE_S = 10.0
+"""A worker says something at least every three seconds; one that is silent so long is gone or stuck."""
+HOLD_MARGIN_MS = 60_000
+MAX_CHAIN_BYTES = 128 * 1024
+"""Of the award; a worker that lacks more pulls it."""
+
+
+class Lost(Exception):
+    """The part did not come, or not whole. ``reason`` is a word for statistics, the text is for a person."""
+
+    def __init__(self, reason: str, message: str, *, lied: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.lied = lied
+
+
+class Purchase:
+    """One awarded part. ``limit_s`` bounds it all; ``check`` judges a picture (raises Malformed); ``tell`` hears every event."""
+
+    def __init__(
+        self,
+        net: Net,
+        identity: Identity,
+        ledger: Ledger,
+        offer: Signed[Offer],
+        bid: Signed[Bid],
+        order: WorkOrder,
+        limit_s: float,
+        now_ms: Callable[[], int],
+        check: Callable[[PictureArrived], None],
+        tell: Callable[[RequesterEvent], None],
+    ) -> None:
+        self._net = net
+        self._identity = identity
+        self._ledger = ledger
+        self._offer = offer
+        self._bid = bid
+        self._order = order
+        self._limit_s = limit_s
+        self._now_ms = now_ms
+        self._check = check
+        self._tell = tell
+        self._due: Receipt | None = None
+        self.receipt: Entry | None = None
+        self.arrived: list[PictureArrived] = []
+
+    async def run(self) -> None:
+        """Until the part is done and settled. Raises Lost; what arrived before is in ``arrived`` and paid either way."""
+        try:
+            with trio.fail_after(self._limit_s):
+                hold = await self._hold()
+                award = self._award(hold)
+                side = RequesterSide(terms(self._offer, self._bid, award, hold, self._order))
+                async with self._net.open(PeerId(self._bid.peer), JOB_PROTOCOL) as channel:
+                    await channel.send(award.wire)
+                    await self._receive(channel, side)
+                    await self._settle()
+                    if self.receipt is not None:
+                        await channel.send(side.settle(self.receipt.wire))
+        except trio.TooSlowError:
+            raise Lost("slow", f"took longer than {self._limit_s:.0f} s") from None
+        except Unreachable as error:
+            raise Lost("gone", f"went away ({error})") from None
+        except Malformed as error:
+            raise Lost("broke_protocol", f"broke the protocol: {error}", lied=True) from None
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._settle()
+
+    async def _hold(self) -> Entry:
+        bid = self._bid.message
+        return await self._ledger.hold(
+            job=job_id(os.urandom(32), self._offer.id),
+            payee=self._bid.author,
+            amount=bid.mkudos * len(self._order.seeds),
+            expires_ms=self._now_ms() + round(self._limit_s * 1000) + HOLD_MARGIN_MS,
+            payee_head=Head(bid.head_seq, bid.head_id),
+        )
+
+    def _award(self, hold: Entry) -> Signed[Award]:
+        bid = self._bid.message
+        return sign(
+            self._identity,
+            Award(
+                net=bid.net,
+                offer_id=self._offer.id,
+                bid_id=self._bid.id,
+                count=len(self._order.seeds),
+                hold_id=hold.id,
+                chain=self._chain(bid.known_seq + 1, hold.seq),
+                sealed=seal(self._order, bid.seal_key, self._bid.id),
+            ),
+        )
+
+    def _chain(self, first: int, last: int) -> tuple[bytes, ...]:
+        """The entries that the worker lacks up to the HOLD, from the first on; it pulls what does not fit."""
+        if last - first >= MAX_CHAIN_ENTRIES:
+            return ()
+        entries = tuple(self._ledger.entries(self._identity.public_key, first, last))
+        return entries if sum(map(len, entries)) <= MAX_CHAIN_BYTES else ()
+
+    async def _receive(self, channel: Channel, side: RequesterSide) -> None:
+        while not side.ended:
+            try:
+                with trio.fail_after(SILENCE_S):
+                    message = await channel.receive()
+            except trio.TooSlowError:
+                raise Lost("silent", f"was silent for {SILENCE_S:.0f} s") from None
+            if message is None:
+                raise Lost("gone", "left before it was done")
+            event = side.feed(message)
+            if isinstance(event, PictureArrived):
+                self._check(event)
+                self.arrived.append(event)
+                self._due = side.receipt()
+                await channel.send(side.pay(self._identity))
+            if event is not None:
+                self._tell(event)
+            self._judge(event)
+
+    @staticmethod
+    def _judge(event: RequesterEvent | None) -> None:
+        match event:
+            case Refusal(reason=reason):
+                raise Lost(reason, f"took back its bid ({reason})")
+            case Failed(reason=reason):
+                raise Lost(reason, f"failed ({reason})")
+            case Accepted() | Progress() | Preview() | Done() | PictureArrived() | None:
+                return
+
+    async def _settle(self) -> None:
+        """Sign for what arrived, once. A picture that failed the check was not paid by a voucher, nor is it here."""
+        due = self._due
+        if self.receipt is None and due is not None:
+            mine = self._identity.public_key
+            bill = Bill(self._ledger.net, due.job, due.hold_id, mine, due.payee, due.amount, due.result, due.bill_sig)
+            self.receipt = await self._ledger.receipt(due.hold_id, bill, units=due.units)

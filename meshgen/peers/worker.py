@@ -1,0 +1,349 @@
+"""The worker: hears offers, bids on what it would do, and does what it is awarded.
+
+A bid is a promise of price and an estimate of time, not a reservation: an award may still be refused as full, and the requester
+then turns to the next. Awards are taken once, for bids of this run of the node alone, so a replayed one finds nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import trio
+
+from meshgen.engine.port import Engine, EngineError
+from meshgen.identity import Identity
+from meshgen.ledger.errors import Gap, LedgerError
+from meshgen.ledger.ledger import Ledger
+from meshgen.ledger.standing import decide
+from meshgen.net.port import Channel, Gossip, Net, NetError, PeerId
+from meshgen.peers.archivist import Archivist
+from meshgen.peers.delivery import Delivery
+from meshgen.peers.market import offer_topic
+from meshgen.peers.matching import No, find_model, refusal
+from meshgen.peers.tariff import picture_mkudos, scaled
+from meshgen.protocols.advert import Advert
+from meshgen.protocols.codec import Malformed
+from meshgen.protocols.credit import Receipt, Voucher, decode_entry
+from meshgen.protocols.envelope import Signed, sign, unsign
+from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
+from meshgen.protocols.job import WorkOrder
+from meshgen.protocols.job_sides import WorkerSide
+from meshgen.protocols.job_terms import Terms, terms
+from meshgen.protocols.offer import BID_PROTOCOL, MAX_OFFER_LIFETIME_MS, OFFER_PROTOCOL, Award, Bid, Offer, Refusal
+from meshgen.protocols.sealing import SealKey, unseal
+
+log = logging.getLogger(__name__)
+
+BID_LIFETIME_MS = 30_000
+AWARD_S = 10.0
+"""A channel that was opened for a job brings its award in this time."""
+MAX_BIDS = 2048
+MAX_ANSWERING = 64
+"""Gossiped offers answered at the same time; more are dropped, their requesters offer again."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPolicy:
+    """The owner's rules that no advert tells: pictures that may wait, the debt a requester may have with the mesh (mkudos)."""
+
+    max_queue: int = 16
+    price_permille: int = 1000
+    max_debt_mkudos: int = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A bid that was given, waiting for its award."""
+
+    offer: Signed[Offer]
+    bid: Signed[Bid]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this worker did since it started; for status and metrics."""
+
+    bids: int = 0
+    refusals: int = 0
+    jobs: int = 0
+    pictures: int = 0
+    failed: int = 0
+    unpaid: int = 0
+
+
+@dataclass(slots=True)
+class _Load:
+    pictures: int = 0
+    seconds: float = 0.0
+
+
+class Worker:
+    """``own_advert`` describes this peer as it is now; what it says there is what it holds offers against."""
+
+    def __init__(
+        self,
+        net: Net,
+        identity: Identity,
+        ledger: Ledger,
+        archivist: Archivist,
+        engine: Engine,
+        policy: WorkerPolicy,
+        now_ms: Callable[[], int],
+        own_advert: Callable[[], Advert],
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._net = net
+        self._identity = identity
+        self._ledger = ledger
+        self._archivist = archivist
+        self._engine = engine
+        self._now_ms = now_ms
+        self._own_advert = own_advert
+        self._on_change = on_change
+        self._seal_key = SealKey.generate()
+        self._bids: OrderedDict[bytes, _Standing] = OrderedDict()  # by bid id
+        self._answers: OrderedDict[bytes, Signed[Bid]] = OrderedDict()  # by offer id: one offer, one bid, both ways
+        self._answering = trio.CapacityLimiter(MAX_ANSWERING)
+        self._load = _Load()
+        self.policy = policy
+        self.tally = Tally()
+
+    @property
+    def queued(self) -> int:
+        """Pictures accepted and not yet delivered."""
+        return self._load.pictures
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self._net.serve(OFFER_PROTOCOL, self._asked)
+        self._net.serve(JOB_PROTOCOL, self._awarded)
+        async with trio.open_nursery() as nursery:
+            for family in sorted({model.family for model in self._engine.models()}):
+                await nursery.start(self._hear_family, family, nursery)
+            task_status.started()
+
+    # -- offers
+
+    async def _hear_family(
+        self, family: str, nursery: trio.Nursery, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        topic = offer_topic(self._own_advert().net, family)
+        async with self._net.subscribe(topic, self._is_valid) as heard:
+            task_status.started()
+            async for gossip in heard:
+                if self._answering.available_tokens:
+                    nursery.start_soon(self._answer_gossip, gossip)
+
+    def _is_valid(self, sender: PeerId, data: bytes) -> bool:
+        """For the gossip layer: what is forged, stale or of another mesh goes no further."""
+        try:
+            signed = unsign(data, Offer)
+        except Malformed:
+            return False
+        offer, now = signed.message, self._now_ms()
+        return signed.peer == sender and offer.net == self._ledger.net and now < offer.expires_ms <= now + MAX_OFFER_LIFETIME_MS
+
+    async def _answer_gossip(self, gossip: Gossip) -> None:
+        async with self._answering:
+            signed = unsign(gossip.data, Offer)
+            if signed.id in self._answers or find_model(self._own_advert().models, signed.message.model, b"") is None:
+                return  # answered on the direct way, or not this worker's business
+            answer = self.consider(signed)
+            try:
+                with trio.move_on_after(AWARD_S):
+                    await self._reach(signed)
+                    async with self._net.open(gossip.sender, BID_PROTOCOL) as channel:
+                        await channel.send(answer.wire)
+            except NetError as error:
+                log.info("a requester can't be reached: %s", error)
+
+    async def _reach(self, offer: Signed[Offer]) -> None:
+        """Dial by the addresses in the offer, if the net does not know its author yet."""
+        if any(link.peer == offer.peer for link in self._net.links()):
+            return
+        for address in offer.message.addresses:
+            try:
+                await self._net.connect(address)
+                return
+            except (NetError, ValueError) as error:
+                log.debug("an address in an offer does not answer: %s", error)
+
+    async def _asked(self, channel: Channel) -> None:
+        wire = await channel.receive()
+        if wire is None:
+            return
+        signed = unsign(wire, Offer)
+        if signed.peer != channel.peer:
+            raise Malformed(f"{Offer.TAG}: signed by another peer than the one that sent it")
+        await channel.send(self.consider(signed).wire)
+
+    def consider(self, offer: Signed[Offer]) -> Signed[Bid] | Signed[Refusal]:
+        """The answer to one offer: always the same bid, until it expires."""
+        given = self._answers.get(offer.id)
+        if given is not None and given.message.expires_ms > self._now_ms():
+            return given
+        no = self._objection(offer.message)
+        if no is not None:
+            self.tally.refusals += 1
+            return sign(self._identity, Refusal(offer.message.net, offer.id, no.reason, no.limit))
+        bid = sign(self._identity, self._bid(offer))
+        self._answers[offer.id] = bid
+        self._bids[bid.id] = _Standing(offer, bid)
+        while len(self._answers) > MAX_BIDS:
+            self._answers.popitem(last=False)
+        while len(self._bids) > MAX_BIDS:
+            self._bids.popitem(last=False)
+        self.tally.bids += 1
+        return bid
+
+    def _objection(self, offer: Offer) -> No | None:
+        no = refusal(offer, self._own_advert(), self._now_ms())
+        price = self._price(offer)
+        if no is None and price > offer.max_mkudos:
+            no = No("price", price)
+        if no is None and self._load.pictures >= self.policy.max_queue:
+            no = No("full", self.policy.max_queue)
+        return no
+
+    def _price(self, offer: Offer) -> int:
+        return scaled(picture_mkudos(offer.width, offer.height, offer.steps), self.policy.price_permille)
+
+    def _bid(self, signed: Signed[Offer]) -> Bid:
+        offer = signed.message
+        advert = self._own_advert()
+        model = find_model(advert.models, offer.model, offer.digest)
+        assert model is not None  # refusal() has seen to it
+        head = self._ledger.head()
+        seconds = self._engine.estimate_s(offer.model, offer.width, offer.height, offer.steps, 1)
+        return Bid(
+            net=offer.net,
+            offer_id=signed.id,
+            digest=model.digest,
+            count=min(offer.count, advert.max_count, self.policy.max_queue - self._load.pictures),
+            mkudos=self._price(offer),
+            start_ms=min(round(self._load.seconds * 1000), 24 * 3600 * 1000),
+            picture_ms=min(round(seconds * 1000), 24 * 3600 * 1000),
+            seal_key=self._seal_key.public,
+            head_seq=head.seq,
+            head_id=head.id,
+            known_seq=self._ledger.known(signed.author).seq,
+            expires_ms=self._now_ms() + BID_LIFETIME_MS,
+        )
+
+    # -- awards
+
+    async def _awarded(self, channel: Channel) -> None:
+        with trio.fail_after(AWARD_S):
+            wire = await channel.receive()
+        if wire is None:
+            return
+        award = unsign(wire, Award)
+        if award.peer != channel.peer:
+            raise Malformed(f"{Award.TAG}: signed by another peer than the one that sent it")
+        accepted = await self._accept(award)
+        if isinstance(accepted, No):
+            self.tally.refusals += 1
+            no = Refusal(award.message.net, award.message.offer_id, accepted.reason, accepted.limit)
+            await channel.send(sign(self._identity, no).wire)
+            return
+        agreed, order = accepted
+        with self._busy(agreed, order):
+            await self._deliver(channel, agreed, order)
+
+    async def _accept(self, award: Signed[Award]) -> tuple[Terms, WorkOrder] | No:
+        standing = self._bids.pop(award.message.bid_id, None)
+        if standing is None or standing.offer.author != award.author:
+            return No("not_mine")
+        if standing.bid.message.expires_ms <= self._now_ms():
+            return No("expired")
+        if self._load.pictures + award.message.count > self.policy.max_queue:
+            return No("full", self.policy.max_queue - self._load.pictures)
+        try:
+            await self._learn_chain(award)
+        except (Malformed, LedgerError, NetError) as error:
+            log.info("an award's chain was refused: %s", error)
+            return No("bad_chain")
+        info = self._ledger.hold_info(award.message.hold_id)
+        if info is None or info.state != "open" or info.expires_ms <= self._now_ms():
+            return No("bad_hold")
+        if not self._deserves(award.author):
+            return No("standing", self.policy.max_debt_mkudos)
+        try:
+            hold = decode_entry(self._ledger.entries(award.author, info.seq, info.seq)[0], verify=False)
+            order = unseal(award.message.sealed, self._seal_key, standing.offer.id, standing.bid.id)
+            return terms(standing.offer, standing.bid, award, hold, order), order
+        except Malformed as error:
+            log.info("an award was refused: %s", error)
+            return No("bad_offer")
+
+    def _deserves(self, requester: bytes) -> bool:
+        """Who owes nothing to anybody yet is served; who forked, or denied what it signed, or owes too much, is not."""
+        debt = -self._ledger.balance(requester).net
+        return debt <= self.policy.max_debt_mkudos and decide(self._ledger.standing(requester)).serve
+
+    async def _learn_chain(self, award: Signed[Award]) -> None:
+        """The requester's chain up to the HOLD, from the award or, if it is longer, from the requester itself."""
+        try:
+            await self._ledger.add(award.author, award.message.chain)
+        except Gap:
+            await self._archivist.pull(PeerId(award.peer), award.author)
+        if self._ledger.hold_info(award.message.hold_id) is None:
+            await self._archivist.pull(PeerId(award.peer), award.author)
+
+    @contextmanager
+    def _busy(self, agreed: Terms, order: WorkOrder) -> Iterator[None]:
+        seconds = self._engine.estimate_s(order.model, order.width, order.height, order.steps, agreed.count)
+        self._load.pictures += agreed.count
+        self._load.seconds += seconds
+        self._on_change()
+        try:
+            yield
+        finally:
+            self._load.pictures -= agreed.count
+            self._load.seconds -= seconds
+            self._on_change()
+
+    async def _deliver(self, channel: Channel, agreed: Terms, order: WorkOrder) -> None:
+        side = WorkerSide(agreed)
+        receipt: bytes | None = None
+        try:
+            receipt = await Delivery(channel, side, order, self._engine, self._identity).run()
+        except EngineError as error:
+            self.tally.failed += 1
+            log.warning("a job failed (%s): %s", error.reason, error)
+        finally:
+            self.tally.jobs += 1
+            self.tally.pictures += len(side.pictures)
+            with trio.CancelScope(shield=True):
+                await self._collect(agreed, side, receipt)
+
+    async def _collect(self, agreed: Terms, side: WorkerSide, receipt: bytes | None) -> None:
+        """Keep the RECEIPT; without one, CLAIM what the last voucher says."""
+        if receipt is not None:
+            try:
+                await self._ledger.add(agreed.payer, (receipt,))
+                return
+            except Gap:  # other jobs' entries lie between: the chain is pulled when there is time
+                if self._pays(agreed, receipt):
+                    self._archivist.want(agreed.payer)
+                    return
+            except LedgerError as error:
+                log.warning("a receipt was refused: %s", error)
+        if side.paid_mkudos:
+            due, mine = side.claim(), self._identity.public_key
+            voucher = Voucher(agreed.net, due.hold_id, due.payer, mine, due.amount, due.voucher_sig)
+            await self._ledger.claim(due.hold_id, due.payer, voucher, due.result)
+        if side.owed_mkudos > side.paid_mkudos:
+            self.tally.unpaid += 1
+
+    @staticmethod
+    def _pays(agreed: Terms, wire: bytes) -> bool:
+        """Is this the payer's signed RECEIPT for this hold?"""
+        try:
+            entry = decode_entry(wire)
+            return entry.author == agreed.payer and Receipt.from_entry(entry).hold_id == agreed.hold_id
+        except Malformed:
+            return False
