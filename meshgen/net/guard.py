@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import trio
 
 from meshgen.net.port import (
     MAX_GOSSIP_BYTES,
@@ -85,3 +89,20 @@ def where(error: BaseException) -> str:
     if place is None:
         return type(error).__name__
     return f"{type(error).__name__} at {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}"
+
+
+def shielded(seconds: float) -> trio.CancelScope:
+    """A scope for what must be finished though its task is cancelled, within so many seconds."""
+    return trio.CancelScope(deadline=trio.current_time() + seconds, shield=True)
+
+
+@contextmanager
+def single_errors() -> Iterator[None]:
+    """Nurseries wrap one error into as many groups as they are nested; let a lone error out as itself."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from error.__cause__

@@ -29,6 +29,7 @@ from meshgen.net.guard import (
     check_value,
     is_valid,
     report_handler,
+    single_errors,
 )
 from meshgen.net.mailbox import Mailbox
 from meshgen.net.port import Channel, ChannelHandler, Gossip, GossipValidator, PeerId, PeerLink, TableRules, Unreachable
@@ -70,14 +71,15 @@ class MemoryMesh:
         peer = PeerId(identity.peer_id)
         if peer in self.nets:
             raise ValueError(f"{peer} is in the mesh already")
-        async with trio.open_nursery() as nursery:
-            tasks = await nursery.start(_hold_nursery)
-            self.nets[peer] = net = MemoryNet(self, peer, table, tasks)
-            try:
-                yield net
-            finally:
-                self._remove(net, "left the mesh")
-                nursery.cancel_scope.cancel()
+        with single_errors():
+            async with trio.open_nursery() as nursery:
+                tasks = await nursery.start(_hold_nursery)
+                self.nets[peer] = net = MemoryNet(self, peer, table, tasks)
+                try:
+                    yield net
+                finally:
+                    self._remove(net, "left the mesh")
+                    nursery.cancel_scope.cancel()
 
     # -- faults
     def partition(self, islands: Iterable[Iterable[PeerId]]) -> None:

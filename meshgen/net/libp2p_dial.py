@@ -1,0 +1,150 @@
+"""Reaching peers: which addresses, in which order, for how long, and again when they went away.
+
+py-libp2p's own ``dial_peer`` waits 250 ms even when it has connected already, tries one TCP address a peer, and refuses to dial a
+peer for 60 s after a failure. So addresses are dialled here, one by one, a quarter of a second apart.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import trio
+from libp2p.network.exceptions import SwarmException
+from libp2p.peer.id import ID
+from libp2p.peer.peerstore import PeerStoreError
+from multiaddr import Multiaddr
+
+from meshgen.net.guard import DIAL_TIMEOUT_S, log
+from meshgen.net.port import PeerId, Unreachable
+
+STAGGER_S = 0.25
+MAX_ADDRESSES = 8
+ADDRESS_TTL_S = 24 * 3600
+REDIAL_FIRST_S = 1.0
+REDIAL_MOST_S = 60.0
+
+
+def parse_address(address: str) -> tuple[ID, Multiaddr]:
+    """The peer and the multiaddr without it. Raises ValueError with what is wrong."""
+    hint = "; one looks like /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW..."
+    try:
+        parsed = Multiaddr(address)
+        peer = parsed.value_for_protocol("p2p")
+    except Exception as error:  # the library raises a dozen unrelated types for malformed text
+        raise ValueError(f"{address!r} is no multiaddr of a peer{hint}") from error
+    if not peer or not is_dialable(parsed):
+        raise ValueError(f"{address!r} can't be dialled: it needs /ip4, /ip6 or /dns, /tcp and /p2p{hint}")
+    return ID.from_base58(peer), parsed.decapsulate(Multiaddr(f"/p2p/{peer}"))
+
+
+def is_dialable(address: Multiaddr) -> bool:
+    """Plain TCP, to the peer itself."""
+    names = [protocol.name for protocol in address.protocols()]
+    return names[1:2] == ["tcp"] and not {"ws", "wss", "p2p-circuit"} & set(names)
+
+
+class Dialer:
+    """Connects a host to peers."""
+
+    def __init__(self, host: Any, find_peer: Callable[[ID], Any], connected: Callable[[ID], Any]) -> None:
+        self._host = host
+        self._swarm = host.get_network()
+        self._find_peer = find_peer  # asks the routing table, then the network
+        self._connected = connected  # awaited after each successful dial
+        self._dialling: dict[ID, trio.Lock] = {}
+
+    def is_connected(self, peer: ID) -> bool:
+        return any(not connection.is_closed for connection in self._swarm.get_connections(peer))
+
+    async def connect(self, address: str) -> PeerId:
+        """Dial one address. Raises ValueError, Unreachable."""
+        peer, target = parse_address(address)
+        await self.reach(peer, [target])
+        return PeerId(str(peer))
+
+    async def reach(self, peer: ID, addresses: Iterable[Multiaddr] = ()) -> None:
+        """Be connected to the peer, within DIAL_TIMEOUT_S. Whoever wants the same peer at the same time shares the dial."""
+        if self.is_connected(peer):
+            return
+        if peer == self._host.get_id():
+            raise Unreachable("a peer can't dial itself")
+        lock = self._dialling.setdefault(peer, trio.Lock())
+        try:
+            with trio.fail_after(DIAL_TIMEOUT_S):
+                async with lock:
+                    if not self.is_connected(peer):
+                        await self._dial(peer, list(addresses) or await self._addresses_of(peer))
+        except trio.TooSlowError as error:
+            raise Unreachable(f"{peer} can't be dialled: no answer within {DIAL_TIMEOUT_S:g} s") from error
+        finally:
+            if not lock.statistics().tasks_waiting and not lock.locked():
+                self._dialling.pop(peer, None)
+
+    async def _addresses_of(self, peer: ID) -> list[Multiaddr]:
+        known = self._known_addresses(peer)
+        if not known:
+            info = await self._find_peer(peer)
+            known = [address for address in (info.addrs if info else []) if is_dialable(address)]
+        if not known:
+            raise Unreachable(f"{peer} can't be dialled: nobody knows its address")
+        return known
+
+    def _known_addresses(self, peer: ID) -> list[Multiaddr]:
+        try:
+            return [address for address in self._host.get_peerstore().addrs(peer) if is_dialable(address)]
+        except PeerStoreError:
+            return []
+
+    async def _dial(self, peer: ID, addresses: list[Multiaddr]) -> None:
+        reasons: list[str] = []
+        async with trio.open_nursery() as nursery:
+            for address in sorted(addresses, key=_is_loopback)[:MAX_ADDRESSES]:
+                done = trio.Event()
+                nursery.start_soon(self._dial_one, peer, address, reasons, done, nursery.cancel_scope)
+                with trio.move_on_after(STAGGER_S):
+                    await done.wait()
+            # leaving the nursery waits for those still trying; the first to succeed cancels the others
+        if not self.is_connected(peer):
+            raise Unreachable(f"{peer} can't be dialled: {'; '.join(reasons) or 'it hung up'}")
+        await self._connected(peer)
+
+    async def _dial_one(
+        self, peer: ID, address: Multiaddr, reasons: list[str], done: trio.Event, all_dials: trio.CancelScope
+    ) -> None:
+        try:
+            await self._swarm.dial_addr(address, peer)
+        except SwarmException as error:
+            reasons.append(f"{address}: {_reason(error)}")
+        else:
+            self._host.get_peerstore().add_addr(peer, address, ADDRESS_TTL_S)
+            all_dials.cancel()
+        finally:
+            done.set()
+
+    async def keep(self, address: str) -> None:
+        """Stay connected to an address (a bootstrap peer) for as long as the task lives, with back-off."""
+        peer, _target = parse_address(address)
+        wait_s = REDIAL_FIRST_S
+        while True:
+            if self.is_connected(peer):
+                wait_s = REDIAL_FIRST_S
+            else:
+                try:
+                    await self.connect(address)
+                except Unreachable as error:
+                    log.info("bootstrap peer not reached, trying again in %.0f s: %s", wait_s, error)
+                    wait_s = min(wait_s * 2, REDIAL_MOST_S)
+            await trio.sleep(wait_s * random.uniform(0.8, 1.2))
+
+
+def _is_loopback(address: Multiaddr) -> bool:
+    return str(address).startswith(("/ip4/127.", "/ip6/::1/"))
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: libp2p wraps ``Connection refused`` four times."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__

@@ -1,0 +1,142 @@
+"""Messages on one libp2p stream: a 5-byte header (payload length, frame type), then the payload.
+
+A channel is a run of DATA frames each way, closed by END from both sides; then the same stream carries the next channel. RESET
+in place of END says that the sender's handler failed; no channel follows it.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import Any
+
+import trio
+from libp2p.io.exceptions import IOException
+
+from meshgen.net.guard import shielded
+from meshgen.net.libp2p_yamux import MeshYamux
+from meshgen.net.port import MAX_MESSAGE_BYTES, TooLarge, Unreachable
+
+PIECE_BYTES = 64 * 1024 - 12
+"""What fits into one Yamux frame. A large message is cancellable between its pieces."""
+SLOW_READER_S = 30.0
+"""How long the other side may leave a full window unread. Yamux' own patience is 5 s, which a busy GPU node overruns."""
+_WINDOW_POLL_S = 0.01
+_GOODBYE_S = 1.0
+
+_HEADER = struct.Struct("!IB")
+
+
+class Frame(IntEnum):
+    DATA = 0
+    END = 1
+    RESET = 2
+
+
+class Wire:
+    """Frames on a stream. One task may send while another receives. Any failure leaves it ``broken``: never use it again."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream  # libp2p's NetStream
+        self._muxed = stream.muxed_stream
+        self._mux: MeshYamux = stream.muxed_conn
+        self._buffer = bytearray()
+        self._sending = trio.Lock()
+        self.broken = False
+        self.peer_ended = True  # nothing of an earlier channel is outstanding
+
+    def is_live(self) -> bool:
+        """Nothing is known against it: not a promise that the other side is still there."""
+        muxed = self._muxed
+        return not (
+            self.broken or muxed.closed or muxed.recv_closed or muxed.reset_received or self._mux.event_shutting_down.is_set()
+        )
+
+    async def send(self, kind: Frame, payload: bytes = b"") -> None:
+        """Raises Unreachable."""
+        data = _HEADER.pack(len(payload), kind) + payload  # one write for both: one packet, one encryption
+        async with self._sending:
+            if self.broken:
+                raise Unreachable("the stream is broken")
+            try:
+                for start in range(0, len(data), PIECE_BYTES):
+                    await self._window_opens()
+                    await self._stream.write(data[start : start + PIECE_BYTES])
+            except IOException as error:
+                self.broken = True
+                raise Unreachable("the peer went away or stopped reading") from error
+            except BaseException:
+                self.broken = True  # cancelled amid a message: what follows would be misread
+                raise
+
+    async def _window_opens(self) -> None:
+        """Wait for the reader. By polling: Yamux has no event for it (and polls in the same way, for 5 s)."""
+        if self._muxed.send_window > 0:
+            return
+        with trio.move_on_after(SLOW_READER_S):
+            while self._muxed.send_window <= 0 and not self._muxed.closed:  # noqa: ASYNC110
+                await trio.sleep(_WINDOW_POLL_S)
+
+    async def receive(self) -> tuple[Frame, bytes]:
+        """The next frame. Raises Unreachable, also at the stream's end; TooLarge. Cancelling it loses nothing."""
+        await self._fill(_HEADER.size)
+        length, kind = _HEADER.unpack_from(self._buffer)
+        if length > MAX_MESSAGE_BYTES:
+            self.broken = True
+            raise TooLarge(f"the peer announced a message of {length} bytes; the limit is {MAX_MESSAGE_BYTES}")
+        if kind > Frame.RESET:
+            self.broken = True
+            raise Unreachable(f"the peer sent a frame of unknown type {kind}")
+        end = _HEADER.size + length
+        await self._fill(end)
+        payload = bytes(memoryview(self._buffer)[_HEADER.size : end])
+        del self._buffer[:end]
+        return Frame(kind), payload
+
+    async def wait(self) -> bool:
+        """Wait for the next channel's first byte; False when the other side closed the stream instead."""
+        if self._buffer:
+            return True
+        try:
+            self._buffer += await self._mux.take(self._muxed)
+        except IOException:
+            return False
+        return bool(self._buffer)
+
+    async def _fill(self, count: int) -> None:
+        while len(self._buffer) < count:
+            try:
+                data = await self._mux.take(self._muxed)
+            except IOException as error:
+                self.broken = True
+                raise Unreachable("the peer reset the channel or went away") from error
+            if not data:
+                self.broken = True
+                raise Unreachable("the peer went away")
+            self._buffer += data
+
+    async def drain(self, limit_bytes: int) -> None:
+        """Read on to the other side's END, dropping what nobody waits for. Raises Unreachable."""
+        while not self.peer_ended:
+            kind, payload = await self.receive()
+            limit_bytes -= len(payload)
+            if kind is Frame.RESET or limit_bytes < 0:
+                self.broken = True
+                raise Unreachable("the peer's last channel did not end")
+            self.peer_ended = kind is Frame.END
+
+    async def close(self) -> None:
+        """Close both directions politely, within a second; reset a broken stream."""
+        with shielded(_GOODBYE_S):
+            if self.broken:
+                await self._stream.reset()
+            else:
+                self.broken = True
+                try:
+                    await self._stream.close()
+                except IOException:
+                    await self._stream.reset()
+
+    async def reset(self) -> None:
+        self.broken = True
+        await self.close()

@@ -1,0 +1,132 @@
+"""The stream multiplexer, with four cures for py-libp2p 0.8's own.
+
+1. A frame is written whole or not at all. A task that is cancelled inside of a socket write leaves half an encrypted frame behind
+   and with it a *connection* that nobody can read any more, though only one request had been given up.
+2. A connection whose peer stopped answering is closed. As it comes, a peer that was suspended or unplugged stays "connected".
+3. Small window updates are saved up. As it comes, every read of a few bytes sends a frame of its own.
+4. Reading can be cancelled without losing bytes, see :meth:`MeshYamux.take`.
+"""
+
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+from typing import Any
+
+import trio
+from libp2p.io.exceptions import IOException
+from libp2p.stream_muxer.exceptions import MuxedStreamReset
+from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
+from libp2p.stream_muxer.yamux.yamux import (
+    FLAG_FIN,
+    FLAG_RST,
+    FLAG_SYN,
+    PROTOCOL_ID,
+    TYPE_PING,
+    TYPE_WINDOW_UPDATE,
+    YAMUX_HEADER_FORMAT,
+    Yamux,
+    YamuxStream,
+)
+
+from meshgen.net.guard import shielded
+
+WRITE_TIMEOUT_S = 20.0
+"""A frame (at most 64 KiB) that the socket doesn't take in this time: the peer is gone."""
+PING_INTERVAL_S = 15.0
+PONG_TIMEOUT_S = 20.0
+CREDIT_BATCH_BYTES = 64 * 1024
+"""Window updates wait until they are worth a frame: a quarter of the smallest window."""
+
+_HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
+
+
+class MeshMuxer(MuxerMultistream):  # type: ignore[misc]
+    """Makes :class:`MeshYamux` connections. py-libp2p makes its own Yamux whatever class ``muxer_opt`` names."""
+
+    def __init__(self, negotiate_timeout_s: int) -> None:
+        super().__init__({PROTOCOL_ID: MeshYamux}, negotiate_timeout_s)
+
+    async def new_conn(self, conn: Any, peer_id: Any) -> Any:
+        protocol, muxer = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
+        return self._annotate_connection(muxer(conn, peer_id, conn.is_initiator), conn, protocol)
+
+
+class MeshYamux(Yamux):  # type: ignore[misc]
+    """One multiplexed connection."""
+
+    def __init__(self, conn: Any, peer_id: Any, is_initiator: bool) -> None:
+        super().__init__(conn, peer_id, is_initiator)
+        self._credit: dict[int, int] = {}  # stream id -> bytes of window not yet given back
+
+    async def _write_frame(self, data: bytes) -> None:
+        frame = self._saved_up(data)
+        if frame is None:
+            return
+        async with self._write_lock:  # waiting for one's turn may be cancelled, the write itself may not
+            with shielded(WRITE_TIMEOUT_S) as patience:
+                await self.secured_conn.write(frame)
+        if patience.cancelled_caught:
+            await self.secured_conn.close()
+            raise IOException("the peer takes no more data")
+
+    def _saved_up(self, frame: bytes) -> bytes | None:
+        """The frame to write: None while a window update is small, the sum of the saved ones when it is not."""
+        version, kind, flags, stream_id, length = _HEADER.unpack_from(frame)
+        if flags & (FLAG_RST | FLAG_FIN):
+            self._credit.pop(stream_id, None)
+        if kind != TYPE_WINDOW_UPDATE or flags:
+            return frame
+        credit = self._credit.get(stream_id, 0) + length
+        if credit < CREDIT_BATCH_BYTES:
+            self._credit[stream_id] = credit
+            return None
+        self._credit.pop(stream_id, None)
+        return _HEADER.pack(version, kind, flags, stream_id, credit)
+
+    async def _measure_rtt_loop(self) -> None:
+        """Ping; hang up on a peer that doesn't answer. The base class only measures."""
+        while not self.event_shutting_down.is_set():
+            self._ping_id += 1
+            self._ping_event = trio.Event()
+            self._ping_sent_time = trio.current_time()
+            with trio.move_on_after(PONG_TIMEOUT_S):
+                try:
+                    await self._write_frame(_HEADER.pack(0, TYPE_PING, FLAG_SYN, 0, self._ping_id))
+                except IOException:
+                    return
+                await self._ping_event.wait()
+            if not self._ping_event.is_set():
+                await self.secured_conn.close()  # the reading task notices and cleans up
+                return
+            with trio.move_on_after(PING_INTERVAL_S):
+                await self.event_shutting_down.wait()
+
+    async def take(self, stream: YamuxStream) -> bytes:
+        """All bytes that wait on a stream, at least one; ``b""`` at its end. Raises MuxedStreamReset.
+
+        No checkpoint lies between taking bytes out of the buffer and returning them that could be cancelled, so a reader that
+        gives up with ``trio.move_on_after`` finds its bytes the next time.
+        """
+        while True:
+            buffer = self.stream_buffers.get(stream.stream_id)
+            if buffer:
+                data = bytes(buffer)
+                buffer.clear()
+                with trio.CancelScope(shield=True):
+                    await self._after_taking(stream, len(data))
+                return data
+            if stream.reset_received:
+                raise MuxedStreamReset("the stream was reset")
+            event = self.stream_events.get(stream.stream_id)
+            if buffer is None or event is None or stream.recv_closed:
+                return b""
+            await event.wait()
+            if not self.stream_buffers.get(stream.stream_id) and stream.stream_id in self.stream_events:
+                self.stream_events[stream.stream_id] = trio.Event()
+
+    async def _after_taking(self, stream: YamuxStream, count: int) -> None:
+        with suppress(IOException):  # the connection just broke; what had arrived is still good
+            await stream._auto_tune_and_send_window_update(bytes_read=count)
+        if stream.closed:
+            await self._finalize_stream(stream, fully_closed=True)
