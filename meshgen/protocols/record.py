@@ -166,10 +166,14 @@ def _plan(cls: type[Record]) -> tuple[_Field, ...]:
     return plan
 
 
-def _make_plan(cls: Any) -> tuple[_Field, ...]:
+def _make_plan(cls: type[Record]) -> tuple[_Field, ...]:
+    return tuple(_Field(name, _fault_of(kind), _maker_of(kind)) for name, kind in field_kinds(cls))
+
+
+def field_kinds(cls: Any) -> list[tuple[str, Any]]:
+    """The fields of a record class in wire order, each with its wire type: UInt, Bin, Text, Array or another record class."""
     hints = get_type_hints(cls, include_extras=True)
-    kinds = ((field.name, _wire_type(hints[field.name])) for field in dataclasses.fields(cls))
-    return tuple(_Field(name, _fault_of(kind), _maker_of(kind)) for name, kind in kinds)
+    return [(field.name, _wire_type(hints[field.name])) for field in dataclasses.fields(cls)]
 
 
 def _wire_type(hint: Any) -> Any:

@@ -1,0 +1,124 @@
+"""One good message of each kind, the same bytes on every machine: the ground for vectors and for tests of bad ones."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from meshgen.identity import Identity
+from meshgen.protocols.advert import Advert, ModelAdvert
+from meshgen.protocols.job import (
+    Accepted,
+    BillMessage,
+    Chunk,
+    Done,
+    Failed,
+    ImageStart,
+    Preview,
+    Progress,
+    Settled,
+    Stop,
+    VoucherMessage,
+    WorkOrder,
+)
+from meshgen.protocols.offer import Award, Bid, Cancel, Offer, Refusal
+from meshgen.protocols.record import Record
+
+NOW_MS = 1_789_000_000_000
+REQUESTER = Identity.from_seed(bytes(range(32)))
+WORKER = Identity.from_seed(bytes(range(32, 64)))
+NET = sha256(b"charter-v0").digest()[:16]
+SECRET = "a violet walrus"
+"""The prompt. Whatever shows it has leaked it."""
+
+
+def h(name: str) -> bytes:
+    """A hash that stands for something, told apart by name."""
+    return sha256(name.encode()).digest()
+
+
+_MODEL = ModelAdvert("meshgen-mini", h("weights"), "sd1", 64, 128 * 128, ("txt2img", "negative_prompt"), 1500)
+
+SAMPLES: dict[type[Record], Record] = {
+    ModelAdvert: _MODEL,
+    Advert: Advert(
+        net=NET,
+        seq=7,
+        expires_ms=NOW_MS + 300_000,
+        alias="attic",
+        agent="meshgen/0.1.0",
+        roles=("requester", "worker"),
+        addresses=("/ip4/192.0.2.7/tcp/4001/p2p/" + WORKER.peer_id,),
+        device_kind="cuda",
+        device_name="Example GPU 24 GB",
+        vram_total_mib=24_576,
+        vram_free_mib=20_000,
+        models=(_MODEL,),
+        max_pixels=1024 * 1024,
+        max_steps=50,
+        max_count=8,
+        policies=("no-nsfw",),
+        price_permille=1000,
+        slots=1,
+        queued=2,
+        head_seq=3,
+        head_id=h("head"),
+    ),
+    Offer: Offer(
+        net=NET,
+        nonce=bytes(range(16)),
+        model="meshgen-mini",
+        digest=h("weights"),
+        family="sd1",
+        width=64,
+        height=64,
+        steps=20,
+        count=2,
+        features=("txt2img",),
+        max_mkudos=10_000,
+        created_ms=NOW_MS,
+        expires_ms=NOW_MS + 60_000,
+        addresses=("/ip4/192.0.2.8/tcp/4001/p2p/" + REQUESTER.peer_id,),
+    ),
+    Bid: Bid(
+        net=NET,
+        offer_id=h("offer"),
+        digest=h("weights"),
+        count=2,
+        mkudos=8_000,
+        start_ms=0,
+        picture_ms=1_500,
+        seal_key=bytes.fromhex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"),
+        head_seq=3,
+        head_id=h("head"),
+        known_seq=0,
+        expires_ms=NOW_MS + 10_000,
+    ),
+    Refusal: Refusal(NET, h("offer"), "too_large", 512 * 512),
+    Award: Award(NET, h("offer"), h("bid"), 2, h("hold"), (b"genesis entry", b"hold entry"), b"sealed work"),
+    Cancel: Cancel(NET, h("offer")),
+    WorkOrder: WorkOrder(
+        offer_id=h("offer"),
+        prompt=f"{SECRET} on a grün hill,\n\tphoto",
+        negative_prompt="blurry",
+        model="meshgen-mini",
+        digest=h("weights"),
+        width=64,
+        height=64,
+        steps=20,
+        guidance_milli=5_000,
+        scheduler="",
+        seeds=(1, 2**53 - 1),
+        preview_every=5,
+    ),
+    Accepted: Accepted(h("hold")),
+    Progress: Progress(1, 10, 20),
+    Preview: Preview(1, 10, b"\xff\xd8jpeg"),
+    ImageStart: ImageStart(1, 2**53 - 1, 300_000, h("png"), bytes(16), 1_480),
+    Chunk: Chunk(b"\x89PNG\r\n\x1a\n"),
+    BillMessage: BillMessage(b"a bill"),
+    VoucherMessage: VoucherMessage(b"a voucher"),
+    Done: Done(2),
+    Failed: Failed("out_of_memory"),
+    Settled: Settled(b"a receipt's entry"),
+    Stop: Stop(),
+}
