@@ -88,7 +88,6 @@ async def open_ledger(
         if ledger.head() == NO_HEAD:
             await ledger._append(Genesis(b"", _next_key_hash(home, identity), _ascii_label(label)))
         yield ledger
-        await ledger._commit()
 
 
 class Ledger:

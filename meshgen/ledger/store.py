@@ -156,10 +156,10 @@ def open_store(home: Path | None) -> Iterator[Store]:
             yield Store(both, both)
         return
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _locked(home / LOCK_FILE):
-        path = str(home / LEDGER_FILE)
-        with closing(_connect(path)) as writer, closing(_connect(path)) as reader:
-            _prepare(writer)
+    file = home / LEDGER_FILE
+    with _locked(home / LOCK_FILE), _explained(file), closing(_connect(str(file))) as writer:
+        _prepare(writer)
+        with closing(_connect(str(file))) as reader:
             yield Store(writer, reader)
 
 
@@ -169,7 +169,8 @@ def open_read_only(path: Path) -> Iterator[Store]:
     file = path / LEDGER_FILE if path.is_dir() else path
     if not file.is_file():
         raise LedgerError(f"there is no credit log at {file}")
-    with closing(_connect_read_only(file)) as reader:
+    with _explained(file), closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as reader:
+        _check_version(reader, SCHEMA_VERSION)
         yield Store(reader, reader)
 
 
@@ -179,29 +180,26 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _connect_read_only(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    try:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise LedgerError(f"{file} can't be read as a credit log: {error}") from None
-    if version != SCHEMA_VERSION:
-        connection.close()
-        raise LedgerError(f"{file} has schema {version}; this version reads {SCHEMA_VERSION}")
-    return connection
-
-
 def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    if _check_version(connection, 0, SCHEMA_VERSION) == 0:
+        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+
+
+def _check_version(connection: sqlite3.Connection, *readable: int) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version not in readable:
+        raise LedgerError(f"the credit log has schema {version}; this meshgen reads {SCHEMA_VERSION}")
+    return version
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """What SQLite finds wrong with the file, in words."""
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise LedgerError(f"the credit log has schema {version}; this version knows {SCHEMA_VERSION}: update meshgen")
+        yield
     except sqlite3.DatabaseError as error:
-        raise LedgerError(f"the credit log can't be opened: {error}") from None
+        raise LedgerError(f"the credit log {file} can't be used: {error}") from error
 
 
 @contextmanager

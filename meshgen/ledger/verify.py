@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshgen.ledger.errors import InvalidEntry, LedgerError
+from meshgen.ledger.errors import InvalidEntry
 from meshgen.ledger.fold import NOTHING, Balance, balances, gather
 from meshgen.ledger.forks import ForkEvidence, judge
 from meshgen.ledger.rules import Chain
@@ -64,10 +64,7 @@ class Report:
 def verify_home(path: Path) -> Report:
     """Check the log in a home (or its file), writing nothing. Raises LedgerError only if there is no log to be read."""
     with open_read_only(path) as store:
-        try:
-            return _verify(store)
-        except sqlite3.DatabaseError as error:
-            raise LedgerError(f"the credit log in {path} can't be read: {error}") from None
+        return _verify(store)
 
 
 def _verify(store: Store) -> Report:

@@ -1,0 +1,67 @@
+"""Who is served, and before whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshgen.identity import Identity
+from meshgen.ledger.ledger import open_ledger
+from meshgen.ledger.standing import Policy, Standing, decide
+from meshgen.protocols.credit import Entry, Head, Hold
+from tests.ledger.people import EXPIRES_MS, NET, RESULT, START_MS, Author, author, bill, job, receipt, release, voucher
+
+ME = Identity.from_seed(bytes(32))
+
+
+def hold_for_me(payer: Author, head: Head, amount: int, number: int = 0) -> Entry:
+    return payer.write(Hold(job(number), ME.public_key, amount, EXPIRES_MS, head.seq, head.id))
+
+
+def test_strangers_are_served_last() -> None:
+    verdict = decide(Standing())
+    assert (verdict.serve, verdict.priority) == (True, 0)
+
+
+def test_each_step_up_is_twice_the_standing() -> None:
+    priorities = [decide(Standing(i_owe=amount)).priority for amount in (1, 2, 3, 4, 1000, 2000)]
+    assert priorities == [1, 2, 2, 3, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ("standing", "why"),
+    [
+        (Standing(forked=True, i_owe=5), "forked"),
+        (Standing(open_holds=2), "2 of its holds are open"),
+        (Standing(contested_with_me=11), "denies vouchers over 11"),
+    ],
+)
+def test_who_is_not_served_is_told_why(standing: Standing, why: str) -> None:
+    verdict = decide(standing, Policy(max_open_holds=2, max_contested_mkudos=10))
+    assert not verdict.serve
+    assert why in verdict.why
+
+
+async def test_standing_as_the_ledger_sees_it() -> None:
+    alice, bob, me = author(1), author(2), Author(ME)
+    async with open_ledger(None, ME, NET, now_ms=lambda: START_MS) as ledger:
+        assert ledger.standing(alice.key) == Standing()
+        hold = hold_for_me(alice, ledger.head(), 100)
+        hold_for_me(alice, ledger.head(), 50, number=1)
+        alice.write(receipt(me, hold, 80))
+        await ledger.add(alice.key, alice.wires)
+        assert ledger.standing(alice.key) == Standing(open_holds=1)
+
+        mine = await ledger.hold(job(7), alice.key, 500, EXPIRES_MS, alice.head)
+        await ledger.receipt(mine.id, bill(alice, mine, 200))
+        assert ledger.standing(alice.key).i_owe == 120
+        assert ledger.standing(bob.key) == Standing()
+
+
+async def test_a_denied_voucher_counts_against_its_signer() -> None:
+    alice = author(1)
+    async with open_ledger(None, ME, NET, now_ms=lambda: EXPIRES_MS) as ledger:
+        hold = hold_for_me(alice, ledger.head(), 100)
+        alice.write(release(hold), EXPIRES_MS)
+        await ledger.add(alice.key, alice.wires)
+        await ledger.claim(hold.id, alice.key, voucher(alice, hold, 40), RESULT)
+        assert ledger.standing(alice.key).contested_with_me == 40
