@@ -1,320 +1,125 @@
-"""The composition root: opens identity, ledger, net, engine, roles and gateway in one nursery, and closes them in reverse.
+"""A node as a process: opens the real seams in order, runs the peer on them, and closes everything in reverse.
 
-:func:`open_node` puts the roles on seams that are open already, which is how tests run whole meshes in memory; :func:`run_node` opens
-the real seams and runs until Ctrl-C, SIGTERM or ``meshgen stop``.
+Ends cleanly on Ctrl-C, SIGTERM or ``meshgen stop``; a second signal ends at once.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
-import random
+import os
 import signal
-import sys
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import trio
 
-from meshgen import __version__
-from meshgen.engine.catalog import Catalog, CatalogError
-from meshgen.engine.port import Engine, EngineError, ModelInfo
-from meshgen.identity import Identity, load_or_create
-from meshgen.ledger.ledger import Ledger, open_ledger
-from meshgen.ledger.store import LEDGER_FILE
-from meshgen.ledger.verify import verify_home
-from meshgen.net.port import Net, NetError, PeerId
-from meshgen.peers.archivist import Archivist
-from meshgen.peers.directory import Directory, table_rules
-from meshgen.peers.market import Market
-from meshgen.peers.requester import Requester, RequesterPolicy
-from meshgen.peers.worker import Worker, WorkerPolicy
-from meshgen.protocols.advert import MAX_ADDRESSES, MAX_MODELS, Advert, ModelAdvert
+from meshgen.engine.catalog import Catalog
+from meshgen.engine.fake import FakeEngine, fake_model
+from meshgen.engine.port import Engine, EngineError
+from meshgen.gateway.serve import GatewayError, serve_gateway
+from meshgen.identity import IdentityError, load_or_create
+from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.ledger import open_ledger
+from meshgen.net.libp2p import Limits, open_libp2p
+from meshgen.net.port import NetError
+from meshgen.peers.directory import table_rules
+from meshgen.peers.peer import Peer, system_ms
 from meshgen.protocols.credit import net_id
 from meshgen.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("meshgen")
 
-MEET_S = 1.0
-"""A peer that links up is asked for introductions within so long."""
-
-
-def system_ms() -> int:
-    return time.time_ns() // 1_000_000
+FAULTS = (IdentityError, LedgerError, NetError, GatewayError, EngineError)
+"""What can be wrong with the machine or the settings rather than with the program."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Node:
-    """A peer with its roles. What the gateway shows of it is in ``status``, ``peers`` and ``models``."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        identity: Identity,
-        net: Net,
-        ledger: Ledger,
-        engine: Engine | None,
-        *,
-        home: Path | None = None,
-        catalog: Catalog | None = None,
-        now_ms: Callable[[], int] = system_ms,
-        rng: random.Random | None = None,
-    ) -> None:
-        self.settings = settings
-        self.identity = identity
-        self.net = net
-        self.ledger = ledger
-        self.engine = engine
-        self.home = home
-        self.catalog = catalog
-        self.started_ms = now_ms()
-        self._now_ms = now_ms
-        self._advert_seq = 0
-        self._stop = trio.Event()
-        self.archivist = Archivist(net, ledger, keep_all=settings.has_role("archivist"))
-        self.directory = Directory(net, identity, ledger.net, now_ms, self._describe)
-        self.directory.on_advert.append(self.archivist.heard)
-        self.requester: Requester | None = None
-        self.worker: Worker | None = None
-        if settings.has_role("requester"):
-            market = Market(net, identity, ledger.net, self.directory, now_ms)
-            policy = _requester_policy(settings)
-            self.requester = Requester(
-                net, identity, ledger, self.directory, market, policy, now_ms, rng, on_settled=self.directory.changed
-            )
-        if engine is not None and settings.has_role("worker"):
-            self.worker = Worker(
-                net,
-                identity,
-                ledger,
-                self.archivist,
-                engine,
-                _worker_policy(settings),
-                now_ms,
-                lambda: self._describe(now_ms(), now_ms() + 1),
-                on_change=self.directory.changed,
-            )
-
-    @property
-    def peer_id(self) -> str:
-        return self.identity.peer_id
-
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the roles until cancelled."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.archivist.run)
-            await nursery.start(self.directory.run)
-            if self.worker is not None:
-                await nursery.start(self.worker.run)
-            if self.requester is not None:
-                await nursery.start(self.requester.run)
-            nursery.start_soon(self._meet_newcomers)
-            task_status.started()
-
-    async def _meet_newcomers(self) -> None:
-        """Whoever links up is asked whom it knows, once."""
-        met: set[PeerId] = set()
-        async with trio.open_nursery() as nursery:
-            while True:
-                linked = {link.peer for link in self.net.links()}
-                for peer in linked - met:
-                    nursery.start_soon(self.directory.meet, peer)
-                met = linked
-                await trio.sleep(MEET_S)
-
-    def request_stop(self) -> None:
-        self._stop.set()
-
-    async def wait_stop(self) -> None:
-        await self._stop.wait()
-
-    # -- what it says of itself
-
-    def _describe(self, now_ms: int, expires_ms: int) -> Advert:
-        worker, settings, head = self.settings.worker, self.settings, self.ledger.head()
-        device = self.engine.device() if self.engine and self.worker else None
-        self._advert_seq = max(self._advert_seq + 1, now_ms)
-        return Advert(
-            net=self.ledger.net,
-            seq=self._advert_seq,
-            expires_ms=expires_ms,
-            alias=settings.node.alias,
-            agent=f"meshgen/{__version__}",
-            roles=tuple(role for role in settings.node.roles if role != "worker" or self.worker),
-            addresses=tuple(self.net.addresses()[:MAX_ADDRESSES]),
-            device_kind=device.kind if device else "",
-            device_name=device.name[:64] if device else "",
-            vram_total_mib=device.vram_total_mib if device else 0,
-            vram_free_mib=device.vram_free_mib if device else 0,
-            models=self._model_adverts(),
-            max_pixels=worker.max_pixels if device else 0,
-            max_steps=worker.max_steps if device else 0,
-            max_count=worker.max_count if device else 0,
-            policies=(),
-            price_permille=worker.price_permille,
-            slots=worker.slots if device else 0,
-            queued=self.worker.queued if self.worker else 0,
-            head_seq=head.seq,
-            head_id=head.id,
-        )
-
-    def _model_adverts(self) -> tuple[ModelAdvert, ...]:
-        if self.engine is None or self.worker is None:
-            return ()
-        return tuple(self._model_advert(model) for model in self._served()[:MAX_MODELS])
-
-    def _served(self) -> list[ModelInfo]:
-        wanted = self.settings.worker.models
-        assert self.engine is not None
-        return [model for model in self.engine.models() if "all" in wanted or model.name in wanted]
-
-    def _model_advert(self, model: ModelInfo) -> ModelAdvert:
-        assert self.engine is not None
-        step_s = self.engine.estimate_s(model.name, 1024, 1024, 1, 1)
-        return ModelAdvert(
-            name=model.name,
-            digest=model.digest,
-            family=model.family,
-            default_side=model.default_size,
-            max_pixels=model.max_pixels,
-            features=model.features,
-            mpixel_step_ms=round(step_s * 1000),
-        )
-
-    # -- what the gateway shows
-
-    def status(self) -> dict[str, Any]:
-        balance = self.ledger.balance(self.identity.public_key)
-        return {
-            "version": __version__,
-            "peer_id": self.peer_id,
-            "alias": self.settings.node.alias,
-            "roles": list(self.settings.node.roles),
-            "mesh": {"charter": self.settings.mesh.charter, "net": self.ledger.net.hex()},
-            "home": str(self.home) if self.home else None,
-            "uptime_s": (self._now_ms() - self.started_ms) // 1000,
-            "addresses": self.net.addresses(),
-            "connected": len(self.net.links()),
-            "peers_known": sum(1 for _ in self.directory.adverts()),
-            "jobs": self._job_counts(),
-            "worker": self._worker_status(),
-            "credit": {"net_mkudos": balance.net, "held_mkudos": balance.held, "entries": self.ledger.head().seq},
-        }
-
-    def _job_counts(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for job in self.requester.jobs.values() if self.requester else ():
-            counts[job.state] = counts.get(job.state, 0) + 1
-        return counts
-
-    def _worker_status(self) -> dict[str, Any] | None:
-        if self.worker is None or self.engine is None:
-            return None
-        device, tally = self.engine.device(), self.worker.tally
-        return {
-            "device": device.kind,
-            "device_name": device.name,
-            "vram_total_mib": device.vram_total_mib,
-            "vram_free_mib": device.vram_free_mib,
-            "models": [model.name for model in self._served()],
-            "queued": self.worker.queued,
-            "jobs": tally.jobs,
-            "pictures": tally.pictures,
-            "failed": tally.failed,
-            "unpaid": tally.unpaid,
-        }
-
-    def peers(self) -> list[dict[str, Any]]:
-        """Others that are known: adverts, and links to peers that have not advertised."""
-        links = {link.peer: link for link in self.net.links()}
-        rows = [_peer_row(signed.peer, signed.message, links) for signed in self.directory.adverts()]
-        known = {row["peer_id"] for row in rows}
-        rows += [_stranger_row(peer, link.address) for peer, link in links.items() if peer not in known]
-        return rows
-
-    def models(self) -> dict[str, Any]:
-        mesh: dict[str, dict[str, Any]] = {}
-        adverts = [signed.message for signed in self.directory.adverts()]
-        if self.directory.own is not None and self.worker is not None:
-            adverts.append(self.directory.own.message)
-        for advert in adverts:
-            for model in advert.models:
-                row = mesh.setdefault(model.name, {"name": model.name, "digests": [], "workers": 0, "queued": 0})
-                row["family"], row["default_side"] = model.family, model.default_side
-                row["digests"] = sorted({*row["digests"], model.digest.hex()})
-                row["workers"] += 1
-                row["queued"] += advert.queued
-        local = [_local_row(model) for model in self.catalog.models()] if self.catalog else []
-        return {"mesh": sorted(mesh.values(), key=lambda row: (-row["workers"], row["name"])), "local": local}
-
-    def add_model(self, name: str, path: Path) -> dict[str, Any]:
-        """Raises ValueError with a text for people."""
-        if self.catalog is None:
-            raise ValueError("this node keeps no models")
-        try:
-            return _local_row(self.catalog.add(name, path))
-        except CatalogError as error:
-            raise ValueError(str(error)) from None
-
-    def remove_model(self, name: str) -> None:
-        """Raises KeyError."""
-        if self.catalog is None:
-            raise KeyError(name)
-        try:
-            self.catalog.remove(name)
-        except CatalogError as error:
-            raise KeyError(name) from error
-
-    def verify_credit(self) -> dict[str, Any]:
-        if self.home is None:
-            raise ValueError("this node keeps its log in memory")
-        return verify_home(self.home / LEDGER_FILE).as_dict()
+class NodeError(Exception):
+    """The node can't run; the text says why and how to mend it."""
 
 
-def _requester_policy(settings: Settings) -> RequesterPolicy:
-    given = settings.requester
-    return RequesterPolicy(
-        default_model=given.default_model,
-        max_mkudos=given.max_mkudos,
-        patience_s=given.bid_wait_s,
-        offer_lifetime_ms=round(given.offer_lifetime_s * 1000),
-        lateness=given.part_timeout_factor,
-        slack_s=given.part_timeout_min_s,
-        open_jobs=settings.limits.open_jobs,
-        kept_jobs=settings.limits.kept_jobs,
-        private=given.private,
+def run_node(settings: Settings, home: Path) -> None:
+    """Run until stopped. Raises NodeError."""
+    logging.basicConfig(
+        level=settings.node.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S"
     )
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        trio.run(_run, settings, home)
+    except FAULTS as error:
+        raise NodeError(str(error)) from error
+    except BaseExceptionGroup as group:
+        known, others = group.split(FAULTS)
+        if known is None or others is not None:
+            raise
+        raise NodeError("; ".join(str(error) for error in _leaves(known))) from group
 
 
-def _worker_policy(settings: Settings) -> WorkerPolicy:
-    given = settings.worker
-    return WorkerPolicy(given.max_queue, given.price_permille, given.max_debt_mkudos)
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
-def _peer_row(peer: str, advert: Advert, links: dict[PeerId, Any]) -> dict[str, Any]:
-    link = links.get(PeerId(peer))
-    return {
-        "peer_id": peer,
-        "alias": advert.alias,
-        "agent": advert.agent,
-        "roles": list(advert.roles),
-        "device": advert.device_kind,
-        "device_name": advert.device_name,
-        "vram_total_mib": advert.vram_total_mib,
-        "vram_free_mib": advert.vram_free_mib,
-        "models": [model.name for model in advert.models],
-        "queued": advert.queued,
-        "slots": advert.slots,
-        "max_pixels": advert.max_pixels,
-        "connected": link is not None,
-        "address": link.address if link else next(iter(advert.addresses), ""),
-    }
+async def _run(settings: Settings, home: Path) -> None:
+    identity = load_or_create(home)
+    mesh, catalog = net_id(settings.mesh.charter.encode()), Catalog(home)
+    async with (
+        open_ledger(home, identity, mesh, now_ms=system_ms, label=settings.node.alias) as ledger,
+        open_libp2p(
+            identity,
+            settings.mesh.listen,
+            settings.mesh.bootstrap,
+            table=table_rules(system_ms),
+            mdns=settings.mesh.mdns,
+            announce=settings.mesh.announce,
+            limits=Limits(connections=settings.limits.connections),
+        ) as net,
+        _open_engine(settings, catalog) as engine,
+    ):
+        peer = Peer(settings, identity, net, ledger, engine, home=home, catalog=catalog)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, peer)
+            await nursery.start(peer.run)
+            url = await nursery.start(serve_gateway, peer, settings, home)
+            log.info("node %s is ready; its API is at %s", peer.peer_id, url)
+            for address in net.addresses():
+                log.info("others can join through %s", address)
+            await peer.wait_stop()
+            log.info("stopping")
+            nursery.cancel_scope.cancel()
 
 
-def _stranger_row(peer: str, address: str) -> dict[str, Any]:
-    return {"peer_id": peer, "alias": "", "roles": [], "models": [], "connected": True, "address": address}
+async def _stop_on_signal(peer: Peer) -> None:
+    with trio.open_signal_receiver(*SIGNALS) as received:
+        async for number in received:
+            peer.request_stop()
+            for one in SIGNALS:
+                signal.signal(one, _end_at_once)
+            log.info("%s: stopping; once more ends at once", signal.Signals(number).name)
 
 
-def _local_row(model: Any) -> dict[str, Any]:
-    return {"name": model.name, "digest": model.digest.hex(), "path": str(model.path)}
+def _end_at_once(number: int, _frame: object) -> None:
+    os._exit(128 + number)
+
+
+@asynccontextmanager
+async def _open_engine(settings: Settings, catalog: Catalog) -> AsyncIterator[Engine | None]:
+    """The worker's engine; None if this node is no worker, or can't be one: it goes on without and says so."""
+    worker = settings.worker
+    if not settings.has_role("worker"):
+        yield None
+    elif worker.engine == "fake":
+        yield FakeEngine([fake_model()], worker.fake_seconds, worker.slots)
+    elif importlib.util.find_spec("torch") is None:
+        log.warning("this node can't be a worker without its engine; for one run: pip install 'meshgen-node[worker]'")
+        yield None
+    else:
+        from meshgen.engine.pool import open_engine
+
+        async with open_engine(catalog, device=worker.device, dtype=worker.dtype, threads=worker.threads or None) as engine:
+            yield engine

@@ -6,7 +6,6 @@ Adverts carry each peer's head, so presence tells when a chain has grown; nothin
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 import trio
 
@@ -26,7 +25,7 @@ from meshgen.protocols.credit import (
     RangeRequest,
 )
 from meshgen.protocols.envelope import Signed
-from meshgen.protocols.record import decode_any
+from meshgen.protocols.record import Record, decode_any
 
 log = logging.getLogger(__name__)
 
@@ -106,14 +105,11 @@ class Archivist:
         message = await channel.receive()
         if message is None:
             return
-        question = decode_any(message, (RangeRequest, HeadsRequest))
+        question: Record = decode_any(message, (RangeRequest, HeadsRequest))
+        assert isinstance(question, RangeRequest | HeadsRequest)
         if question.net != self._ledger.net:
             raise Malformed("credit: a question about another mesh")
-        answers: dict[type, Callable[[], bytes]] = {
-            RangeRequest: lambda: self._range(question),  # type: ignore[arg-type]
-            HeadsRequest: lambda: self._heads(question),  # type: ignore[arg-type]
-        }
-        await channel.send(answers[type(question)]())
+        await channel.send(self._range(question) if isinstance(question, RangeRequest) else self._heads(question))
 
     def _range(self, question: RangeRequest) -> bytes:
         last = min(question.to_seq, question.from_seq + MAX_RANGE_ENTRIES - 1)

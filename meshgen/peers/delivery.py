@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import trio
@@ -151,7 +151,7 @@ async def _pump(events: AsyncIterator[EngineEvent], send: trio.MemorySendChannel
             await send.send(event)
 
 
-async def _with_pulse(events: trio.MemoryReceiveChannel[EngineEvent]) -> AsyncIterator[EngineEvent | None]:
+async def _with_pulse(events: trio.MemoryReceiveChannel[EngineEvent]) -> AsyncGenerator[EngineEvent | None]:
     """The events, and None whenever none came for KEEPALIVE_S."""
     while True:
         event: EngineEvent | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import trio
 
@@ -21,6 +22,7 @@ from meshgen.peers.trust import Trust
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.envelope import Signed, sign, unsign
 from meshgen.protocols.offer import BID_PROTOCOL, OFFER_PROTOCOL, Bid, Offer, Refusal
+from meshgen.protocols.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +139,9 @@ class Market:
             log.info("%s sent no valid answer: %s", channel.peer, error)
 
     def _take(self, peer: PeerId, wire: bytes) -> None:
-        signed: Signed[Bid] | Signed[Refusal] = unsign(wire, Bid, Refusal)
+        signed: Signed[Record] = unsign(wire, Bid, Refusal)
         message = signed.message
+        assert isinstance(message, Bid | Refusal)
         answers = self._open.get(message.offer_id)
         if signed.peer != peer:
             raise Malformed(f"{message.TAG}: signed by another peer than the one that sent it")
@@ -149,7 +152,7 @@ class Market:
         elif message.expires_ms <= self._now_ms():
             answers.refuse(peer, No("expired"))
         else:
-            answers.bid(signed)  # type: ignore[arg-type]
+            answers.bid(cast(Signed[Bid], signed))
 
 
 def offer_topic(mesh: bytes, family: str) -> str:

@@ -14,8 +14,8 @@ _FULL_PIXELS = 1024 * 1024
 
 def picture_mkudos(width: int, height: int, steps: int) -> int:
     """The tariff for one picture: sides in pixels, at least 1 mkudo."""
-    beyond = max(0.0, (width * height - _BASE_PIXELS) / (_FULL_PIXELS - _BASE_PIXELS))
-    return max(1, math.ceil(123.2 * steps * (1 + 8.75 * beyond**1.75)))
+    beyond: float = max(0.0, (width * height - _BASE_PIXELS) / (_FULL_PIXELS - _BASE_PIXELS))
+    return max(1, math.ceil(123.2 * steps * (1 + 8.75 * math.pow(beyond, 1.75))))
 
 
 def scaled(mkudos: int, permille: int) -> int:

@@ -125,7 +125,7 @@ class WorkerSettings(Group):
 
     engine: Literal["auto", "diffusers", "fake"] = Field(
         default="auto",
-        description="diffusers computes, fake draws labelled test pictures; auto = diffusers if it is installed, else fake",
+        description="diffusers computes, fake draws labelled test pictures; auto = diffusers",
     )
     device: Literal["auto", "cuda", "mps", "cpu"] = Field(
         default="auto", description="Where to compute; auto = the fastest there is"

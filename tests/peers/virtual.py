@@ -16,8 +16,8 @@ from meshgen.engine.port import Engine
 from meshgen.identity import Identity
 from meshgen.ledger.ledger import open_ledger
 from meshgen.net.memory import MemoryMesh
-from meshgen.node import MEET_S, Node
 from meshgen.peers.directory import table_rules
+from meshgen.peers.peer import MEET_S, Peer
 from meshgen.peers.request import ImageRequest, Job
 from meshgen.protocols.credit import net_id
 from meshgen.settings import load_settings
@@ -41,21 +41,21 @@ class VirtualMesh:
     def __init__(self, nursery: trio.Nursery, seed: int) -> None:
         self.net = MemoryMesh(seed)
         self.seed = seed
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, Peer] = {}
         self._nursery = nursery
         self._scopes: dict[str, trio.CancelScope] = {}
 
-    async def add(self, name: str, roles: str, engine: Engine | None = None, **overrides: Any) -> Node:
+    async def add(self, name: str, roles: str, engine: Engine | None = None, **overrides: Any) -> Peer:
         """A node with these roles ("worker archivist"); ``overrides`` are settings such as worker__max_queue=2."""
         given = {key.replace("__", "."): value for key, value in overrides.items()}
         settings = load_settings(overrides={"node.alias": name, "node.roles": roles.split(), **given})
         await self._nursery.start(self._host, name, settings, engine)
         return self.nodes[name]
 
-    async def worker(self, name: str, seconds: float = 1.0, **overrides: Any) -> Node:
+    async def worker(self, name: str, seconds: float = 1.0, **overrides: Any) -> Peer:
         return await self.add(name, "worker", FakeEngine(seconds_per_picture=seconds), **overrides)
 
-    async def requester(self, name: str = "asker", **overrides: Any) -> Node:
+    async def requester(self, name: str = "asker", **overrides: Any) -> Peer:
         return await self.add(name, "requester", **overrides)
 
     async def kill(self, name: str) -> None:
@@ -73,7 +73,7 @@ class VirtualMesh:
                 open_ledger(None, who, NET, now_ms=now_ms, label=name) as ledger,
                 trio.open_nursery() as nursery,
             ):
-                node = Node(settings, who, net, ledger, engine, now_ms=now_ms, rng=random.Random(f"{self.seed}/{name}"))
+                node = Peer(settings, who, net, ledger, engine, now_ms=now_ms, rng=random.Random(f"{self.seed}/{name}"))
                 others = list(self.nodes.values())
                 self.nodes[name] = node
                 await nursery.start(node.run)
@@ -92,7 +92,7 @@ async def virtual_mesh(seed: int = 1) -> AsyncIterator[VirtualMesh]:
         nursery.cancel_scope.cancel()
 
 
-async def pictures_of(node: Node, prompt: str = "a prompt", **fields: Any) -> Job:
+async def pictures_of(node: Peer, prompt: str = "a prompt", **fields: Any) -> Job:
     """Submit and wait."""
     assert node.requester is not None
     job = node.requester.submit(ImageRequest(prompt=prompt, **{"steps": 4, **fields}))
@@ -100,6 +100,6 @@ async def pictures_of(node: Node, prompt: str = "a prompt", **fields: Any) -> Jo
     return job
 
 
-def net_mkudos(observer: Node, of: Node) -> int:
+def net_mkudos(observer: Peer, of: Peer) -> int:
     """The balance of one node as another sees it."""
     return observer.ledger.balance(of.identity.public_key).net
