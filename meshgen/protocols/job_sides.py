@@ -112,7 +112,7 @@ class _Side:
         self.pictures: list[int] = []  # indices, in the order of arrival
         self.paid_mkudos = 0
         self._commitments: list[tuple[bytes, bytes]] = []
-        self._steps = dict.fromkeys(range(agreed.count), -1)
+        self._previewed = [-1] * agreed.count  # the last step shown of each picture
         self._settled = False
 
     @property
@@ -130,13 +130,16 @@ class _Side:
         return result_commitment(self._commitments)
 
     def _step(self, message: Progress | Preview) -> None:
-        """Steps only grow, which bounds how many such messages there can be; a preview may repeat its progress' step."""
+        """Progress may repeat itself, as a sign of life; previews, which are large, only go forward."""
         index, step = message.index, message.step
-        if index not in self._steps or index in self.pictures:
-            raise Malformed(f"{message.TAG}.index: picture {index} is not being drawn")
-        if not self._steps[index] <= step <= self.terms.steps:
-            raise Malformed(f"{message.TAG}.step: {step} where {self._steps[index]} to {self.terms.steps} belong")
-        self._steps[index] = step + isinstance(message, Preview)
+        if index >= self.terms.count or step > self.terms.steps:
+            raise Malformed(
+                f"{message.TAG}: picture {index}, step {step} of {self.terms.count} pictures, {self.terms.steps} steps"
+            )
+        if isinstance(message, Preview):
+            if step <= self._previewed[index]:
+                raise Malformed(f"{message.TAG}.step: {step} after {self._previewed[index]}")
+            self._previewed[index] = step
 
     def _begin(self, start: ImageStart) -> None:
         index, agreed = start.index, self.terms

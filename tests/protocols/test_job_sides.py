@@ -93,6 +93,14 @@ def test_a_whole_job() -> None:
     assert pair.requester.ended and pair.worker.ended
 
 
+def test_progress_may_repeat_as_a_sign_of_life() -> None:
+    pair = Pair().accepted()
+    for index, step in ((0, 5), (0, 5), (1, 0), (0, 5), (0, 20)):
+        pair.requester.feed(pair.worker.progress(index, step))
+    pair.requester.feed(pair.worker.preview(0, 20, b"j"))
+    pair.paid(0).requester.feed(pair.worker.progress(0, 20))
+
+
 def test_a_large_picture_comes_in_chunks() -> None:
     deal = make_deal(count=1)
     terms = replace(deal.terms(), width=1024, height=1024)
@@ -158,11 +166,11 @@ def breaches_of_the_worker() -> dict[str, tuple[Pair, bytes, str]]:
         "done too early": (Pair().accepted().paid(0), Done(1).encode(), "1 of 3"),
         "done with a wrong count": (Pair().accepted().paid(0, 1, 2), Done(2).encode(), "3 of 3"),
         "done unpaid": (Pair().accepted().paid(0, 1).billed(2), Done(3).encode(), "no place here"),
-        "a step backwards": (stepped(10), Progress(0, 9, 20).encode(), "step"),
         "a preview twice": (stepped(10), Preview(0, 10, b"j").encode(), "step"),
+        "a preview backwards": (stepped(10), Preview(0, 9, b"j").encode(), "step"),
         "a step beyond the last": (Pair().accepted(), Progress(0, 21, 40).encode(), "step"),
-        "steps of a picture that is through": (Pair().accepted().paid(0), Progress(0, 20, 20).encode(), "not being drawn"),
-        "steps of a picture nobody ordered": (Pair().accepted(), Progress(3, 1, 20).encode(), "not being drawn"),
+        "steps of a picture nobody ordered": (Pair().accepted(), Progress(3, 1, 20).encode(), "picture 3"),
+        "a preview of a picture nobody ordered": (Pair().accepted(), Preview(3, 1, b"j").encode(), "picture 3"),
         "the requester's own words": (Pair().accepted(), Stop().encode(), "no place here"),
         "garbage": (Pair().accepted(), b"\xff" * 100, "no place here"),
         "nothing": (Pair(), b"", "not msgpack"),
