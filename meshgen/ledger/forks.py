@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import Entry, decode_entry, is_signed
+from meshgen.protocols.credit import Entry, decode_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class ForkEvidence:
 def fork_between(one: Entry, other: Entry) -> ForkEvidence | None:
     """The evidence, if these two prove a fork. Judges both signatures."""
     same_place = (one.net, one.author, one.seq) == (other.net, other.author, other.seq)
-    if not same_place or one.id == other.id or not (is_signed(one) and is_signed(other)):
+    if not same_place or one.id == other.id or not (one.is_signed() and other.is_signed()):
         return None
     first, second = sorted((one, other), key=lambda entry: entry.id)
     return ForkEvidence(one.author, one.seq, (first.id, second.id), (first.wire, second.wire))

@@ -1,11 +1,8 @@
 """What peers owe each other, as bytes: entries of append-only logs, the notes that lead to them, and how logs are pulled.
 
-Three layers, from the bytes up:
-
-* an :class:`Entry` is one signed link of one author's chain; its ``content`` is the typed view of its data;
-* notes travel beside the log: a :class:`Bill` (payee signs), a :class:`Voucher` (payer signs), a :class:`Consent` (payee signs);
-  RECEIPT, CLAIM and RELEASE embed their signature alone;
-* :class:`HeadsRequest` .. :class:`RangeReply` are what ``/meshgen/credit/1`` says.
+An :class:`Entry` is one signed link of one author's chain; its ``content`` is the typed view of its data. Notes (:class:`Bill`,
+:class:`Voucher`, :class:`Consent`) travel beside the log, and RECEIPT, CLAIM and RELEASE embed their signature alone.
+:class:`HeadsRequest` to :class:`RangeReply` are what ``/meshgen/credit/1`` says.
 
 Whether an entry may stand where it stands in its chain is :mod:`meshgen.ledger.rules`. The law is ``protocols/credit/README.md``.
 """
@@ -25,8 +22,7 @@ PROTOCOL = "/meshgen/credit/1"
 VERSION = 1
 
 # -- every limit of this protocol
-NET_BYTES = 16
-HASH_BYTES = 32
+NET_BYTES, HASH_BYTES, SALT_BYTES = 16, 32, 16
 MAX_BODY_BYTES = 1024
 MAX_LARGE_BODY_BYTES = 4096  # of the kinds in LARGE_KINDS
 WIRE_OVERHEAD_BYTES = 72
@@ -41,10 +37,8 @@ MAX_RANGE_ENTRIES = 1024
 MAX_RANGE_BYTES = 512 * 1024
 MAX_HEADS = 1024
 MAX_PICTURES = 64  # that one result commitment covers
-SALT_BYTES = 16
 
-GENESIS, HOLD, RECEIPT, CLAIM, RELEASE = 0, 1, 2, 3, 14
-CHECKPOINT, PROOF = 11, 12
+GENESIS, HOLD, RECEIPT, CLAIM, CHECKPOINT, PROOF, RELEASE = 0, 1, 2, 3, 11, 12, 14
 LARGE_KINDS = frozenset((CHECKPOINT, PROOF))
 RELEASE_REASONS = ("expired", "cancelled", "lost", "refused", "bad_result", "unpaid")
 """RELEASE's ``reason`` is an index into this; numbers beyond it are for later versions."""
@@ -80,7 +74,7 @@ def job_id(random32: bytes, offer_id: bytes) -> bytes:
 
 
 def result_commitment(pictures: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The commitment to pictures 0..i as [(salt, SHA-256 of the file), ...]. Who lacks a salt learns nothing of its picture."""
+    """The commitment to pictures 0..i as [(salt, SHA-256 of the file), ...]; without a salt it tells nothing of its picture."""
     if not 1 <= len(pictures) <= MAX_PICTURES:
         raise ValueError(f"a result holds 1 to {MAX_PICTURES} pictures, not {len(pictures)}")
     digest = hashlib.sha256(_RESULT_DOMAIN)
@@ -89,9 +83,6 @@ def result_commitment(pictures: Sequence[tuple[bytes, bytes]]) -> bytes:
             raise ValueError(f"each picture is a salt of {SALT_BYTES} bytes and a SHA-256")
         digest.update(salt + picture)
     return digest.digest()
-
-
-# -- the kinds of entries that this version folds
 
 
 class Content(Record):
@@ -103,15 +94,11 @@ class Content(Record):
         return self.to_value()[1:]
 
     @classmethod
-    def from_data(cls, data: tuple[Value, ...]) -> Self:
-        return cls.from_value((cls.TAG, *data))
-
-    @classmethod
     def from_entry(cls, entry: Entry) -> Self:
         """The view of this kind. Raises Malformed if the entry is of another one."""
         if entry.kind != cls.KIND:
             raise Malformed(f"entry kind {entry.kind} is no {cls.TAG}")
-        return cls.from_data(entry.data)
+        return cls.from_value((cls.TAG, *entry.data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +171,6 @@ class Release(Content):
 _CONTENTS: dict[int, type[Content]] = {kind.KIND: kind for kind in (Genesis, Hold, Receipt, Claim, Release)}
 
 
-# -- entries
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One link of a chain. ``content`` is None for kinds that this version carries without understanding them."""
@@ -211,6 +195,10 @@ class Entry:
     def head(self) -> Head:
         return Head(self.seq, self.id)
 
+    def is_signed(self) -> bool:
+        """Rule R1 on the entry's own signature."""
+        return verify(self.author, self.sig, _ENTRY_SIG_DOMAIN + self.id)
+
 
 def entry_id(body: bytes) -> bytes:
     return hashlib.sha256(_ENTRY_DOMAIN + body).digest()
@@ -227,22 +215,17 @@ def decode_entry(wire: bytes, verify: bool = True) -> Entry:
     match decode(wire, _WIRE):
         case (bytes() as body, bytes() as sig):
             entry = _from_body(body, sig)
-            if verify and not is_signed(entry):
+            if verify and not entry.is_signed():
                 raise Malformed("entry: the signature is not its author's")
             return entry
     raise Malformed("not an entry: [body, signature] expected")
-
-
-def is_signed(entry: Entry) -> bool:
-    """Rule R1 on the entry's own signature."""
-    return verify(entry.author, entry.sig, _ENTRY_SIG_DOMAIN + entry.id)
 
 
 def _from_body(body: bytes, sig: bytes) -> Entry:
     match decode(body, _BODY):
         case (1, bytes() as net, bytes() as author, int() as seq, bytes() as prev, int() as ts, int() as kind, tuple() as data):
             view = _CONTENTS.get(kind)
-            content = view.from_data(data) if view else None
+            content = view.from_value((view.TAG, *data)) if view else None
             entry = Entry(net, author, seq, prev, ts, kind, data, body, sig, entry_id(body), content)
             _check_frame(entry)
             return entry
@@ -252,7 +235,7 @@ def _from_body(body: bytes, sig: bytes) -> Entry:
 def _check_frame(entry: Entry) -> None:
     seq, kind = entry.seq, entry.kind
     if (len(entry.net), len(entry.author), len(entry.sig)) != (NET_BYTES, KEY_BYTES, SIGNATURE_BYTES):
-        raise Malformed(f"entry: net, author and signature have {NET_BYTES}, {KEY_BYTES} and {SIGNATURE_BYTES} bytes")
+        raise Malformed("entry: net, author and signature have 16, 32 and 64 bytes")
     if seq < 1 or len(entry.prev) != (HASH_BYTES if seq > 1 else 0):
         raise Malformed(f"entry {seq}: prev has 0 bytes in entry 1 and {HASH_BYTES} in each later one")
     if kind > MAX_KIND:
@@ -273,8 +256,7 @@ class Note(Record):
     @property
     def signer(self) -> bytes:
         """The key whose signature counts."""
-        key: bytes = getattr(self, self.SIGNER)
-        return key
+        return bytes(getattr(self, self.SIGNER))
 
     def body(self) -> bytes:
         return encode((VERSION, *self.to_value()[1:-1]))
@@ -357,9 +339,6 @@ class Consent(Note):
     sig: Annotated[bytes, Bin(SIGNATURE_BYTES, optional=True)] = b""
 
 
-# -- pulling logs
-
-
 @dataclass(frozen=True, slots=True)
 class Frontier(Record):
     """How far somebody holds one author's chain."""
@@ -415,14 +394,6 @@ class RangeReply(Record):
     entries: Annotated[tuple[bytes, ...], Array(Bin(1, MAX_WIRE_BYTES), MAX_RANGE_ENTRIES)]
 
 
-VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {
-    "entry": decode_entry,
-    "bill": Bill.decode,
-    "voucher": Voucher.decode,
-    "consent": Consent.decode,
-    "heads_request": HeadsRequest.decode,
-    "heads": Heads.decode,
-    "range_request": RangeRequest.decode,
-    "range_reply": RangeReply.decode,
-}
+_RECORDS: tuple[type[Record], ...] = (Bill, Voucher, Consent, HeadsRequest, Heads, RangeRequest, RangeReply)
+VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {"entry": decode_entry} | {kind.TAG: kind.decode for kind in _RECORDS}
 """What the vectors in ``protocols/credit/vectors`` call each decoder."""
