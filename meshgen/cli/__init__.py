@@ -1,0 +1,37 @@
+"""The command ``meshgen``. Each verb is a small file of its own, imported when it is called."""
+
+from __future__ import annotations
+
+from meshgen.cli.lazy import Meshgen
+
+HELP = """An image-generation mesh without a broker.
+
+Make a node with `meshgen init`, start it with `meshgen run`; every other verb talks to the running node.
+
+\b
+Exit codes:
+  0    all went well
+  1    the job failed, or a fault was found
+  2    wrong usage
+  3    the node does not run, or can't be reached
+  4    the settings or the home can't be used
+  130  interrupted
+"""
+
+VERBS = {
+    "init": "Make this machine's node: home, key and settings.",
+    "run": "Run the node until Ctrl-C.",
+    "status": "What the running node is and does.",
+    "stop": "Stop the running node.",
+    "generate": "Ask the mesh for pictures.",
+    "jobs": "List jobs, show one, cancel one.",
+    "peers": "Who else is in the mesh.",
+    "models": "Models of the mesh, and of this node.",
+    "credit": "Kudos: balances, the log behind them, its proof.",
+    "demo": "A whole mesh on this machine, to see it work.",
+    "doctor": "Check this node and say what to mend.",
+    "completion": "Shell completion for bash, zsh or fish.",
+}
+"""Each is the command of the same name in the module of the same name. Its help stands here too, so that --help imports none."""
+
+main = Meshgen(name="meshgen", verbs=VERBS, help=HELP)

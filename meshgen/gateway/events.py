@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 
@@ -53,4 +54,12 @@ async def _watch(receive: Receive, scope: trio.CancelScope) -> None:
 
 
 def encode(event: JobEvent) -> bytes:
-    return f"id: {event.seq}\nevent: {event.kind}\ndata: {json.dumps(event.data, separators=(',', ':'))}\n\n".encode()
+    data = json.dumps(event.data, separators=(",", ":"), default=_base64)
+    return f"id: {event.seq}\nevent: {event.kind}\ndata: {data}\n\n".encode()
+
+
+def _base64(value: object) -> str:
+    """A preview's JPEG."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"{type(value).__name__} is not JSON")
+    return base64.b64encode(value).decode()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from meshgen.settings.model import Group, Settings
 
-
-def example(profile: str = "", active: bool = True) -> str:
-    """A whole config file with every key explained. ``active`` False comments the keys out, so that the profile speaks."""
-    return "\n".join(_example_lines(profile, "" if active else "# ")) + "\n"
+_PLAIN = re.compile(r"(?!(?:yes|no|on|off|y|n|true|false|null)$)[a-z][\w.-]*", re.IGNORECASE)
 
 
-def _example_lines(profile: str, mark: str) -> Iterator[str]:
+def example(profile: str = "", chosen: Mapping[str, Any] | None = None) -> str:
+    """A whole config file. With ``chosen`` (dotted keys) only those are active, and the profile speaks for all others."""
+    return "\n".join(_example_lines(profile, chosen)) + "\n"
+
+
+def _example_lines(profile: str, chosen: Mapping[str, Any] | None) -> Iterator[str]:
     yield "# Settings of a meshgen node: every key with its default. Unknown keys are refused."
     yield "# Later ones win: profile < this file < environment (MESHGEN_WORKER__SLOTS=2) < command line."
     yield ""
@@ -27,7 +30,9 @@ def _example_lines(profile: str, mark: str) -> Iterator[str]:
             yield from ("", f"# {group.__doc__}.", f"{section}:")
             for name, key in group.model_fields.items():
                 yield from _wrapped(f"{key.description}.{_bounds(key)}")
-                yield f"  {mark}{name}: {_yaml(key.default)}"
+                mark = "" if chosen is None or f"{section}.{name}" in chosen else "# "
+                value = (chosen or {}).get(f"{section}.{name}", key.default)
+                yield f"  {mark}{name}: {_yaml(value)}"
 
 
 def _wrapped(text: str) -> Iterator[str]:
@@ -47,10 +52,9 @@ def _bounds(key: Any) -> str:
 
 
 def _yaml(value: object) -> str:
-    if isinstance(value, tuple):
+    """One line of YAML: plain words as they are, other texts and lists as JSON, which YAML reads too."""
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value
+    if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_yaml, value)) + "]"
-    if isinstance(value, str):
-        return (
-            value if re.fullmatch(r"[A-Za-z][\w.-]*", value) and value not in ("yes", "no", "on", "off", "null") else f'"{value}"'
-        )
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,130 @@
+"""A client of the running node's API on the standard library: importing httpx would cost more time than all of this verb."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from meshgen.cli.faults import Fault, NotRunning
+from meshgen.gateway.runfile import RunInfo, read_run
+
+ANSWER_S = 60.0
+"""The node keeps event streams alive every 15 s, so a minute of silence means that it hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One server-sent event of a job."""
+
+    id: str
+    kind: str
+    data: dict[str, Any]
+
+
+class Api:
+    """Each call is one request. Raises NotRunning, or Fault with what the node said."""
+
+    def __init__(self, info: RunInfo, token: str) -> None:
+        self.info = info
+        parts = urlsplit(info.url)
+        self._address = (parts.hostname or "", parts.port or 80)
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    @classmethod
+    def of(cls, home: Path) -> Api:
+        info = read_run(home)
+        if info is None:
+            made = (home / "identity.key").exists()
+            raise NotRunning(
+                f"no node runs in {home}",
+                "start it with `meshgen run`" if made else "make one with `meshgen init`, then `meshgen run`",
+            )
+        if not info.alive():
+            raise NotRunning(f"the node in {home} was killed (its process {info.pid} is gone)")
+        try:
+            return cls(info, Path(info.token_file).read_text())
+        except OSError as error:
+            raise NotRunning(f"{info.token_file} can't be read: {error.strerror}", "use the account that runs the node") from None
+
+    def get(self, path: str, **query: object) -> Any:
+        given = {key: value for key, value in query.items() if value not in (None, "")}
+        return json.loads(self._ask("GET", f"{path}?{urlencode(given)}" if given else path))
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return json.loads(self._ask("POST", path, body))
+
+    def delete(self, path: str) -> Any:
+        return json.loads(self._ask("DELETE", path))
+
+    def fetch(self, path: str) -> bytes:
+        return self._ask("GET", path)
+
+    def events(self, job_id: str, after: str) -> Iterator[Event]:
+        """Until the stream ends, which it also does when the node goes or the connection is lost."""
+        headers = {"Last-Event-ID": after} if after else {}
+        connection, answer = self._open("GET", f"/v1/jobs/{quote(job_id)}/events", None, headers)
+        try:
+            yield from _parse(answer)
+        except (OSError, http.client.HTTPException):
+            return
+        finally:
+            connection.close()
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
+        connection, answer = self._open(method, path, body, {})
+        try:
+            return answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(error) from None
+        finally:
+            connection.close()
+
+    def _open(
+        self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = http.client.HTTPConnection(*self._address, timeout=ANSWER_S)
+        headers = self._headers | headers | {"Content-Type": "application/json"}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._lost(error) from None
+        if answer.status >= 400:
+            with closing(connection):
+                raise _refused(answer.read())
+        return connection, answer
+
+    def _lost(self, error: Exception) -> NotRunning:
+        if isinstance(error, TimeoutError):
+            return NotRunning(f"the node at {self.info.url} does not answer", "see its log, or stop and start it")
+        if isinstance(error, ConnectionRefusedError):
+            return NotRunning(f"nothing listens at {self.info.url}")
+        return NotRunning(f"the node at {self.info.url} went away", "see its log; start it with `meshgen run`")
+
+
+def _refused(answer: bytes) -> Fault:
+    try:
+        error = json.loads(answer)["error"]
+        return Fault(str(error["message"]), str(error.get("hint", "")), code=str(error["code"]))
+    except (ValueError, KeyError, TypeError):
+        return NotRunning(
+            "the answer is not from a meshgen node", "something else listens on its port; stop the node and start it again"
+        )
+
+
+def _parse(lines: Iterable[bytes]) -> Iterator[Event]:
+    found: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.decode().rstrip("\n").partition(": ")
+        if name:
+            found[name] = value
+        elif "event" in found:
+            yield Event(found.get("id", ""), found["event"], json.loads(found["data"]))
+            found = {}

@@ -1,0 +1,55 @@
+"""Exit codes, and errors as people and scripts see them."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, Any
+
+import click
+
+FAULT = 1
+INTERRUPTED = 130
+
+
+class Fault(click.ClickException):
+    """Ends the program: one line says what is wrong, another how to mend it."""
+
+    exit_code = FAULT
+
+    def __init__(self, message: str, hint: str = "", *, code: str = "") -> None:
+        super().__init__(message)
+        self.hint, self.code = hint, code
+        self.as_json = False
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        if self.as_json:
+            error = (
+                {"message": self.message}
+                | ({"code": self.code} if self.code else {})
+                | ({"hint": self.hint} if self.hint else {})
+            )
+            click.echo(json.dumps({"error": error}), file=file)
+            return
+        click.echo(self.message, file=file, err=file is None)
+        if self.hint:
+            click.echo(self.hint, file=file, err=file is None)
+
+
+class NotRunning(Fault):
+    exit_code = 3
+
+    def __init__(self, message: str, hint: str = "start it with `meshgen run`") -> None:
+        super().__init__(message, hint, code="not_running")
+
+
+class BadHome(Fault):
+    """The settings, the key or the folder."""
+
+    exit_code = 4
+
+
+class Cancelled(Fault):
+    exit_code = INTERRUPTED
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="cancelled")

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meshgen.cli.client import Api, Event
+from meshgen.cli.faults import FAULT, Cancelled
+from meshgen.cli.saving import Saver
+from meshgen.cli.verb import Call, count, kudos, verb
+from meshgen.cli.watching import Bars, Watcher
+
+OVER = ("done", "failed", "cancelled")
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        found = re.fullmatch(r"(\d{1,5})[xX*](\d{1,5})", str(value))
+        if not found:
+            self.fail(f"{value!r} is not a size such as 512x768", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--negative", default="", help="What the pictures should not show.")
+@click.option("--model", default="", help="By name (default: as set, else the one that most workers offer).")
+@click.option("--size", type=Size(), default=None, help="In pixels, multiples of 8 (default: the model's own).")
+@click.option("--steps", type=click.IntRange(1, 1000), default=20, show_default=True, help="Denoising steps.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=None, help="The first picture's; the others count on (default: random)."
+)
+@click.option(
+    "--guidance", type=click.FloatRange(0, 100), default=5.0, show_default=True, help="How closely to follow the prompt."
+)
+@click.option("--scheduler", default="", help="By diffusers' name (default: the model's own).")
+@click.option("--n", "-n", "number", type=click.IntRange(1, 64), default=1, show_default=True, help="How many pictures.")
+@click.option("--out", "-o", default=None, metavar="DIR|FILE", help="Where to save them; a name ending in .png is a file.")
+@click.option("--private", is_flag=True, help="Leave the prompt out of the pictures' metadata.")
+@click.option("--max-kudos", type=click.FloatRange(0, 2**30), default=None, help="The most that one picture may cost.")
+@click.option("--timeout", type=click.FloatRange(1, 86400), default=None, metavar="SECONDS", help="Give up after so long.")
+@verb
+def generate(call: Call, out: str | None, **given: Any) -> None:
+    """Ask the mesh for pictures. PROMPT says what to draw; - reads it from standard input."""
+    api = Api.of(call.home)
+    job, files = follow_job(api, _body(**given), Saver(Path(out or api.info.pictures_dir or "."), given["number"]))
+    call.result(_document(job, files), _summary(job, files))
+    if job["state"] != "done":
+        click.get_current_context().exit(FAULT)
+
+
+def follow_job(api: Api, body: dict[str, Any], saver: Saver) -> tuple[dict[str, Any], dict[int, Path]]:
+    """Submit, show what happens, save each picture as it arrives: the finished job and its files by index. Ctrl-C cancels it."""
+    job_id = api.post("/v1/jobs", body)["id"]
+    try:
+        with Bars() as bars:
+            _follow(api, job_id, saver, Watcher(bars, body["count"]))
+    except KeyboardInterrupt:
+        api.delete(f"/v1/jobs/{job_id}")
+        raise Cancelled(f"cancelled; {count(len(saver.files), 'picture')} had arrived and stay saved") from None
+    return api.get(f"/v1/jobs/{job_id}"), saver.files
+
+
+def _body(
+    prompt: str,
+    negative: str,
+    size: tuple[int, int] | None,
+    guidance: float,
+    number: int,
+    max_kudos: float | None,
+    timeout: float | None,
+    **same: Any,
+) -> dict[str, Any]:
+    width, height = size or (0, 0)
+    return same | {
+        "prompt": sys.stdin.read().strip() if prompt == "-" else prompt,
+        "negative_prompt": negative,
+        "width": width,
+        "height": height,
+        "guidance_scale": guidance,
+        "count": number,
+        "max_mkudos": None if max_kudos is None else round(max_kudos * 1000),
+        "timeout_s": timeout,
+    }
+
+
+def _follow(api: Api, job_id: str, saver: Saver, watcher: Watcher) -> None:
+    """Save each picture as it arrives, until the job is over."""
+    for event in _events(api, job_id):
+        if event.kind == "picture":
+            _save_new(api, job_id, saver)
+        watcher.see(event, saver.files)
+    _save_new(api, job_id, saver)  # whose event was lost with a connection
+
+
+def _save_new(api: Api, job_id: str, saver: Saver) -> None:
+    job = api.get(f"/v1/jobs/{job_id}")
+    for picture in job["pictures"]:
+        if picture["index"] not in saver.files:
+            saver.save(picture["index"], job["model"], picture["seed"], api.fetch(picture["url"]))
+
+
+def _events(api: Api, job_id: str) -> Iterator[Event]:
+    """All events of a job, over as many connections as it takes."""
+    last = ""
+    while True:
+        for event in api.events(job_id, last):
+            last = event.id
+            yield event
+            if event.kind == "end":
+                return
+        if api.get(f"/v1/jobs/{job_id}")["state"] in OVER:
+            return
+
+
+def _document(job: dict[str, Any], files: dict[int, Path]) -> dict[str, Any]:
+    pictures = [picture | {"file": str(files[picture["index"]])} for picture in job["pictures"] if picture["index"] in files]
+    return job | {"pictures": pictures}
+
+
+def _summary(job: dict[str, Any], files: dict[int, Path]) -> str:
+    seconds = (job["finished_ms"] - job["created_ms"]) / 1000
+    lines = [f"{files[index]}" for index in sorted(files)]
+    if job["state"] == "done":
+        lines.append(f"{count(len(files), 'picture')} in {seconds:.1f} s for {kudos(job['mkudos'])} kudos")
+    else:
+        lines.append(f"{job['state']}: {job['error'] or 'no reason given'} ({len(files)} of {count(job['count'], 'picture')})")
+    return "\n".join(lines)

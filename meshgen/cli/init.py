@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meshgen.cli.faults import BadHome
+from meshgen.cli.verb import Call, verb
+from meshgen.home import CONFIG_FILE
+
+
+@click.command()
+@click.option("--profile", default="laptop", show_default=True, help="What the node is for: laptop, gpu-server, hub, observer.")
+@click.option("--alias", default="", help="A name that others see beside its peer id.")
+@click.option(
+    "--bootstrap",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A node to join through, e.g. /ip4/192.0.2.7/tcp/4711/p2p/12D3... (repeatable)",
+)
+@verb
+def init(call: Call, profile: str, alias: str, bootstrap: tuple[str, ...]) -> None:
+    """Make this machine's node: home, key and settings."""
+    from meshgen.identity import IdentityError, load_or_create
+
+    config = call.home / CONFIG_FILE
+    if config.exists():
+        raise BadHome(f"{config} exists already", "edit it, or move it away to begin anew; the key stays", code="exists")
+    text = _config(profile, {"node.alias": alias, "mesh.bootstrap": bootstrap})
+    try:
+        call.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        identity = load_or_create(call.home)
+        config.write_text(text, "utf-8")
+    except (OSError, IdentityError) as error:
+        raise BadHome(f"the home {call.home} can't be made: {error}") from None
+    found = {"peer_id": identity.peer_id, "home": str(call.home), "config": str(config), "profile": profile}
+    call.result(found, _text(identity.peer_id, config, profile, bool(bootstrap)))
+
+
+def _config(profile: str, given: dict[str, Any]) -> str:
+    from meshgen.settings import SettingsError, load_settings
+    from meshgen.settings.example import example
+
+    chosen = {key: value for key, value in given.items() if value}
+    try:
+        load_settings(None, profile, chosen)
+    except SettingsError as error:
+        raise BadHome(str(error), code="bad_settings") from None
+    return example(profile, chosen)
+
+
+def _text(peer_id: str, config: Path, profile: str, joins: bool) -> str:
+    join = (
+        ""
+        if joins or profile == "hub"
+        else "\n- Set mesh.bootstrap there to a node that you know, to join its mesh; without one this node is alone."
+    )
+    return f"""This node is {peer_id}
+Its key and log are in {config.parent}: keep a copy of identity.key, nobody can restore it.
+
+What next:
+- Settings are in {config}, each explained; profile: {profile}.{join}
+- Start it:       meshgen run
+- Check it:       meshgen doctor
+- Ask for one:    meshgen generate "a lighthouse at dawn"
+- Or first see a whole mesh on this machine: meshgen demo"""

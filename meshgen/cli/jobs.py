@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from meshgen.cli.client import Api
+from meshgen.cli.verb import Call, count, kudos, table, verb
+
+
+@click.command()
+@click.argument("which", nargs=-1, metavar="[ID | cancel ID]")
+@verb
+def jobs(call: Call, which: tuple[str, ...]) -> None:
+    """List own jobs, show one, cancel one."""
+    match which:
+        case ():
+            found = Api.of(call.home).get("/v1/jobs")
+            call.result(found, _listed(found["jobs"]))
+        case ("cancel", job_id):
+            _cancel(call, job_id)
+        case (job_id,) if job_id != "cancel":
+            found = Api.of(call.home).get(f"/v1/jobs/{job_id}")
+            call.result(found, _shown(found))
+        case _:
+            raise click.UsageError("give nothing, an ID, or: cancel ID")
+
+
+def _cancel(call: Call, job_id: str) -> None:
+    api = Api.of(call.home)
+    before = api.get(f"/v1/jobs/{job_id}")
+    found = api.delete(f"/v1/jobs/{job_id}")
+    over = before["state"] in ("done", "failed", "cancelled")
+    call.result(
+        found,
+        f"the job was over already: {before['state']}" if over else "cancelled; pictures that had arrived stay and are paid",
+    )
+
+
+def _listed(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "no jobs since the node started; ask for one with `meshgen generate`"
+    heads = ("ID", "STATE", "MODEL", "SIZE", "STEPS", "PICTURES", "KUDOS")
+    return table(
+        heads,
+        (
+            (
+                job["id"],
+                job["state"],
+                job["model"],
+                _size(job),
+                job["steps"],
+                f"{len(job['pictures'])}/{job['count']}",
+                kudos(job["mkudos"]),
+            )
+            for job in rows
+        ),
+    )
+
+
+def _size(job: dict[str, Any]) -> str:
+    return f"{job['width']}x{job['height']}" if job["width"] else "-"
+
+
+def _shown(job: dict[str, Any]) -> str:
+    error = f": {job['error']}" if job["error"] else ""
+    drawn = f"{len(job['pictures'])} of {count(job['count'], 'picture')}"
+    lines = [
+        f"{job['id']}  {job['state']}{error}",
+        f"{job['model'] or 'any model'}, {_size(job)}, {count(job['steps'], 'step')}, {drawn}, {kudos(job['mkudos'])} kudos",
+        *map(_part, job["parts"]),
+        *(f"  note: {note}" for note in job["notes"]),
+    ]
+    return "\n".join(lines)
+
+
+def _part(part: dict[str, Any]) -> str:
+    worker = part["worker_alias"] or part["worker"]
+    return f"  {worker}: {count(len(part['indices']), 'picture')}, {part['state']} {part['why']}".rstrip()

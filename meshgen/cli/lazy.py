@@ -1,0 +1,69 @@
+"""The root command: verbs are imported when called, and whatever goes wrong ends in a line or two and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from meshgen import __version__
+from meshgen.cli.faults import FAULT, INTERRUPTED
+
+
+class Meshgen(click.Group):
+    """``verbs`` maps each verb to its line in --help."""
+
+    def __init__(self, *, verbs: Mapping[str, str], **attrs: Any) -> None:
+        super().__init__(
+            **attrs, params=_options(), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+        )
+        self._verbs = verbs
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self._verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in self._verbs:
+            return None
+        command = getattr(importlib.import_module(f"meshgen.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._verbs.items()))
+
+    def main(self, *args: Any, **attrs: Any) -> Any:
+        """Like click's, but with this program's exit codes, and no traceback without --debug."""
+        given = args[0] if args else attrs.get("args")
+        debug = "--debug" in (sys.argv[1:] if given is None else given)
+        try:
+            code = super().main(*args, **attrs | {"standalone_mode": False})
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            sys.exit(INTERRUPTED)
+        except Exception as error:
+            if debug:
+                raise
+            click.echo(
+                f"meshgen stumbled: {type(error).__name__}: {error}\nPlease report it; --debug after `meshgen` shows where.",
+                err=True,
+            )
+            sys.exit(FAULT)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _options() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--home"], type=click.Path(file_okay=False), help="The node's folder (default: MESHGEN_HOME, else the platform's)."
+        ),
+        click.Option(["--debug"], is_flag=True, help="Show where in the program a fault happened."),
+        click.version_option(__version__, message="meshgen %(version)s")(click.Command("version")).params[0],
+    ]

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import click
+
+from meshgen.cli.config import settings_of
+from meshgen.cli.verb import Call, verb
+
+
+@click.command()
+@click.option("--profile", default=None, help="A ready-made profile, instead of the one in the config.")
+@click.option("--config", type=click.Path(dir_okay=False), help="A config file (default: config.yaml in the home).")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="One setting for this run, e.g. worker.slots=2 (repeatable)."
+)
+@verb
+def run(call: Call, profile: str | None, config: str | None, changes: tuple[str, ...]) -> None:
+    """Run the node until Ctrl-C."""
+    settings = settings_of(call.home, config, profile, changes)
+    from meshgen.node import run_node
+
+    run_node(settings, call.home)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from meshgen.cli.client import Api
+from meshgen.cli.verb import Call, count, kudos, verb
+
+
+@click.command()
+@verb
+def status(call: Call) -> None:
+    """What the running node is and does."""
+    api = Api.of(call.home)
+    found = api.get("/v1/status")
+    call.result(found | {"url": api.info.url, "pid": api.info.pid}, _text(found, api.info.url))
+
+
+def _text(found: dict[str, Any], url: str) -> str:
+    jobs, credit = found.get("jobs") or {}, found.get("credit") or {}
+    lines = [
+        ("peer id", found["peer_id"]),
+        ("alias", found.get("alias") or "none"),
+        ("roles", ", ".join(found.get("roles", []))),
+        ("mesh", (found.get("mesh") or {}).get("charter", "")),
+        ("peers", f"{found.get('peers_known', 0)} known, {found.get('connected', 0)} connected"),
+        ("running for", _duration(int(found.get("uptime_s", 0)))),
+        ("own jobs", ", ".join(f"{number} {state}" for state, number in sorted(jobs.items())) or "none"),
+        ("balance", f"{kudos(credit.get('net_mkudos', 0))} kudos, {kudos(credit.get('held_mkudos', 0))} held"),
+        ("API", url),
+        *((("reached at" if not place else ""), address) for place, address in enumerate(found.get("addresses", []))),
+        *_worker(found.get("worker")),
+    ]
+    return "\n".join(f"{click.style(f'{name:12}', bold=True)} {value}" for name, value in lines)
+
+
+def _worker(worker: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if not worker:
+        return []
+    memory = f", {worker['vram_free_mib']} of {worker['vram_total_mib']} MiB free"
+    drawn = count(worker["pictures"], "picture")
+    work = f"{drawn} drawn, {worker['queued']} queued, {worker['failed']} failed, {worker['unpaid']} unpaid"
+    return [
+        ("device", f"{worker['device']}: {worker['device_name']}{memory}"),
+        ("serves", ", ".join(worker["models"]) or "no model; add one with `meshgen models add NAME PATH`"),
+        ("worked", work),
+    ]
+
+
+def _duration(seconds: int) -> str:
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"

@@ -1,0 +1,75 @@
+"""What every verb has in common: --home, --json, and how it shows its result."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meshgen.cli.faults import Fault
+from meshgen.home import home_dir
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a verb. With ``json``, stdout gets one JSON document and nothing else; messages go to stderr."""
+
+    home: Path
+    json: bool
+
+    def say(self, text: str) -> None:
+        click.echo(text, err=self.json)
+
+    def result(self, document: Any, text: str = "") -> None:
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False) if self.json else text)
+
+
+def verb(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives ``function`` a Call in front of its own options."""
+
+    @click.option("--home", "home", type=click.Path(file_okay=False), help="The node's folder.")
+    @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+    @functools.wraps(function)
+    def called(home: str | None, as_json: bool, **given: Any) -> Any:
+        home = home or click.get_current_context().find_root().params.get("home")
+        call = Call(Path(home).expanduser().absolute() if home else home_dir(), as_json)
+        try:
+            return function(call, **given)
+        except Fault as fault:
+            fault.as_json = as_json
+            raise
+
+    return called
+
+
+def kudos(mkudos: int) -> str:
+    """1234 -> 1.234"""
+    return f"{'-' if mkudos < 0 else ''}{abs(mkudos) // 1000}.{abs(mkudos) % 1000:03d}"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """(2, "picture") -> 2 pictures"""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns, numbers to the right. Plain text, so that it is the same in a pipe."""
+    cells = [list(heads)] + [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = [all(_is_number(cell) for cell in column[1:]) and len(column) > 1 for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if left else cell.ljust(width) for cell, width, left in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
+    return "\n".join([click.style(lines[0], bold=True), *lines[1:]])
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("-").replace(".", "", 1).isdigit() or not text

@@ -1,0 +1,88 @@
+"""A job's events as progress bars and words, on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from meshgen.cli.client import Event
+from meshgen.cli.verb import count, kudos
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class Bars:
+    """A bar for each picture on a terminal; in a pipe, words alone."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = Console(stderr=True, highlight=False)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[worker]}"),
+            TimeElapsedColumn(),
+        )
+        self._progress: Progress = Progress(*columns, console=self._console, transient=True)
+        self._tasks: dict[int, TaskID] = {}
+
+    def __enter__(self) -> Bars:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False)
+
+    def step(self, index: int, step: int, steps: int, worker: str) -> None:
+        task = self._tasks.get(index)
+        if task is None:
+            task = self._tasks[index] = self._progress.add_task(f"picture {index + 1}", total=steps, worker=worker)
+        self._progress.update(task, completed=step, total=steps, worker=worker)
+
+    def drop(self, index: int) -> None:
+        if index in self._tasks:
+            self._progress.remove_task(self._tasks.pop(index))
+
+
+class Watcher:
+    """Says what happens, in words that need no knowledge of the mesh."""
+
+    def __init__(self, bars: Bars, number: int) -> None:
+        self._bars = bars
+        self._number = number
+
+    def see(self, event: Event, files: Mapping[int, Path]) -> None:
+        data = event.data
+        match event.kind:
+            case "progress":
+                self._bars.step(data["index"], data["step"], data["steps"], data.get("alias", ""))
+            case "part":
+                self._part(data)
+            case "picture":
+                self._bars.drop(data["index"])
+                self._picture(data, files[data["index"]])
+            case "note":
+                self._bars.say(data["text"])
+
+    def _picture(self, data: dict[str, Any], file: Path) -> None:
+        number = f"picture {data['index'] + 1} of {self._number}"
+        self._bars.say(f"{number} by {data['alias']} for {kudos(data['mkudos'])} kudos: {file}")
+
+    def _part(self, data: dict[str, Any]) -> None:
+        if data["state"] == "awarded":
+            self._bars.say(
+                f"{data['alias']} draws {count(len(data['indices']), 'picture')} for {kudos(data['mkudos'])} kudos each"
+            )
+        elif data["state"] == "lost":
+            for index in data["indices"]:
+                self._bars.drop(index)
