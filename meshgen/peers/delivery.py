@@ -11,6 +11,7 @@ import trio
 
 from meshgen.engine.port import Engine, EngineError, EngineEvent, Picture, Preview, Progress, Work
 from meshgen.identity import Identity
+from meshgen.net.guard import single_errors
 from meshgen.net.port import Channel, NetError
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.job import FAILURES, Settled, Stop, WorkOrder
@@ -81,6 +82,10 @@ class Delivery:
         return failure
 
     async def _draw(self) -> None:
+        with single_errors():
+            await self._draw_in_group()
+
+    async def _draw_in_group(self) -> None:
         async with self._engine.run(self._work_in_clear()) as events, trio.open_nursery() as nursery:
             send, receive = trio.open_memory_channel[EngineEvent](1)
             nursery.start_soon(_pump, events, send)

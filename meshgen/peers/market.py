@@ -40,6 +40,7 @@ class Answers:
 
     offer: Signed[Offer]
     asked: tuple[PeerId, ...]
+    avoid: Mapping[PeerId, No] = field(default_factory=dict)  # whose bids don't count, and why
     bids: dict[PeerId, Signed[Bid]] = field(default_factory=dict)
     refusals: dict[PeerId, No] = field(default_factory=dict)
     liars: dict[PeerId, tuple[bytes, bytes]] = field(default_factory=dict)  # the two answers, signed: the evidence
@@ -49,7 +50,7 @@ class Answers:
     def bid(self, signed: Signed[Bid]) -> None:
         worker = PeerId(signed.peer)
         before = self.bids.get(worker)
-        if worker in self.liars:
+        if worker in self.liars or worker in self.avoid:
             return
         if before is not None and before.id != signed.id:
             self.liars[worker] = (before.wire, signed.wire)
@@ -93,8 +94,7 @@ class Market:
         signed = sign(self._identity, offer)
         able, others = self._directory.able(offer)
         asked = tuple(peer for peer in able if peer not in avoid)[:MAX_ASKED]
-        answers = self._open[signed.id] = Answers(signed, asked, refusals=dict(others))
-        answers.refusals.update((peer, no) for peer, no in avoid.items() if peer in able)
+        answers = self._open[signed.id] = Answers(signed, asked, avoid, refusals={**others, **avoid})
         try:
             with trio.move_on_after(window_s):
                 async with trio.open_nursery() as nursery:

@@ -212,7 +212,7 @@ class Requester:
         """Offer what is missing and start what was won: (did anything start, can waiting help)."""
         offer = self._offer(state)
         answers = await self._market.ask(offer, self.policy.bid_window_s, state.avoid())
-        bids = [bid for bid in answers.bids.values() if PeerId(bid.peer) not in state.avoid()]
+        bids = list(answers.bids.values())
         self._rng.shuffle(bids)
         given = allocate([self._choice(bid) for bid in bids], len(state.missing), state.max_mkudos)
         for bid, count in zip(bids, given, strict=True):
