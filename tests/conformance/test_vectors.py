@@ -1,0 +1,70 @@
+"""The law's vectors against the code, both ways; and one folder for each protocol, one protocol for each folder."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshgen.protocols.codec import Malformed
+from tests.conformance.make_vectors import all_vectors
+from tests.conformance.vectors import FOLDER, describe, describe_value, stored
+
+MODULES = FOLDER.parent / "meshgen" / "protocols"
+HELPERS = {
+    "record": "how messages declare their fields; their bytes are the codec's",
+    "job_terms": "what the messages of market and job have to agree on: in protocols/job",
+    "job_sides": "the order of the job's messages: in protocols/job",
+}
+"""Modules with no bytes of their own, hence no folder."""
+
+SEEN = Counter[tuple[str, str, bool]]()
+
+
+def protocols() -> list[str]:
+    return sorted(path.stem for path in MODULES.glob("*.py") if path.stem not in {"__init__", *HELPERS})
+
+
+def decoders(protocol: str) -> dict[str, Any]:
+    return importlib.import_module(f"meshgen.protocols.{protocol}").VECTOR_DECODERS  # type: ignore[no-any-return]
+
+
+def test_folders_and_modules_stand_one_to_one() -> None:
+    assert sorted(path.name for path in FOLDER.iterdir() if path.is_dir()) == protocols()
+    for helper in HELPERS:
+        assert (MODULES / f"{helper}.py").exists()
+
+
+@pytest.mark.parametrize("protocol", protocols())
+def test_each_protocol_has_its_law_and_vectors_of_each_kind(protocol: str) -> None:
+    assert len((FOLDER / protocol / "README.md").read_text()) > 500
+    kinds = {(path.parent.name, json.loads(path.read_text())["kind"]) for path in stored() if path.parts[-4] == protocol}
+    assert kinds == {(validity, kind) for validity in ("valid", "invalid") for kind in decoders(protocol)}
+
+
+@pytest.mark.parametrize("path", stored(), ids=lambda path: f"{path.parts[-4]}/{path.parts[-2]}/{path.stem}")
+def test_vector(path: Path) -> None:
+    vector = json.loads(path.read_text())
+    protocol, validity = path.parts[-4], path.parts[-2]
+    assert (vector["name"], vector["protocol"]) == (path.stem, protocol)
+    decode = decoders(protocol)[vector["kind"]]
+    data = bytes.fromhex(vector["hex"])
+    if validity == "invalid":
+        with pytest.raises(Malformed) as caught:
+            decode(data)
+        assert vector["error"] in str(caught.value)
+        return
+    told = {"value": describe_value(decode(data))} if protocol == "codec" else describe(decode(data))
+    assert {key: told[key] for key in vector["expect"]} == vector["expect"]
+
+
+def test_stored_vectors_are_those_that_the_tool_makes() -> None:
+    """Run ``python -m tests.conformance.make_vectors`` after a change of the law, and look at what changed."""
+    made = {vector.path: vector.to_json() for vector in all_vectors()}
+    assert len(made) == len(list(all_vectors())), "two vectors have one name"
+    ours = {path.parts[-4] for path in made}
+    assert {path: path.read_text() for path in stored() if path.parts[-4] in ours} == made
