@@ -44,10 +44,9 @@ def _config(profile: str, given: dict[str, Any]) -> str:
 
     chosen = {key: value for key, value in given.items() if value}
     try:
-        load_settings(None, profile, chosen)
+        return example(load_settings(None, profile, chosen), chosen)
     except SettingsError as error:
         raise BadHome(str(error), code="bad_settings") from None
-    return example(profile, chosen)
 
 
 def _text(peer_id: str, config: Path, profile: str, joins: bool) -> str:

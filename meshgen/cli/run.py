@@ -3,6 +3,7 @@ from __future__ import annotations
 import click
 
 from meshgen.cli.config import settings_of
+from meshgen.cli.faults import BadHome
 from meshgen.cli.verb import Call, verb
 
 
@@ -16,6 +17,9 @@ from meshgen.cli.verb import Call, verb
 def run(call: Call, profile: str | None, config: str | None, changes: tuple[str, ...]) -> None:
     """Run the node until Ctrl-C."""
     settings = settings_of(call.home, config, profile, changes)
-    from meshgen.node import run_node
+    from meshgen.node import NodeError, run_node
 
-    run_node(settings, call.home)
+    try:
+        run_node(settings, call.home)
+    except NodeError as error:
+        raise BadHome(str(error)) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any, get_args
 
 from meshgen.settings.model import Group, Settings
@@ -13,26 +13,27 @@ from meshgen.settings.model import Group, Settings
 _PLAIN = re.compile(r"(?!(?:yes|no|on|off|y|n|true|false|null)$)[a-z][\w.-]*", re.IGNORECASE)
 
 
-def example(profile: str = "", chosen: Mapping[str, Any] | None = None) -> str:
-    """A whole config file. With ``chosen`` (dotted keys) only those are active, and the profile speaks for all others."""
-    return "\n".join(_example_lines(profile, chosen)) + "\n"
+def example(settings: Settings | None = None, active: Collection[str] | None = None) -> str:
+    """A whole config file with these settings' values. With ``active`` (dotted keys) all others are commented out: the profile
+    speaks for them, and they show what it says."""
+    return "\n".join(_example_lines(settings or Settings(), active)) + "\n"
 
 
-def _example_lines(profile: str, chosen: Mapping[str, Any] | None) -> Iterator[str]:
-    yield "# Settings of a meshgen node: every key with its default. Unknown keys are refused."
-    yield "# Later ones win: profile < this file < environment (MESHGEN_WORKER__SLOTS=2) < command line."
+def _example_lines(settings: Settings, active: Collection[str] | None) -> Iterator[str]:
+    yield "# Settings of a meshgen node: every key with its " + (
+        "default." if active is None else "value under this profile; uncomment to change."
+    )
+    yield "# Later ones win: profile < this file < environment (MESHGEN_WORKER__SLOTS=2) < command line. Unknown keys are refused."
     yield ""
     yield f"# {Settings.model_fields['profile'].description}."
-    yield f"profile: {_yaml(profile)}"
-    for section, field in Settings.model_fields.items():
-        group = field.annotation
-        if isinstance(group, type) and issubclass(group, Group):
+    yield f"profile: {_yaml(settings.profile)}"
+    for section, group in settings:
+        if isinstance(group, Group):
             yield from ("", f"# {group.__doc__}.", f"{section}:")
-            for name, key in group.model_fields.items():
+            for name, key in type(group).model_fields.items():
                 yield from _wrapped(f"{key.description}.{_bounds(key)}")
-                mark = "" if chosen is None or f"{section}.{name}" in chosen else "# "
-                value = (chosen or {}).get(f"{section}.{name}", key.default)
-                yield f"  {mark}{name}: {_yaml(value)}"
+                mark = "" if active is None or f"{section}.{name}" in active else "# "
+                yield f"  {mark}{name}: {_yaml(getattr(group, name))}"
 
 
 def _wrapped(text: str) -> Iterator[str]:

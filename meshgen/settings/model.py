@@ -100,12 +100,6 @@ class RequesterSettings(Group):
     max_mkudos: MilliKudos = Field(
         default=100_000, description="The most one picture may cost, in thousandths of a kudos, unless the request says otherwise"
     )
-    bid_window_ms: int = Field(
-        default=50,
-        description="After the first bid, wait so many milliseconds for better ones; 0 takes the first",
-        ge=0,
-        le=60_000,
-    )
     bid_wait_s: float = Field(default=10.0, description="Seconds without any bid after which an offer is given up", gt=0, le=600)
     offer_lifetime_s: float = Field(default=60.0, description="Seconds for which workers may bid on an offer", ge=1, le=600)
     part_timeout_factor: float = Field(

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import click
+
+from meshgen.cli.checks import CHECKS, Finding, Patient
+from meshgen.cli.faults import FAULT
+from meshgen.cli.verb import Call, count, verb
+
+
+@click.command()
+@verb
+def doctor(call: Call) -> None:
+    """Check this node and say what to mend."""
+    patient = Patient(call.home)
+    findings = [finding for check in CHECKS for finding in check(patient)]
+    faults = sum(finding.level == "fault" for finding in findings)
+    document = {"ok": not faults, "findings": [finding.as_dict() for finding in findings]}
+    verdict = f"{count(faults, 'fault')} to mend" if faults else "no fault found"
+    call.result(document, "\n".join([*map(_line, findings), verdict]))
+    if faults:
+        click.get_current_context().exit(FAULT)
+
+
+_COLOURS = {"ok": "green", "note": "yellow", "fault": "red"}
+
+
+def _line(finding: Finding) -> str:
+    line = f"{click.style(f'{finding.level:6}', fg=_COLOURS[finding.level])} {finding.name:10} {finding.text}"
+    return line + (f"\n{'':18}{finding.cure}" if finding.cure else "")
