@@ -7,6 +7,7 @@ with the cures for what was found in py-libp2p 0.8; this file puts them together
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import time
 from collections import Counter
@@ -37,7 +38,7 @@ from libp2p.utils.address_validation import expand_wildcard_address
 from multiaddr import Multiaddr
 
 from meshgen.identity import Identity
-from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, single_errors
+from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, shielded, single_errors
 from meshgen.net.libp2p_channel import IdleWires, StreamChannel, serve_stream
 from meshgen.net.libp2p_dial import Dialer, parse_address
 from meshgen.net.libp2p_gossip import MeshGossip, MeshPubsub
@@ -48,6 +49,7 @@ from meshgen.net.port import Channel, ChannelHandler, Gossip, GossipValidator, N
 
 HANDSHAKE_TIMEOUT_S = 10
 SWEEP_INTERVAL_S = 20.0
+GOODBYE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,29 +84,34 @@ async def open_libp2p(
     listen_on = [_parse_listen(address) for address in listen]
     _quieten()
     host = _make_host(identity, listen_on, announce, mdns, limits)
+    with single_errors():
+        async with trio.open_nursery() as nursery:
+            net, stack = await nursery.start(_run_stack, host, listen_on, table, limits)
+            for address in bootstrap:
+                nursery.start_soon(net.dialer.keep, address)
+            if mdns:
+                nursery.start_soon(net.meet_neighbours)
+            try:
+                yield net
+            finally:
+                await net.close()
+                stack.cancel()
+                nursery.cancel_scope.cancel()
+
+
+async def _run_stack(host: Any, listen_on: list[Multiaddr], table: TableRules, limits: Limits, task_status: Any) -> None:
+    """libp2p's services and their tasks, shielded: cancelled along with their user, they would not close their sockets."""
     dht = make_dht(host, table)
     gossip = MeshGossip()
     pubsub = MeshPubsub(host, gossip)
-    with single_errors():
-        async with (
-            host.run(listen_on),
-            background_trio_service(dht),
-            background_trio_service(gossip),
-            background_trio_service(pubsub),
-        ):
+    with trio.CancelScope(shield=True) as scope:
+        async with host.run(listen_on), background_trio_service(dht), background_trio_service(gossip), background_trio_service(pubsub):
             await pubsub.wait_until_ready()
             if len(host.get_network().listeners) < len(listen_on):
-                raise NetError(f"can't listen on {', '.join(listen)}")
-            async with trio.open_nursery() as nursery:
-                net = Libp2pNet(host, dht, pubsub, table, limits)
-                nursery.start_soon(net.run)
-                for address in bootstrap:
-                    nursery.start_soon(net.dialer.keep, address)
-                if mdns:
-                    nursery.start_soon(net.meet_neighbours)
-                yield net
-                await net.close()
-                nursery.cancel_scope.cancel()
+                raise NetError(f"can't listen on {', '.join(map(str, listen_on))}")
+            net = Libp2pNet(host, dht, pubsub, table, limits)
+            task_status.started((net, scope))
+            await net.run()
 
 
 class Libp2pNet:
@@ -244,11 +251,11 @@ class Libp2pNet:
             peerDiscovery.unregister_peer_discovered_handler(met)
 
     async def close(self) -> None:
-        """Say goodbye: peers learn at once that this node left."""
-        for connections in list(self._swarm.get_connections_map().values()):
-            for connection in list(connections):
-                with trio.move_on_after(1):
-                    await connection.close()
+        """Hang up, so that peers learn at once."""
+        with shielded(GOODBYE_S):
+            async with trio.open_nursery() as nursery:
+                for connection in self._swarm.get_connections():
+                    nursery.start_soon(connection.close)
 
 
 def _offer(channel: trio.MemorySendChannel[Any], info: Any) -> None:
@@ -330,7 +337,7 @@ def _peer(peer: PeerId) -> ID:
 
 def _quieten() -> None:
     """py-libp2p logs every broken connection, some of it through the root logger; LIBP2P_DEBUG=... turns it on."""
-    logging.getLogger("libp2p").addHandler(logging.NullHandler())
+    logging.getLogger("libp2p").propagate = "LIBP2P_DEBUG" in os.environ
     root = logging.getLogger()
     if not any(isinstance(each, _NotLibp2p) for each in root.filters):
         root.addFilter(_NotLibp2p())

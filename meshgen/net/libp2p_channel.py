@@ -41,6 +41,7 @@ class StreamChannel:
         self._fresh = fresh  # set only while the wire may prove stale
         self._replay: list[bytes] = []
         self._replay_bytes = 0
+        self._silent = fresh is not None  # on a kept wire, the other side learns of the channel by its first frame
         self._stale_until_s = trio.current_time() + STALE_WITHIN_S
         self._renewing = trio.Lock()
 
@@ -51,6 +52,7 @@ class StreamChannel:
     async def send(self, message: bytes) -> None:
         check_message(message)
         wire = self.wire
+        self._silent = False
         if self._fresh is not None:
             self._remember(message)
         try:
@@ -66,6 +68,9 @@ class StreamChannel:
                 await trio.lowlevel.checkpoint()
                 return None
             try:
+                if self._silent:
+                    await wire.send(Frame.OPEN)
+                    self._silent = False
                 kind, payload = await wire.receive()
             except Unreachable:
                 if await self._renew(wire):
@@ -77,7 +82,7 @@ class StreamChannel:
             if kind is Frame.RESET:
                 wire.broken = True
                 raise Unreachable(f"{self._peer} gave up on the channel")
-            wire.peer_ended = True
+            wire.peer_ended = kind is Frame.END
 
     async def end(self) -> None:
         """Tell the other side that nothing more comes. A peer that is gone needs no telling."""
@@ -107,7 +112,7 @@ class StreamChannel:
                 return False
             await failed.reset()
             self.wire = await fresh()
-            self.wire.peer_ended = False
+            self.wire.peer_ended = self._silent = False
             for message in messages:
                 await self.wire.send(Frame.DATA, message)
             return True
@@ -171,11 +176,10 @@ async def _is_at_start(wire: Wire) -> bool:
 async def serve_stream(peer: PeerId, protocol: str, wire: Wire, handler: ChannelHandler) -> None:
     """Serve the channels that come on one stream, one after the other, until the other side closes it."""
     try:
-        while await _next_channel(wire):
-            channel = StreamChannel(peer, wire)
-            if not await _handle(channel, protocol, handler):
-                break
+        while await _handle(StreamChannel(peer, wire), protocol, handler):
             await wire.drain(DRAIN_BYTES)
+            if not await _next_channel(wire):
+                break
     except (Unreachable, TooLarge):
         wire.broken = True
     except BaseException:

@@ -79,6 +79,9 @@ class Table:
 
     async def put_value(self, key: str, value: bytes) -> None:
         check_value(self._rules, key, value)
+        known = self._dht.value_store.get(key.encode())
+        if known is not None and known.value != value and self._rules.selector(key, [value, known.value]) != 0:
+            raise ValueError(f"an older value would replace a newer one under {key!r}")
         with trio.move_on_after(LOOKUP_TIMEOUT_S):
             await self._dht.put_value(key, value)
 

@@ -1,7 +1,8 @@
 """Messages on one libp2p stream: a 5-byte header (payload length, frame type), then the payload.
 
 A channel is a run of DATA frames each way, closed by END from both sides; then the same stream carries the next channel. RESET
-in place of END says that the sender's handler failed; no channel follows it.
+in place of END says that the sender's handler failed; no channel follows it. A new stream opens its first channel by itself; a
+later one opens with the opener's first frame, which is an OPEN when it has nothing to say yet.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Frame(IntEnum):
     DATA = 0
     END = 1
     RESET = 2
+    OPEN = 3
 
 
 class Wire:
@@ -84,7 +86,7 @@ class Wire:
         if length > MAX_MESSAGE_BYTES:
             self.broken = True
             raise TooLarge(f"the peer announced a message of {length} bytes; the limit is {MAX_MESSAGE_BYTES}")
-        if kind > Frame.RESET:
+        if kind > Frame.OPEN:
             self.broken = True
             raise Unreachable(f"the peer sent a frame of unknown type {kind}")
         end = _HEADER.size + length

@@ -15,7 +15,6 @@ from typing import Any
 
 import trio
 from libp2p.io.exceptions import IOException
-from libp2p.stream_muxer.exceptions import MuxedStreamReset
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import (
     FLAG_FIN,
@@ -103,7 +102,7 @@ class MeshYamux(Yamux):  # type: ignore[misc]
                 await self.event_shutting_down.wait()
 
     async def take(self, stream: YamuxStream) -> bytes:
-        """All bytes that wait on a stream, at least one; ``b""`` at its end. Raises MuxedStreamReset.
+        """All bytes that wait on a stream, at least one; ``b""`` at its end. Raises IOException when it was reset.
 
         No checkpoint lies between taking bytes out of the buffer and returning them that could be cancelled, so a reader that
         gives up with ``trio.move_on_after`` finds its bytes the next time.
@@ -117,7 +116,7 @@ class MeshYamux(Yamux):  # type: ignore[misc]
                     await self._after_taking(stream, len(data))
                 return data
             if stream.reset_received:
-                raise MuxedStreamReset("the stream was reset")
+                raise IOException("the stream was reset")
             event = self.stream_events.get(stream.stream_id)
             if buffer is None or event is None or stream.recv_closed:
                 return b""

@@ -176,7 +176,7 @@ class MemoryNet:
     async def connect(self, address: str) -> PeerId:
         parts = address.split("/")
         if len(parts) != 5 or parts[:2] != ["", "memory"] or parts[3] != "p2p":
-            raise ValueError(f"{address!r} is no address of this mesh; one looks like /memory/<peer id>/p2p/<peer id>")
+            raise ValueError(f"{address!r} is no address of a peer; one looks like /memory/<peer id>/p2p/<peer id>")
         peer = PeerId(parts[4])
         await self._reach(peer)
         return peer
@@ -325,6 +325,9 @@ class MemoryNet:
 
     async def put_value(self, key: str, value: bytes) -> None:
         check_value(self._rules, key, value)
+        known = self.values.get(key, value)
+        if known != value and self._rules.selector(key, [value, known]) != 0:
+            raise ValueError(f"an older value would replace a newer one under {key!r}")
         await self._lookup(key)
         self._mesh.note("value", self._peer_id, key, value)
         for net in self._mesh.nearest(key, self._peer_id):
