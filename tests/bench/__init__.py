@@ -1,0 +1,1 @@
+"""Benchmarks, apart from the tests: ``make bench``. Figures are ratios of one run on one machine; tests never time anything."""

@@ -1,0 +1,55 @@
+"""``python -m tests.bench``: the mesh's own cost, with engines that draw in no time. A table, and as JSON in ``.bench/``."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench.dispatch import Row, measure
+from tests.bench.startup import startup
+
+OUT = Path(".bench")
+WORKERS = (1, 4, 8)
+AIM = {"p50_ms": 15.0, "jobs_per_s": 60.0, "cpu_s_per_job": 0.02}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="meshgen-bench-") as folder:
+        rows = [measure(Path(folder) / str(workers), workers) for workers in WORKERS]
+        starts = startup(Path(folder) / "startup")
+    print(_table(rows))
+    print(f"aims: p50 {AIM['p50_ms']:g} ms, {AIM['jobs_per_s']:g} jobs/s, {AIM['cpu_s_per_job']:g} CPU-s a job\n")
+    for name, value in starts.items():
+        print(f"{name:<44} {value:>8.3f}")
+    OUT.mkdir(exist_ok=True)
+    document = {
+        "machine": {"python": platform.python_version(), "processor": platform.processor() or platform.machine()},
+        "dispatch": [row.as_dict() for row in rows],
+        "startup": starts,
+    }
+    (OUT / "dispatch.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _table(rows: list[Row]) -> str:
+    heads = ("workers", "cold ms", "p50 ms", "p95 ms", "jobs/s", "CPU-s/job", "of it requester", "failed")
+    lines = ["  ".join(f"{head:>15}" for head in heads)]
+    for row in rows:
+        cells = (
+            f"{row.workers}",
+            f"{row.cold_ms:.1f}",
+            f"{row.p50_ms:.1f}",
+            f"{row.p95_ms:.1f}",
+            f"{row.jobs_per_s:.1f}",
+            f"{row.cpu_s_per_job:.4f}",
+            f"{row.requester_cpu_s_per_job:.4f}",
+            f"{row.failed}",
+        )
+        lines.append("  ".join(f"{cell:>15}" for cell in cells))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
