@@ -13,7 +13,7 @@ import random
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -127,6 +127,7 @@ class Requester:
             raise RequestError("not_ready", "the node is still starting")
         if sum(not job.final for job in self.jobs.values()) >= self.policy.open_jobs:
             raise RequestError("too_many_jobs", f"{self.policy.open_jobs} jobs are open already; wait for one, or cancel one")
+        request = replace(request, private=request.private or self.policy.private)
         seed = request.seed if request.seed is not None else self._rng.randrange(2**32)
         job = Job(id=secrets.token_hex(8), request=request, created_ms=self._now_ms(), seed=seed)
         self.jobs[job.id] = job

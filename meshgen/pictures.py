@@ -1,0 +1,163 @@
+"""Pictures as files: metadata that people's tools read, the check of a picture that arrives, and contact sheets.
+
+Text goes into a PNG as chunks, without touching its pixels: re-encoding a large picture takes longer than drawing
+some small ones.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
+
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+
+from meshgen import __version__
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_TEXT_BYTES = 256 * 1024
+MAX_SIDE = 8192
+_HEADER_END = 33  # behind the signature (8) and IHDR (25)
+
+
+class PictureError(ValueError):
+    """The bytes are not the picture that they should be; the text says why."""
+
+
+def check_png(data: bytes, width: int, height: int) -> None:
+    """Raises PictureError unless this is a whole PNG of that size: every checksum, every pixel. Bombs are refused unread."""
+    if not data.startswith(SIGNATURE):
+        raise PictureError("it is not a PNG")
+    if max(width, height) > MAX_SIDE:
+        raise PictureError(f"a side of more than {MAX_SIDE} pixels")
+    size = struct.unpack(">II", data[16:24]) if len(data) >= _HEADER_END else (0, 0)
+    if size != (width, height):
+        raise PictureError(f"it has {size[0]}x{size[1]} pixels instead of {width}x{height}")
+    if not any(kind == b"IEND" for kind, _ in _chunks(data)):
+        raise PictureError("it is cut off")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(data), formats=("PNG",)) as image:
+                image.load()
+    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureError(f"it can't be read ({type(error).__name__})") from None
+    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
+        raise PictureError(f"it is damaged ({error})") from None
+
+
+def with_text(png: bytes, texts: Mapping[str, str]) -> bytes:
+    """The PNG with a text chunk a keyword (1 to 79 characters of Latin-1), right behind its header."""
+    if not png.startswith(SIGNATURE) or len(png) < _HEADER_END:
+        raise PictureError("it is not a PNG")
+    chunks = b"".join(_text_chunk(keyword, text) for keyword, text in texts.items())
+    return png[:_HEADER_END] + chunks + png[_HEADER_END:]
+
+
+def text_of(png: bytes) -> dict[str, str]:
+    """The text chunks (tEXt and uncompressed iTXt) of a PNG. Raises PictureError if its chunks are damaged."""
+    found: dict[str, str] = {}
+    for kind, body in _chunks(png):
+        keyword, _, rest = body.partition(b"\0")
+        if kind == b"tEXt":
+            found[keyword.decode("latin-1")] = rest.decode("latin-1")
+        elif kind == b"iTXt" and rest[:1] == b"\0":
+            _language, _translated, text = rest[2:].split(b"\0", 2)
+            found[keyword.decode("latin-1")] = text.decode("utf-8", "replace")
+    return found
+
+
+def parameters_text(
+    *,
+    prompt: str,
+    negative_prompt: str,
+    steps: int,
+    scheduler: str,
+    guidance_scale: float,
+    seed: int,
+    width: int,
+    height: int,
+    model: str,
+    model_digest: bytes,
+) -> str:
+    """The ``parameters`` text that A1111 writes and galleries read: prompt, negative prompt, one line of settings."""
+    settings = {
+        "Steps": str(steps),
+        "Sampler": scheduler or "default",
+        "CFG scale": f"{guidance_scale:g}",
+        "Seed": str(seed),
+        "Size": f"{width}x{height}",
+        "Model hash": model_digest.hex()[:10],
+        "Model": _quoted(model),
+        "Version": f"meshgen {__version__}",
+    }
+    lines = [prompt] if prompt else []
+    lines += [f"Negative prompt: {negative_prompt}"] if negative_prompt else []
+    return "\n".join([*lines, ", ".join(f"{key}: {value}" for key, value in settings.items())])
+
+
+def contact_sheet(pngs: Sequence[bytes], captions: Sequence[str], cell: int = 256) -> bytes:
+    """All pictures on one page, as near to square as it gets, each fitted into ``cell`` pixels over its caption."""
+    columns = max(1, math.ceil(math.sqrt(len(pngs))))
+    rows = math.ceil(len(pngs) / columns)
+    gap, line = cell // 16, cell // 10
+    font = ImageFont.load_default(size=line * 6 // 10)
+    sheet = Image.new("RGB", (columns * (cell + gap) + gap, rows * (cell + line + gap) + gap), "#f4f2ee")
+    draw = ImageDraw.Draw(sheet)
+    for place, (png, caption) in enumerate(zip(pngs, captions, strict=True)):
+        left = gap + place % columns * (cell + gap)
+        top = gap + place // columns * (cell + line + gap)
+        picture = _fitted(png, cell)
+        sheet.paste(picture, (left + (cell - picture.width) // 2, top + (cell - picture.height) // 2))
+        draw.text((left + cell // 2, top + cell + line // 2), caption, fill="#3a3733", font=font, anchor="mm")
+    out = BytesIO()
+    sheet.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _fitted(png: bytes, cell: int) -> Image.Image:
+    """Small pictures grow, large ones shrink, both keep their proportions."""
+    with Image.open(BytesIO(png)) as opened:
+        picture = opened.convert("RGB")
+    scale = cell / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS)
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(kind, body) of each chunk up to IEND. Raises PictureError at one that is cut or has a wrong checksum."""
+    at = len(SIGNATURE)
+    while at < len(png):
+        if at + 12 > len(png):
+            raise PictureError("it is cut off")
+        size, kind = struct.unpack(">I4s", png[at : at + 8])
+        end = at + 12 + size
+        if end > len(png):
+            raise PictureError("it is cut off")
+        body = png[at + 8 : end - 4]
+        if zlib.crc32(kind + body) != struct.unpack(">I", png[end - 4 : end])[0]:
+            raise PictureError(f"its {kind.decode('latin-1')!r} chunk is damaged")
+        yield kind, body
+        if kind == b"IEND":
+            return
+        at = end
+
+
+def _text_chunk(keyword: str, text: str) -> bytes:
+    """tEXt where Latin-1 is enough, which more tools read; else iTXt."""
+    name = keyword.encode("latin-1")
+    try:
+        kind, body = b"tEXt", name + b"\0" + text.encode("latin-1")
+    except UnicodeEncodeError:
+        kind, body = b"iTXt", name + b"\0\0\0\0\0" + text.encode("utf-8", "replace")
+    if not 1 <= len(name) <= 79 or len(body) > MAX_TEXT_BYTES:
+        raise PictureError(f"the text {keyword!r} does not fit into a chunk")
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _quoted(value: str) -> str:
+    """Commas and colons would end the value for a gallery's parser."""
+    return f'"{value}"' if any(char in value for char in ',:"') else value
