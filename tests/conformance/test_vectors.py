@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meshgen.protocols.codec import Malformed
+from meshgen.protocols.record import Record
 from tests.conformance.make_vectors import all_vectors
+from tests.conformance.samples import SAMPLES
+from tests.conformance.tables import rows
 from tests.conformance.vectors import FOLDER, describe, describe_value, stored
 
 MODULES = FOLDER.parent / "meshgen" / "protocols"
@@ -21,8 +23,6 @@ HELPERS = {
     "job_sides": "the order of the job's messages: in protocols/job",
 }
 """Modules with no bytes of their own, hence no folder."""
-
-SEEN = Counter[tuple[str, str, bool]]()
 
 
 def protocols() -> list[str]:
@@ -68,3 +68,13 @@ def test_stored_vectors_are_those_that_the_tool_makes() -> None:
     assert len(made) == len(list(all_vectors())), "two vectors have one name"
     ours = {path.parts[-4] for path in made}
     assert {path: path.read_text() for path in stored() if path.parts[-4] in ours} == made
+
+
+@pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.TAG)
+def test_the_specs_tables_are_what_the_code_does(kind: type[Record]) -> None:
+    """Fields, their order, types and limits; the meaning is told in the spec alone."""
+    spec = (FOLDER / kind.__module__.split(".")[-1] / "README.md").read_text()
+    section = spec.split(f"`{kind.TAG}`", 1)[1].split("\n#", 1)[0]
+    told = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in section.splitlines() if line.startswith("| ")]
+    told = told[: told.index(("reason", "limit"))] if ("reason", "limit") in told else told
+    assert [row for row in told if row != ("field", "type")] == rows(kind)
