@@ -394,6 +394,6 @@ class RangeReply(Record):
     entries: Annotated[tuple[bytes, ...], Array(Bin(1, MAX_WIRE_BYTES), MAX_RANGE_ENTRIES)]
 
 
-_RECORDS: tuple[type[Record], ...] = (Bill, Voucher, Consent, HeadsRequest, Heads, RangeRequest, RangeReply)
-VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {"entry": decode_entry} | {kind.TAG: kind.decode for kind in _RECORDS}
-"""What the vectors in ``protocols/credit/vectors`` call each decoder."""
+_KINDS: tuple[type[Record], ...] = (Bill, Voucher, Consent, HeadsRequest, Heads, RangeRequest, RangeReply)
+VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {kind.TAG.removesuffix("/1"): kind.decode for kind in _KINDS}
+VECTOR_DECODERS["entry"] = decode_entry
