@@ -12,7 +12,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,7 +38,7 @@ from libp2p.utils.address_validation import expand_wildcard_address
 from multiaddr import Multiaddr
 
 from meshgen.identity import Identity
-from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, shielded, single_errors
+from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, single_errors
 from meshgen.net.libp2p_channel import IdleWires, StreamChannel, serve_stream
 from meshgen.net.libp2p_dial import Dialer, parse_address
 from meshgen.net.libp2p_gossip import MeshGossip, MeshPubsub
@@ -86,7 +86,7 @@ async def open_libp2p(
     host = _make_host(identity, listen_on, announce, mdns, limits)
     with single_errors():
         async with trio.open_nursery() as nursery:
-            net, stack = await nursery.start(_run_stack, host, listen_on, table, limits)
+            net = await nursery.start(_run_stack, host, listen_on, table, limits)
             for address in bootstrap:
                 nursery.start_soon(net.dialer.keep, address)
             if mdns:
@@ -94,24 +94,27 @@ async def open_libp2p(
             try:
                 yield net
             finally:
-                await net.close()
-                stack.cancel()
+                net.leaving.set()
                 nursery.cancel_scope.cancel()
 
 
 async def _run_stack(host: Any, listen_on: list[Multiaddr], table: TableRules, limits: Limits, task_status: Any) -> None:
     """libp2p's services and their tasks, shielded: cancelled along with their user, they would not close their sockets."""
     dht = make_dht(host, table)
-    gossip = MeshGossip()
-    pubsub = MeshPubsub(host, gossip)
+    pubsub = MeshPubsub(host, MeshGossip())
     with trio.CancelScope(shield=True) as scope:
-        async with host.run(listen_on), background_trio_service(dht), background_trio_service(gossip), background_trio_service(pubsub):
+        async with AsyncExitStack() as services:
+            await services.enter_async_context(host.run(listen_on))
+            for service in (dht, pubsub.router, pubsub):
+                await services.enter_async_context(background_trio_service(service))
             await pubsub.wait_until_ready()
             if len(host.get_network().listeners) < len(listen_on):
                 raise NetError(f"can't listen on {', '.join(map(str, listen_on))}")
             net = Libp2pNet(host, dht, pubsub, table, limits)
-            task_status.started((net, scope))
+            task_status.started(net)
             await net.run()
+            scope.deadline = trio.current_time() + GOODBYE_S
+            await net.hang_up()
 
 
 class Libp2pNet:
@@ -128,6 +131,7 @@ class Libp2pNet:
         self._serving: Counter[PeerId] = Counter()
         self._protocols: set[str] = set()
         self._refresh = trio.Event()
+        self.leaving = trio.Event()
         self.dialer = Dialer(host, dht.find_peer, self._joined)
 
     @property
@@ -218,13 +222,18 @@ class Libp2pNet:
 
     # -- in the background
     async def run(self) -> None:
-        """Look around in the routing table after each new connection; sweep what is old."""
+        """Until it is time to leave: look around in the routing table after each new connection; sweep what is old."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_around)
             nursery.start_soon(self._sweep)
-            while True:
-                await self._refresh.wait()
-                self._refresh = trio.Event()
-                await self._dht.refresh_routing_table()
+            await self.leaving.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _look_around(self) -> None:
+        while True:
+            await self._refresh.wait()
+            self._refresh = trio.Event()
+            await self._dht.refresh_routing_table()
 
     async def _sweep(self) -> None:
         while True:
@@ -250,12 +259,13 @@ class Libp2pNet:
         finally:
             peerDiscovery.unregister_peer_discovered_handler(met)
 
-    async def close(self) -> None:
-        """Hang up, so that peers learn at once."""
-        with shielded(GOODBYE_S):
-            async with trio.open_nursery() as nursery:
-                for connection in self._swarm.get_connections():
-                    nursery.start_soon(connection.close)
+    async def hang_up(self) -> None:
+        """Close connections and listeners. libp2p would too, but in tasks that are cancelled by then, and so leave them open."""
+        async with trio.open_nursery() as nursery:
+            for listener in list(self._swarm.listeners.values()):
+                nursery.start_soon(listener.close)
+            for connection in self._swarm.get_connections():
+                nursery.start_soon(connection.close)
 
 
 def _offer(channel: trio.MemorySendChannel[Any], info: Any) -> None:
@@ -293,8 +303,16 @@ def _make_host(identity: Identity, listen: list[Multiaddr], announce: Sequence[s
 
 def _advertised(announce: list[Multiaddr], candidates: list[Multiaddr]) -> list[Multiaddr]:
     """What others are told to dial: never 0.0.0.0, which is what the listener reports for "all interfaces"."""
-    expanded = [each for address in candidates for each in expand_wildcard_address(address)]
-    return announce or list(dict.fromkeys(expanded))
+    return announce or list(dict.fromkeys(each for address in candidates for each in _expanded(address)))
+
+
+def _expanded(address: Multiaddr) -> list[Multiaddr]:
+    """The interfaces behind a wildcard, loopback last: it serves a second node on the same machine, and one without a network."""
+    for wildcard, loopback in (("/ip4/0.0.0.0/", "/ip4/127.0.0.1/"), ("/ip6/::/", "/ip6/::1/")):
+        if str(address).startswith(wildcard):
+            outside = [each for each in expand_wildcard_address(address) if each != address]
+            return [*outside, Multiaddr(str(address).replace(wildcard, loopback))]
+    return [address]
 
 
 def _parse_listen(address: str) -> Multiaddr:
@@ -337,7 +355,11 @@ def _peer(peer: PeerId) -> ID:
 
 def _quieten() -> None:
     """py-libp2p logs every broken connection, some of it through the root logger; LIBP2P_DEBUG=... turns it on."""
-    logging.getLogger("libp2p").propagate = "LIBP2P_DEBUG" in os.environ
+    if "LIBP2P_DEBUG" in os.environ:
+        return
+    noisy = logging.getLogger("libp2p")
+    noisy.propagate = False
+    noisy.addHandler(logging.NullHandler())  # without any handler, warnings would go to stderr
     root = logging.getLogger()
     if not any(isinstance(each, _NotLibp2p) for each in root.filters):
         root.addFilter(_NotLibp2p())

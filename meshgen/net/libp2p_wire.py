@@ -73,11 +73,11 @@ class Wire:
 
     async def _window_opens(self) -> None:
         """Wait for the reader. By polling: Yamux has no event for it (and polls in the same way, for 5 s)."""
-        if self._muxed.send_window > 0:
-            return
-        with trio.move_on_after(SLOW_READER_S):
-            while self._muxed.send_window <= 0 and not self._muxed.closed:  # noqa: ASYNC110
-                await trio.sleep(_WINDOW_POLL_S)
+        patient_until_s = trio.current_time() + SLOW_READER_S
+        while self._muxed.send_window <= 0 and not self._muxed.closed:
+            if trio.current_time() > patient_until_s:
+                raise IOException("the peer does not read")
+            await trio.sleep(_WINDOW_POLL_S)
 
     async def receive(self) -> tuple[Frame, bytes]:
         """The next frame. Raises Unreachable, also at the stream's end; TooLarge. Cancelling it loses nothing."""

@@ -138,7 +138,7 @@ class Net(Protocol):
     async def find_providers(self, key: str, limit: int = 20) -> list[PeerId]: ...
 
     async def put_value(self, key: str, value: bytes) -> None:
-        """Store under ``/<namespace>/...``. Raises TooLarge, or ValueError if the table's rules refuse the value or know a newer."""
+        """Store under ``/<namespace>/...``. Raises TooLarge, or ValueError if the rules refuse it or know a newer one."""
 
     async def get_value(self, key: str) -> bytes | None:
         """The freshest value that the network knows; the local copy is not trusted. None if nobody has one."""

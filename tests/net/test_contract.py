@@ -23,7 +23,6 @@ from meshgen.net.port import (
     Unreachable,
     request,
 )
-
 from tests.net.conftest import World, echo, identity, until
 
 ECHO = "/test/echo/1"
@@ -368,7 +367,7 @@ async def test_providers_are_found_by_others(world: World) -> None:
 
 
 async def test_a_provider_one_never_met_can_be_asked(world: World) -> None:
-    a, b = await pair(world)
+    _a, b = await pair(world)
     c = await world.join(3)
     await b.provide("model/x")
     (provider,) = await c.find_providers("model/x")
