@@ -14,6 +14,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from meshgen.cli.faults import Fault, NotRunning
 from meshgen.gateway.runfile import RunInfo, read_run
 
+__all__ = ["Api", "Event", "NotRunning"]
+
 ANSWER_S = 60.0
 """The node keeps event streams alive every 15 s, so a minute of silence means that it hangs."""
 

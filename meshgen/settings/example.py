@@ -23,7 +23,8 @@ def _example_lines(settings: Settings, active: Collection[str] | None) -> Iterat
     yield "# Settings of a meshgen node: every key with its " + (
         "default." if active is None else "value under this profile; uncomment to change."
     )
-    yield "# Later ones win: profile < this file < environment (MESHGEN_WORKER__SLOTS=2) < command line. Unknown keys are refused."
+    yield "# Later ones win: profile < this file < environment (MESHGEN_WORKER__SLOTS=2) < command line."
+    yield "# Unknown keys are refused."
     yield ""
     yield f"# {Settings.model_fields['profile'].description}."
     yield f"profile: {_yaml(settings.profile)}"
