@@ -74,16 +74,12 @@ def _workers_seen(api: Api) -> int:
 
 
 def _generate(call: Call, mesh: LocalMesh, folder: Path, prompt: str, seed: int | None) -> dict[str, Any]:
-    from meshgen.cli.generate import _follow as follow
-    from meshgen.cli.watching import Bars, Watcher
+    from meshgen.cli.generate import follow_job
 
     started = time.monotonic()
     api = mesh.nodes["requester"].api
     body = {"prompt": prompt, "count": PICTURES, "seed": seed, "steps": STEPS}
-    job_id = api.post("/v1/jobs", body)["id"]
-    with Bars(PICTURES) as bars:
-        files = follow(api, job_id, Saver(folder / "picture.png", PICTURES), Watcher(bars, PICTURES))
-    job = api.get(f"/v1/jobs/{job_id}")
+    job, files = follow_job(api, body, Saver(folder / "picture.png", PICTURES))
     seconds = time.monotonic() - started
     if job["state"] != "done":
         raise Fault(f"the demo's job {job['state']}: {job['error']}", f"the nodes' logs are in {folder / HOMES}")
