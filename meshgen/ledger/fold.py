@@ -152,9 +152,8 @@ class Edge(NamedTuple):
 
     owed: int = 0
     """Milli-kudos for work done."""
-    contested: int = 0
-    open_holds: int = 0
-    """How many are neither paid nor released."""
+    claimed: int = 0
+    """The part of it that the payee had to CLAIM, as no RECEIPT came."""
 
     def plus(self, other: Edge, sign: int = 1) -> Edge:
         return Edge(*(mine + sign * theirs for mine, theirs in zip(self, other, strict=True)))
@@ -212,8 +211,7 @@ def shares(deal: Deal) -> tuple[tuple[bytes, Balance], ...]:
 
 def edge_of(deal: Deal) -> Edge:
     """What one deal adds to the edge between its payer and its payee."""
-    contested = deal.value if deal.state is State.CONTESTED else 0
-    return Edge(deal.value, contested, int(deal.state in (State.OPEN, State.CLAIMED)))
+    return Edge(deal.value, 0 if deal.paid else deal.value)
 
 
 def balances(deals: Mapping[bytes, Deal]) -> dict[bytes, Balance]:

@@ -201,7 +201,8 @@ class Ledger:
         mine = self.identity.public_key
         theirs = self._books.edge(requester, mine)
         i_owe = max(0, self._books.edge(mine, requester).owed - theirs.owed)
-        return Standing(i_owe, theirs.contested, theirs.open_holds, requester in self._forks)
+        open_holds = self._books.open_holds(requester, mine, self._now_ms())
+        return Standing(i_owe, theirs.claimed, open_holds, requester in self._forks)
 
     # -- inside: judging
 
@@ -274,7 +275,7 @@ class Ledger:
         if mine in self._forks:
             raise LedgerError("this identity's chain has forked (a restored copy? two processes?): it must not append any more")
         chain = self._chain(mine)
-        ts_ms = max(self._now_ms(), chain.ts_ms)
+        ts_ms = self._date(chain)
         seq, prev = chain.head.seq + 1, chain.head.id
         entry = make_entry(self.identity, self.net, seq, prev, ts_ms, kind=content.KIND, data=content.data())
         chain.append(entry)
@@ -282,6 +283,14 @@ class Ledger:
         self._unwritten.append(entry)
         await self._commit()
         return entry
+
+    def _date(self, chain: Chain) -> int:
+        """Now, or the last entry's date if the clock went back a little. Further back, others would not take the entry."""
+        now_ms = self._now_ms()
+        if chain.ts_ms > now_ms + MAX_AHEAD_MS:
+            ahead_s = (chain.ts_ms - now_ms) // 1000
+            raise LedgerError(f"the own chain's last entry is dated {ahead_s} s ahead of this machine's clock; set the clock")
+        return max(now_ms, chain.ts_ms)
 
     async def _commit(self) -> None:
         """Return when everything that was pending is written, by this call or by another's."""

@@ -16,10 +16,10 @@ class Standing:
 
     i_owe: int = 0
     """Work that the requester did for me and I have not given back; 0 if the requester owes me more."""
-    contested_with_me: int = 0
-    """Vouchers of his that I claimed and he denies."""
+    claimed: int = 0
+    """What I had to CLAIM by his vouchers, as he gave no RECEIPT."""
     open_holds: int = 0
-    """Holds of his in my favour that are not settled yet."""
+    """Holds of his in my favour, neither settled nor expired."""
     forked: bool = False
 
 
@@ -27,8 +27,8 @@ class Standing:
 class Policy:
     max_open_holds: int = 64
     """Of one requester at this worker at once."""
-    max_contested_mkudos: int = 100_000
-    """Above it the worker has been let down too often."""
+    max_claimed_mkudos: int = 100_000
+    """Above it the requester has let the worker down too often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ def decide(standing: Standing, policy: Policy | None = None) -> Verdict:
     policy = policy or Policy()
     if standing.forked:
         return Verdict(False, "its chain has forked", 0)
-    if standing.contested_with_me > policy.max_contested_mkudos:
-        return Verdict(False, f"it denies vouchers over {standing.contested_with_me} mkudos that it signed for this worker", 0)
+    if standing.claimed > policy.max_claimed_mkudos:
+        return Verdict(False, f"it gave no receipt for work of {standing.claimed} mkudos here", 0)
     if standing.open_holds >= policy.max_open_holds:
         return Verdict(False, f"{standing.open_holds} of its holds are open here already", 0)
     if standing.i_owe <= 0:

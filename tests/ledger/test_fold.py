@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from random import Random
 
 import pytest
@@ -60,8 +61,9 @@ def test_the_books_equal_the_fold_after_every_entry(world: World, random: Random
             key: balance for key, balance in balances(deals).items() if balance != Balance()
         }
         for sides, edge in books.edges.items():
-            between = [edge_of(deal) for deal in deals.values() if deal.terms and deal.terms[:2] == sides]
-            assert edge == tuple(map(sum, zip(*between, strict=True)))
+            between = [deal for deal in deals.values() if deal.terms and deal.terms[:2] == sides]
+            assert edge == tuple(map(sum, zip(*map(edge_of, between), strict=True)))
+            assert books.open_holds(*sides, 0) == sum(not (deal.paid or deal.released) for deal in between)
 
 
 @given(worlds())
@@ -129,3 +131,17 @@ def test_a_strangers_claim_on_a_hold_is_worth_nothing() -> None:
     stolen = carol.write(claim(alice, hold, 50))
     deal = only(gather([hold, stolen]))
     assert (deal.value, deal.state) == (0, State.OPEN)
+
+
+def test_every_interleaving_of_two_chains_comes_to_the_same() -> None:
+    """Exhaustively: each order in which a third peer can hear of one contested job, each entry told twice."""
+    alice, bob = author(1), author(2)
+    hold = alice.hold(bob, 100)
+    alice.write(release(hold), LATER)
+    bob.write(claim(alice, hold, 40))
+    bob.write(claim(alice, hold, 60))
+    entries = alice.entries + bob.entries
+    expected = gather(entries)
+    for order in permutations(entries):
+        assert gather((*order, *order)) == expected
+    assert only(expected).value == 60

@@ -163,6 +163,16 @@ async def test_a_clock_that_goes_back_does_not_date_entries_back() -> None:
         assert hold.ts_ms == START_MS + 1000
 
 
+async def test_a_clock_far_behind_the_chain_is_named() -> None:
+    now_ms = START_MS + MAX_AHEAD_MS + 1000
+    async with open_ledger(None, ME, NET, now_ms=lambda: now_ms) as ledger:
+        now_ms = START_MS
+        with pytest.raises(LedgerError, match="dated 601 s ahead"):
+            await ledger.hold(job(1), author(1).key, 1, EXPIRES_MS, HEAD)
+        now_ms += 1000
+        await ledger.hold(job(1), author(1).key, 1, now_ms + 2 * MAX_AHEAD_MS, HEAD)
+
+
 async def test_another_mesh_needs_another_home(tmp_path: Path) -> None:
     async with opened(tmp_path):
         pass

@@ -32,11 +32,11 @@ def test_each_step_up_is_twice_the_standing() -> None:
     [
         (Standing(forked=True, i_owe=5), "forked"),
         (Standing(open_holds=2), "2 of its holds are open"),
-        (Standing(contested_with_me=11), "denies vouchers over 11"),
+        (Standing(claimed=11), "no receipt for work of 11"),
     ],
 )
 def test_who_is_not_served_is_told_why(standing: Standing, why: str) -> None:
-    verdict = decide(standing, Policy(max_open_holds=2, max_contested_mkudos=10))
+    verdict = decide(standing, Policy(max_open_holds=2, max_claimed_mkudos=10))
     assert not verdict.serve
     assert why in verdict.why
 
@@ -57,6 +57,17 @@ async def test_standing_as_the_ledger_sees_it() -> None:
         assert ledger.standing(bob.key) == Standing()
 
 
+async def test_expired_holds_do_not_count_though_nobody_released_them_yet() -> None:
+    """The requester's RELEASE reaches this worker with its next award only."""
+    now_ms, alice = START_MS, author(1)
+    async with open_ledger(None, ME, NET, now_ms=lambda: now_ms) as ledger:
+        hold_for_me(alice, ledger.head(), 100)
+        await ledger.add(alice.key, alice.wires)
+        assert ledger.standing(alice.key).open_holds == 1
+        now_ms = EXPIRES_MS
+        assert ledger.standing(alice.key).open_holds == 0
+
+
 async def test_a_denied_voucher_counts_against_its_signer() -> None:
     alice = author(1)
     async with open_ledger(None, ME, NET, now_ms=lambda: EXPIRES_MS) as ledger:
@@ -64,4 +75,4 @@ async def test_a_denied_voucher_counts_against_its_signer() -> None:
         alice.write(release(hold), EXPIRES_MS)
         await ledger.add(alice.key, alice.wires)
         await ledger.claim(hold.id, alice.key, voucher(alice, hold, 40), RESULT)
-        assert ledger.standing(alice.key).contested_with_me == 40
+        assert ledger.standing(alice.key).claimed == 40
