@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import importlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from meshgen.protocols.advert import FAMILIES, ROLES
 from meshgen.protocols.codec import Malformed
+from meshgen.protocols.job import FAILURES
+from meshgen.protocols.offer import REASONS
 from meshgen.protocols.record import Record
 from tests.conformance.make_vectors import all_vectors
 from tests.conformance.samples import SAMPLES
@@ -31,6 +37,13 @@ def protocols() -> list[str]:
 
 def decoders(protocol: str) -> dict[str, Any]:
     return importlib.import_module(f"meshgen.protocols.{protocol}").VECTOR_DECODERS  # type: ignore[no-any-return]
+
+
+@cache
+def valid(protocol: str) -> list[tuple[str, bytes]]:
+    """(kind, bytes) of every good vector of a protocol."""
+    vectors = [json.loads(path.read_text()) for path in stored() if (path.parts[-4], path.parts[-2]) == (protocol, "valid")]
+    return [(vector["kind"], bytes.fromhex(vector["hex"])) for vector in vectors]
 
 
 def test_folders_and_modules_stand_one_to_one() -> None:
@@ -78,3 +91,26 @@ def test_the_specs_tables_are_what_the_code_does(kind: type[Record]) -> None:
     told = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in section.splitlines() if line.startswith("| ")]
     told = told[: told.index(("reason", "limit"))] if ("reason", "limit") in told else told
     assert [row for row in told if row != ("field", "type")] == rows(kind)
+
+
+@pytest.mark.parametrize(("protocol", "words"), [("offer", REASONS), ("job", FAILURES), ("advert", FAMILIES), ("advert", ROLES)])
+def test_the_specs_tell_every_word(protocol: str, words: tuple[str, ...]) -> None:
+    spec = (FOLDER / protocol / "README.md").read_text()
+    assert [word for word in words if f"`{word}`" not in spec and f"| {word} |" not in spec] == []
+
+
+@pytest.mark.parametrize("protocol", protocols())
+@given(data=st.data())
+def test_damaged_vectors_are_malformed_or_mean_something_else(protocol: str, data: st.DataObject) -> None:
+    """Whatever becomes of good bytes on their way: a decoder answers, or says Malformed, and does nothing else."""
+    kind, good = data.draw(st.sampled_from(valid(protocol)))
+    damaged = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(damaged)))
+        damaged[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+    decode = decoders(protocol)[kind]
+    try:
+        meaning = decode(bytes(damaged))
+    except Malformed:
+        return
+    assert damaged == good or meaning != decode(good)
