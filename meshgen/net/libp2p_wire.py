@@ -18,11 +18,6 @@ from meshgen.net.guard import shielded
 from meshgen.net.libp2p_yamux import MeshYamux
 from meshgen.net.port import MAX_MESSAGE_BYTES, TooLarge, Unreachable
 
-PIECE_BYTES = 64 * 1024 - 12
-"""What fits into one Yamux frame. A large message is cancellable between its pieces."""
-SLOW_READER_S = 30.0
-"""How long the other side may leave a full window unread. Yamux' own patience is 5 s, which a busy GPU node overruns."""
-_WINDOW_POLL_S = 0.01
 _GOODBYE_S = 1.0
 
 _HEADER = struct.Struct("!IB")
@@ -61,23 +56,13 @@ class Wire:
             if self.broken:
                 raise Unreachable("the stream is broken")
             try:
-                for start in range(0, len(data), PIECE_BYTES):
-                    await self._window_opens()
-                    await self._stream.write(data[start : start + PIECE_BYTES])
+                await self._mux.put(self._muxed, data)
             except IOException as error:
                 self.broken = True
                 raise Unreachable("the peer went away or stopped reading") from error
             except BaseException:
                 self.broken = True  # cancelled amid a message: what follows would be misread
                 raise
-
-    async def _window_opens(self) -> None:
-        """Wait for the reader. By polling: Yamux has no event for it (and polls in the same way, for 5 s)."""
-        patient_until_s = trio.current_time() + SLOW_READER_S
-        while self._muxed.send_window <= 0 and not self._muxed.closed:
-            if trio.current_time() > patient_until_s:
-                raise IOException("the peer does not read")
-            await trio.sleep(_WINDOW_POLL_S)
 
     async def receive(self) -> tuple[Frame, bytes]:
         """The next frame. Raises Unreachable, also at the stream's end; TooLarge. Cancelling it loses nothing."""

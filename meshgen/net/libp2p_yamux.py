@@ -4,7 +4,7 @@
    and with it a *connection* that nobody can read any more, though only one request had been given up.
 2. A connection whose peer stopped answering is closed. As it comes, a peer that was suspended or unplugged stays "connected".
 3. Small window updates are saved up. As it comes, every read of a few bytes sends a frame of its own.
-4. Reading can be cancelled without losing bytes, see :meth:`MeshYamux.take`.
+4. Reading can be cancelled without losing bytes, and writing waits for a slow reader: :meth:`MeshYamux.take` and ``put``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from libp2p.stream_muxer.yamux.yamux import (
     FLAG_RST,
     FLAG_SYN,
     PROTOCOL_ID,
+    TYPE_DATA,
     TYPE_PING,
     TYPE_WINDOW_UPDATE,
     YAMUX_HEADER_FORMAT,
@@ -36,6 +37,12 @@ PING_INTERVAL_S = 15.0
 PONG_TIMEOUT_S = 20.0
 CREDIT_BATCH_BYTES = 64 * 1024
 """Window updates wait until they are worth a frame: a quarter of the smallest window."""
+
+PIECE_BYTES = 64 * 1024 - 12
+"""The payload of one frame. A large message can be cancelled between its pieces."""
+SLOW_READER_S = 30.0
+"""How long the other side may leave a full window unread."""
+_WINDOW_POLL_S = 0.01
 
 _HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
 
@@ -56,7 +63,8 @@ class MeshYamux(Yamux):  # type: ignore[misc]
 
     def __init__(self, conn: Any, peer_id: Any, is_initiator: bool) -> None:
         super().__init__(conn, peer_id, is_initiator)
-        self._credit: dict[int, int] = {}  # stream id -> bytes of window not yet given back
+        self._credit: dict[int, int] = {}  # stream id -> window updates saved up, in bytes
+        self._taken: dict[int, int] = {}  # stream id -> bytes read by take() and not yet credited
 
     async def _write_frame(self, data: bytes) -> None:
         frame = self._saved_up(data)
@@ -74,6 +82,7 @@ class MeshYamux(Yamux):  # type: ignore[misc]
         version, kind, flags, stream_id, length = _HEADER.unpack_from(frame)
         if flags & (FLAG_RST | FLAG_FIN):
             self._credit.pop(stream_id, None)
+            self._taken.pop(stream_id, None)
         if kind != TYPE_WINDOW_UPDATE or flags:
             return frame
         credit = self._credit.get(stream_id, 0) + length
@@ -112,8 +121,7 @@ class MeshYamux(Yamux):  # type: ignore[misc]
             if buffer:
                 data = bytes(buffer)
                 buffer.clear()
-                with trio.CancelScope(shield=True):
-                    await self._after_taking(stream, len(data))
+                await self._give_credit(stream, len(data))
                 return data
             if stream.reset_received:
                 raise IOException("the stream was reset")
@@ -124,8 +132,37 @@ class MeshYamux(Yamux):  # type: ignore[misc]
             if not self.stream_buffers.get(stream.stream_id) and stream.stream_id in self.stream_events:
                 self.stream_events[stream.stream_id] = trio.Event()
 
-    async def _after_taking(self, stream: YamuxStream, count: int) -> None:
-        with suppress(IOException):  # the connection just broke; what had arrived is still good
-            await stream._auto_tune_and_send_window_update(bytes_read=count)
+    async def _give_credit(self, stream: YamuxStream, count: int) -> None:
+        """Let the other side send as much again, once it is worth a frame."""
+        self._taken[stream.stream_id] = taken = self._taken.get(stream.stream_id, 0) + count
+        if taken >= CREDIT_BATCH_BYTES:
+            del self._taken[stream.stream_id]
+            with shielded(WRITE_TIMEOUT_S), suppress(IOException):  # if the connection just broke, what had arrived is still good
+                await stream._auto_tune_and_send_window_update(bytes_read=taken)
         if stream.closed:
-            await self._finalize_stream(stream, fully_closed=True)
+            self._taken.pop(stream.stream_id, None)
+            with shielded(WRITE_TIMEOUT_S):
+                await self._finalize_stream(stream, fully_closed=True)
+
+    async def put(self, stream: YamuxStream, data: bytes) -> None:
+        """Write all of it. Raises IOException when the stream is closed or its reader slower than SLOW_READER_S.
+
+        The base takes four locks for each piece and gives up on a full window after 5 s; a node at work on its GPU is slower.
+        """
+        start = 0
+        while start < len(data):
+            await self._window_opens(stream)
+            if stream.send_closed:
+                raise IOException("the stream is closed")
+            piece = data[start : start + min(stream.send_window, PIECE_BYTES)]
+            stream.send_window -= len(piece)
+            start += len(piece)
+            await self._write_frame(_HEADER.pack(0, TYPE_DATA, 0, stream.stream_id, len(piece)) + piece)
+
+    async def _window_opens(self, stream: YamuxStream) -> None:
+        """Wait for the reader. By polling, as the base does: there is no event for it."""
+        patient_until_s = trio.current_time() + SLOW_READER_S
+        while stream.send_window <= 0 and not stream.send_closed:
+            if trio.current_time() > patient_until_s:
+                raise IOException("the peer does not read")
+            await trio.sleep(_WINDOW_POLL_S)

@@ -16,7 +16,7 @@ from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
 from multiaddr import Multiaddr
 
-from meshgen.net import libp2p_wire
+from meshgen.net import libp2p_yamux
 from meshgen.net.libp2p import Libp2pNet, Limits, open_libp2p
 from meshgen.net.libp2p_channel import IDLE_PER_PROTOCOL
 from meshgen.net.libp2p_yamux import MeshYamux
@@ -243,7 +243,7 @@ async def test_a_reader_slower_than_yamux_patience_still_gets_everything(
 
 
 async def test_a_reader_that_never_reads_is_given_up(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libp2p_wire, "SLOW_READER_S", 0.2)
+    monkeypatch.setattr(libp2p_yamux, "SLOW_READER_S", 0.2)
     a, b = await pair(libp2p_world)
 
     async def never(_channel: Channel) -> None:
