@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ class FakeRequester:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.requests: list[ImageRequest] = []
+        self.on_submit: Callable[[Job], None] = lambda job: None
 
     def submit(self, request: ImageRequest) -> Job:
         job = Job(f"job{len(self.jobs) + 1}", request, created_ms=1_700_000_000_000, model="sd15", width=512, height=512, seed=7)
         self.jobs[job.id] = job
         self.requests.append(request)
+        self.on_submit(job)
         return job
 
 
@@ -42,7 +46,7 @@ class FakeNode:
         self.peer_id = ALICE.peer_id
         self.requester: FakeRequester | None = FakeRequester()
         self.ledger: Any = FakeLedger()
-        self.stopped = False
+        self.stopped = threading.Event()
         self.local: dict[str, Path] = {}
 
     def status(self) -> dict[str, Any]:
@@ -68,18 +72,18 @@ class FakeNode:
         return {"ok": True, "entries": 3, "faults": []}
 
     def request_stop(self) -> None:
-        self.stopped = True
+        self.stopped.set()
 
 
 def draw(job: Job, index: int) -> None:
     """One picture arrives from Bob."""
     job.pictures[index] = FinishedPicture(index, job.seed + index, BOB.peer_id, "bob", PNG, 1234, "cd" * 32, 0.5)
-    job.emit(
-        "picture", index=index, seed=job.seed + index, worker=BOB.peer_id, worker_alias="bob", mkudos=1234, receipt="cd" * 32
-    )
+    job.emit("picture", index=index, seed=job.seed + index, worker=BOB.peer_id, alias="bob", mkudos=1234)
 
 
 def award(job: Job) -> None:
     job.parts.append(Part(BOB.peer_id, "bob", tuple(range(job.request.count)), 1234))
     job.enter("running")
-    job.emit("part", worker=BOB.peer_id, worker_alias="bob", indices=list(range(job.request.count)), state="awarded")
+    job.emit(
+        "part", worker=BOB.peer_id, alias="bob", indices=list(range(job.request.count)), state="awarded", mkudos=1234, why=""
+    )

@@ -160,7 +160,7 @@ async def test_status_peers_and_models(api: httpx.AsyncClient, tmp_path: Path) -
 
 async def test_stop_answers_first(api: httpx.AsyncClient, node: FakeNode) -> None:
     assert (await api.post("/v1/stop")).json() == {"stopping": True}
-    assert node.stopped
+    assert node.stopped.is_set()
 
 
 async def test_credit(api: httpx.AsyncClient) -> None:

@@ -1,0 +1,151 @@
+"""`meshgen generate`: what is sent, what is saved, what is said, how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from meshgen.cli.saving import Saver
+from meshgen.peers.request import Job
+from tests.cli.conftest import Running, process
+from tests.gateway.fake_node import PNG, SECRET, award, draw
+
+Cli = Callable[..., Result]
+
+
+def all_drawn(job: Job) -> None:
+    job.note("looking for workers")
+    award(job)
+    for index in range(job.request.count):
+        job.emit("progress", index=index, step=20, steps=20, alias="bob")
+        draw(job, index)
+    job.finished_ms = job.created_ms + 2500
+    job.enter("done")
+
+
+def test_pictures_are_saved_and_told(meshgen: Cli, running: Running, tmp_path: Path) -> None:
+    running.node.requester.on_submit = all_drawn
+    result = meshgen("generate", SECRET, "-n", "2", "--out", "pics")
+    assert [path.name for path in sorted((tmp_path / "pics").iterdir())] == ["sd15-7.png", "sd15-8.png"]
+    assert (tmp_path / "pics" / "sd15-7.png").read_bytes() == PNG
+    assert result.stdout.splitlines() == [
+        str(tmp_path / "pics" / "sd15-7.png"),
+        str(tmp_path / "pics" / "sd15-8.png"),
+        "2 pictures in 2.5 s for 2.468 kudos",
+    ]
+    said = " ".join(result.stderr.split())
+    assert "looking for workers" in said
+    assert "bob draws 2 pictures for 1.234 kudos each" in said
+    assert "picture 1 of 2 by bob for 1.234 kudos" in said
+    assert SECRET not in result.output
+
+
+def test_options_become_the_request(meshgen: Cli, running: Running) -> None:
+    running.node.requester.on_submit = all_drawn
+    what = "--negative blur --model m --size 512x768 --steps 9 --seed 5 --guidance 3.5 --scheduler DDIM"
+    meshgen("generate", SECRET, *what.split(), *["--n", "3", "--private", "--max-kudos", "1.5", "--timeout", "60"])
+    sent = running.node.requester.requests[0]
+    assert (sent.prompt, sent.negative_prompt, sent.model, sent.width, sent.height) == (SECRET, "blur", "m", 512, 768)
+    assert (sent.steps, sent.seed, sent.guidance_scale, sent.scheduler, sent.count) == (9, 5, 3.5, "DDIM", 3)
+    assert (sent.private, sent.max_mkudos, sent.timeout_s) == (True, 1500, 60.0)
+
+
+def test_a_prompt_from_standard_input_is_in_no_process_list(meshgen: Cli, running: Running) -> None:
+    running.node.requester.on_submit = all_drawn
+    meshgen("generate", "-", stdin=f"{SECRET}\n")
+    assert running.node.requester.requests[0].prompt == SECRET
+
+
+def test_json_is_one_document(meshgen: Cli, running: Running, tmp_path: Path) -> None:
+    running.node.requester.on_submit = all_drawn
+    found = json.loads(meshgen("generate", "x", "--json").stdout)
+    assert (found["state"], found["mkudos"]) == ("done", 1234)
+    assert found["pictures"][0]["file"] == str(tmp_path / "sd15-7.png")
+    assert found["pictures"][0]["receipt"] == "cd" * 32
+
+
+def test_a_failed_job_says_why_and_keeps_what_came(meshgen: Cli, running: Running, tmp_path: Path) -> None:
+    def half(job: Job) -> None:
+        award(job)
+        draw(job, 0)
+        job.enter("failed", "3 workers know the model, all are full")
+
+    running.node.requester.on_submit = half
+    result = meshgen("generate", "x", "-n", "2", code=1)
+    assert result.stdout.splitlines()[-1] == "failed: 3 workers know the model, all are full (1 of 2 pictures)"
+    assert (tmp_path / "sd15-7.png").exists()
+    assert json.loads(meshgen("generate", "x", "-n", "2", "--json", code=1).stdout)["state"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--size 512",
+        "--size 512x",
+        "--size axb",
+        "--steps 0",
+        "--n 0",
+        "--n 65",
+        "--seed -1",
+        "--guidance x",
+        "--max-kudos -1",
+        "--timeout 0",
+    ],
+)
+def test_wrong_options_are_usage(meshgen: Cli, running: Running, words: str) -> None:
+    meshgen("generate", "x", *words.split(), code=2)
+    assert not running.node.requester.requests
+
+
+def test_what_the_node_refuses_is_said(meshgen: Cli, running: Running) -> None:
+    assert "width: should be a multiple of 8" in meshgen("generate", "x", "--size", "511x512", code=1).stderr
+    assert "prompt: " in meshgen("generate", "", code=1).stderr
+
+
+def test_ctrl_c_cancels_the_job(running: Running) -> None:
+    started = threading.Event()
+
+    def begin(job: Job) -> None:
+        award(job)
+        draw(job, 0)
+        started.set()
+
+    running.node.requester.on_submit = begin
+    called = process("generate", "x", "-n", "2", "--out", "pics")
+    assert started.wait(30)
+    assert called.stderr is not None
+    while "picture 1 of 2" not in (line := called.stderr.readline()):
+        assert line, "it ended early"
+    called.send_signal(signal.SIGINT)
+    _, said = called.communicate(timeout=30)
+    assert (called.returncode, said.splitlines()[-1]) == (130, "cancelled; 1 picture had arrived and stay saved")
+    assert running.node.requester.jobs["job1"].scope.cancel_called
+
+
+# -- saving
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    for expected in ("m-1.png", "m-1-2.png", "m-1-3.png"):
+        assert Saver(tmp_path, 1).save(0, "m", 1, PNG).name == expected
+
+
+def test_file_names(tmp_path: Path) -> None:
+    assert Saver(tmp_path, 1).save(0, "../a b/ü:x", 1, PNG) == tmp_path / "a-b-x-1.png"
+    assert Saver(tmp_path, 1).save(0, "...", 1, PNG) == tmp_path / "picture-1.png"
+    assert Saver(tmp_path / "new" / "one.png", 1).save(0, "m", 1, PNG) == tmp_path / "new" / "one.png"
+    many = Saver(tmp_path / "cat.PNG", 2)
+    assert [many.save(index, "m", 1, PNG).name for index in (0, 1)] == ["cat-1.png", "cat-2.png"]
+
+
+def test_places_that_do_not_work(meshgen: Cli, running: Running, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "is a file, not a folder" in meshgen("generate", "x", "--out", "file", code=1).stderr
+    assert "can't be made" in meshgen("generate", "x", "--out", "file/more", code=1).stderr
+    assert not running.node.requester.requests
