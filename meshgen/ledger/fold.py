@@ -85,7 +85,7 @@ class Deal:
     @property
     def claim(self) -> Claimed | None:
         """The best claim that counts."""
-        if self.terms is None or (self.released is not None and self.released.consented):
+        if self.terms is None or not self.claims or (self.released and self.released.consented):
             return None
         sides = (self.terms.payer, self.terms.payee)
         return max((claim for claim in self.claims if (claim.payer, claim.payee) == sides), default=None)

@@ -47,8 +47,10 @@ from meshgen.protocols.credit import (
 
 RECOVERY_DIR = "recovery"
 """Holds the key whose hash GENESIS commits to. Its owner does well to move the folder to another place."""
-INLINE_VERIFIES = 8
-"""Up to so many signatures (0.1 ms each) are judged on the loop; more go to a thread."""
+SLICE = 32
+"""So many foreign entries are judged at a time, that the loop is not held up for long: 0.1 ms for each bill or voucher inside."""
+INLINE = 8
+"""Up to so many entries' own signatures, 0.1 ms each, are judged on the loop; more go to a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Ledger:
         return self.known(self.identity.public_key)
 
     async def hold(self, job: bytes, payee: bytes, amount: int, expires_ms: int, payee_head: Head) -> Entry:
-        """Set ``amount`` aside for one job. Raises LedgerError."""
+        """Set ``amount`` aside for one job. Raises LedgerError, and Malformed for values that no entry may hold."""
         return await self._append(Hold(job, payee, amount, expires_ms, payee_head.seq, payee_head.id))
 
     async def receipt(self, hold_id: bytes, bill: Bill, units: int = 0) -> Entry:
@@ -150,12 +152,13 @@ class Ledger:
         self._ensure_usable()
         if len(wires) > MAX_RANGE_ENTRIES:
             raise BadChain(self.known(author).seq + 1, f"{len(wires)} entries at once, more than {MAX_RANGE_ENTRIES}")
-        entries, fault = await self._decode(author, wires)
         before = self._chain(author).head.seq
         try:
-            self._take(author, entries)
-            if fault:
-                raise fault
+            for start in range(0, len(wires), SLICE):
+                entries, fault = await self._decode(author, wires[start : start + SLICE])
+                self._take(author, entries)
+                if fault:
+                    raise fault
         finally:
             after = self._chain(author).head.seq
             await self._commit()
@@ -213,7 +216,7 @@ class Ledger:
     async def _decode(self, author: bytes, wires: Sequence[bytes]) -> tuple[list[Entry], BadChain | None]:
         """The good entries at the front, and what is wrong with the first that is not."""
         start = self._chain(author).head.seq
-        if len(wires) <= INLINE_VERIFIES or self._store.in_memory:
+        if len(wires) <= INLINE or self._store.in_memory:
             return _decode_all(wires, start)
         return await trio.to_thread.run_sync(_decode_all, wires, start)
 
