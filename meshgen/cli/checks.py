@@ -148,21 +148,22 @@ def engine(patient: Patient) -> Iterator[Finding]:
 
 
 def _models(folder: Path) -> Iterator[Finding]:
-    from meshgen.engine.catalog import Catalog
+    from meshgen.engine.catalog import Catalog, CatalogError
 
-    found = Catalog(folder).models()
+    catalog = Catalog(folder)
+    try:
+        found, faults = catalog.models(), catalog.check()
+    except CatalogError as error:
+        yield Finding("models", "fault", str(error))
+        return
     if not found:
         yield Finding(
             "models", "fault", "no model is installed: this worker has nothing to draw with", "run: meshgen models add NAME PATH"
         )
-        return
-    lost = [model for model in found if not model.path.is_dir()]
-    for model in lost:
-        yield Finding(
-            "models", "fault", f"{model.name}: {model.path} is gone", f"bring it back, or run: meshgen models rm {model.name}"
-        )
-    if not lost:
-        yield Finding("models", "ok", ", ".join(model.name for model in found))
+    for name, why in faults.items():
+        yield Finding("models", "fault", f"{name}: {why}", f"bring it back, or run: meshgen models rm {name}")
+    if sound := [model.name for model in found if model.name not in faults]:
+        yield Finding("models", "ok", ", ".join(sound))
 
 
 def node(patient: Patient) -> Iterator[Finding]:

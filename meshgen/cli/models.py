@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from meshgen.cli.client import Api
-from meshgen.cli.faults import Fault, NotRunning
+from meshgen.cli.faults import Fault
 from meshgen.cli.verb import Call, table, verb
 
 if TYPE_CHECKING:
-    from meshgen.engine.catalog import Catalog
+    from meshgen.engine.catalog import Catalog, CatalogModel
 
 
 @click.group(invoke_without_command=True)
@@ -31,29 +33,28 @@ def models(call: Call) -> None:
 @verb
 def list_local(call: Call) -> None:
     """Models on this machine."""
-    rows = [{"name": model.name, "digest": model.digest.hex(), "path": str(model.path)} for model in _catalog(call.home).models()]
-    text = table(("MODEL", "WEIGHTS", "FOLDER"), ((row["name"], row["digest"][:12], row["path"]) for row in rows))
-    call.result({"local": rows}, text if rows else "no models here; add one with `meshgen models add NAME PATH`")
+    with _explained():
+        found = _catalog(call.home).models()
+    rows = [(model.name, model.info.family, model.info.default_size, model.digest.hex()[:12], model.path) for model in found]
+    text = table(("MODEL", "FAMILY", "SIDE", "WEIGHTS", "FOLDER"), rows)
+    call.result(
+        {"models": list(map(_row, found))}, text if rows else "no models here; add one with `meshgen models add NAME PATH`"
+    )
 
 
 @models.command()
 @click.argument("name")
 @click.argument("path", type=click.Path(exists=True, file_okay=False))
+@click.option("--licence", default="", help="What its card says, if the folder does not.")
+@click.option(
+    "--allow-pickle", is_flag=True, help="Take weights that are not safetensors; they can run any code on this machine."
+)
 @verb
-def add(call: Call, name: str, path: str) -> None:
-    """Serve the diffusers folder PATH under NAME."""
-    folder = Path(path).absolute()
-    try:
-        found: dict[str, Any] = Api.of(call.home).post("/v1/models", {"name": name, "path": str(folder)})
-    except NotRunning:
-        from meshgen.engine.catalog import CatalogError
-
-        try:
-            model = _catalog(call.home).add(name, folder)
-        except CatalogError as error:
-            raise Fault(str(error), code="bad_model") from None
-        found = {"name": model.name, "digest": model.digest.hex(), "path": str(folder)}
-    call.result(found, f"{name} is added; its weights are {found['digest'][:12]}")
+def add(call: Call, name: str, path: str, licence: str, allow_pickle: bool) -> None:
+    """Serve the diffusers folder PATH under NAME; a running node takes it up by itself."""
+    with _explained():
+        model = _catalog(call.home).add(name, Path(path).absolute(), allow_pickle, licence)
+    call.result(_row(model), f"{name} is added: {model.info.family}, weights {model.digest.hex()[:12]}")
 
 
 @models.command("rm")
@@ -61,19 +62,31 @@ def add(call: Call, name: str, path: str) -> None:
 @verb
 def remove(call: Call, name: str) -> None:
     """Forget the model NAME; its files stay."""
-    try:
-        Api.of(call.home).delete(f"/v1/models/{name}")
-    except NotRunning:
-        from meshgen.engine.catalog import CatalogError
-
-        try:
-            _catalog(call.home).remove(name)
-        except CatalogError as error:
-            raise Fault(str(error), code="no_model") from None
+    with _explained():
+        _catalog(call.home).remove(name)
     call.result({"removed": name}, f"{name} is forgotten; its files stay")
+
+
+def _row(model: CatalogModel) -> dict[str, Any]:
+    info = model.info
+    return {"name": info.name, "family": info.family, "default_size": info.default_size, "features": list(info.features)} | {
+        "licence": info.licence,
+        "digest": info.digest.hex(),
+        "path": str(model.path),
+    }
 
 
 def _catalog(home: Path) -> Catalog:
     from meshgen.engine.catalog import Catalog
 
     return Catalog(home)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    from meshgen.engine.catalog import CatalogError
+
+    try:
+        yield
+    except CatalogError as error:
+        raise Fault(str(error), code="bad_model") from None

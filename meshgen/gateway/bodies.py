@@ -49,7 +49,7 @@ class GenerateBody(Body):
 class ModelBody(Body):
     """A folder that diffusers can load."""
 
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ +-]*$")
+    name: str = Field(min_length=1, max_length=64)
     path: str = Field(min_length=1, max_length=4096)
 
 
