@@ -97,8 +97,8 @@ class Archivist:
                 raise Malformed("range: the answer is about another chain")
             if not reply.entries:
                 return
-            await self._ledger.add(author, reply.entries)
-            if self._ledger.known(author).seq >= reply.head_seq:
+            added = await self._ledger.add(author, reply.entries)
+            if not added.new or added.head.seq >= reply.head_seq:
                 return
 
     async def _serve(self, channel: Channel) -> None:

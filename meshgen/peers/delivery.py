@@ -116,7 +116,7 @@ class Delivery:
         await self._channel.send(self._side.bill(self._identity))
         with trio.move_on_after(VOUCHER_S):
             await self._paid.wait()
-        if self._side.paid_mkudos < self._side.owed_mkudos:
+        if not self._paid.is_set():
             raise Unpaid
         missing = [index for index in range(self._side.terms.count) if index not in self._side.pictures]
         self._position = (missing[0], 0) if missing else self._position

@@ -27,8 +27,9 @@ PRESENCE_PROTOCOL = "/meshgen/presence/1"
 PRESENCE_S = 30.0
 """A peer says that it is there at least so often; its advert lives three times as long."""
 LIFETIME_MS = 90_000
-MIN_GAP_S = 1.0
-"""Changes within so short a time travel together: presence must not grow with the load."""
+CHANGE_GAP_S = 10.0
+"""A change of load or of the credit chain waits so long for the next ones: an advert costs every node of the mesh some 15 ms of
+CPU time, so presence must not grow with the load. Bids tell the load as it is."""
 TABLE_EVERY = 10
 """Every so many adverts one goes into the DHT too."""
 MAX_PEERS = 5000
@@ -77,9 +78,9 @@ class Directory:
         advert = self.get(peer)
         return f"{advert.alias or 'peer'}#{peer[-6:]}" if advert else f"peer#{peer[-6:]}"
 
-    def able(self, offer: Offer) -> tuple[list[PeerId], dict[PeerId, No]]:
-        """Who could do this offer, least queued first; and why each other peer that knows the model could not."""
-        can: list[tuple[int, PeerId]] = []
+    def able(self, offer: Offer) -> tuple[dict[PeerId, int], dict[PeerId, No]]:
+        """Who could do this offer, with the pictures queued there; and why each other peer that knows the model could not."""
+        can: dict[PeerId, int] = {}
         others: dict[PeerId, No] = {}
         for signed in self.adverts():
             advert = signed.message
@@ -87,10 +88,10 @@ class Directory:
                 continue
             no = refusal(offer, advert, self._now_ms())
             if no is None:
-                can.append((advert.queued, PeerId(signed.peer)))
+                can[PeerId(signed.peer)] = advert.queued
             else:
                 others[PeerId(signed.peer)] = no
-        return [peer for _, peer in sorted(can)], others
+        return can, others
 
     async def wait_heard(self) -> None:
         """Until some advert arrives that was not known."""
@@ -142,8 +143,8 @@ class Directory:
             if count % TABLE_EVERY == 0:
                 nursery.start_soon(self._to_table, self.own)
             count += 1
-            await trio.sleep(MIN_GAP_S)
-            with trio.move_on_after(PRESENCE_S - MIN_GAP_S):
+            await trio.sleep(CHANGE_GAP_S)
+            with trio.move_on_after(PRESENCE_S - CHANGE_GAP_S):
                 await self._changed.wait()
 
     async def _to_table(self, own: Signed[Advert]) -> None:

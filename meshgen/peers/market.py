@@ -8,6 +8,8 @@ flood of requests gossips only what the known workers leave undone.
 from __future__ import annotations
 
 import logging
+import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -17,7 +19,7 @@ import trio
 from meshgen.identity import Identity
 from meshgen.net.port import Channel, Net, NetError, PeerId, request
 from meshgen.peers.directory import Directory
-from meshgen.peers.matching import No
+from meshgen.peers.matching import TRUST_FLOOR, No
 from meshgen.peers.trust import Trust
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.envelope import Signed, sign, unsign
@@ -27,9 +29,11 @@ from meshgen.protocols.record import Record
 log = logging.getLogger(__name__)
 
 MAX_ASKED = 8
-"""Workers asked directly for one offer."""
+SPARE_ASKED = 2
+"""Workers asked directly: one a picture and so many more to choose from, the least busy first, at most MAX_ASKED."""
 GOSSIP_GAP_S = 1.0
 """Offers that the known workers satisfy are gossiped at most this often."""
+QUESTION_S = 10.0
 PATIENCE_S = 0.1
 """How long an offer that is covered waits for the answers still missing."""
 
@@ -76,7 +80,9 @@ class Answers:
 class Market:
     """Open offers and their answers. Bids also come by themselves, from workers that heard the gossip."""
 
-    def __init__(self, net: Net, identity: Identity, mesh: bytes, directory: Directory, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, net: Net, identity: Identity, mesh: bytes, directory: Directory, now_ms: Callable[[], int], rng: random.Random
+    ) -> None:
         self._net = net
         self._identity = identity
         self._mesh = mesh
@@ -85,26 +91,28 @@ class Market:
         self._open: dict[bytes, Answers] = {}
         self._last_gossip_s = float("-inf")
         self.trust = Trust()
+        self.outstanding: Counter[PeerId] = Counter()  # pictures awarded by this requester and not yet there
+        self._rng = rng
         self.ignored = 0  # answers that no open offer explains: replays, latecomers, junk
         net.serve(BID_PROTOCOL, self._hear)
 
-    async def ask(self, offer: Offer, window_s: float, avoid: Mapping[PeerId, No]) -> Answers:
+    async def ask(self, offer: Offer, window_s: float, avoid: Mapping[PeerId, No], nursery: trio.Nursery) -> Answers:
         """Make an offer heard and gather answers: until everybody asked has answered and the count is covered, a little less
-        if one of them dawdles, and ``window_s`` at most. ``avoid`` are workers not to ask, and why."""
+        if one of them dawdles, and ``window_s`` at most. ``avoid`` are workers not to ask, and why.
+
+        Questions outlive the window, in ``nursery``: to break one off would throw its kept stream away."""
         signed = sign(self._identity, offer)
         able, others = self._directory.able(offer)
-        asked = tuple(peer for peer in able if peer not in avoid)[:MAX_ASKED]
+        asked = self._least_busy({peer: queued for peer, queued in able.items() if peer not in avoid}, offer.count)
         answers = self._open[signed.id] = Answers(signed, asked, avoid, refusals={**others, **avoid})
         try:
+            for peer in asked:
+                nursery.start_soon(self._ask_one, peer, answers)
+            nursery.start_soon(self._gossip, answers)
             with trio.move_on_after(window_s):
-                async with trio.open_nursery() as nursery:
-                    for peer in asked:
-                        nursery.start_soon(self._ask_one, peer, answers)
-                    nursery.start_soon(self._gossip, answers)
-                    await answers.covered.wait()
-                    with trio.move_on_after(PATIENCE_S):
-                        await answers.complete.wait()
-                    nursery.cancel_scope.cancel()
+                await answers.covered.wait()
+                with trio.move_on_after(PATIENCE_S):
+                    await answers.complete.wait()
         finally:
             del self._open[signed.id]
         for worker in answers.liars:
@@ -112,11 +120,20 @@ class Market:
             self.trust.lied(worker)
         return answers
 
+    def _least_busy(self, able: Mapping[PeerId, int], count: int) -> tuple[PeerId, ...]:
+        """Whom to ask: a few of the least busy are enough, and the rest of the mesh is spared. Ties are drawn."""
+
+        def busy(peer: PeerId) -> tuple[float, float]:
+            return (1 + able[peer] + self.outstanding[peer]) / max(self.trust.of(peer), TRUST_FLOOR), self._rng.random()
+
+        return tuple(sorted(able, key=busy)[: min(count + SPARE_ASKED, MAX_ASKED)])
+
     async def _ask_one(self, peer: PeerId, answers: Answers) -> None:
         try:
-            wire = await request(self._net, peer, OFFER_PROTOCOL, answers.offer.wire)
+            with trio.fail_after(QUESTION_S):
+                wire = await request(self._net, peer, OFFER_PROTOCOL, answers.offer.wire)
             self._take(peer, wire)
-        except (NetError, Malformed) as error:
+        except (NetError, Malformed, trio.TooSlowError) as error:
             log.info("no answer from %s: %s", peer, error)
             answers.refuse(peer, No("silent"))
 

@@ -97,7 +97,8 @@ _WORDS: Mapping[str, str] = {
 def explain(model: str, knowing: int, refusals: Iterable[No]) -> str:
     """Why nobody does it, for a person: "3 workers know meshgen-mini: 2 are full, 1 allows at most 512x512"."""
     if knowing == 0:
-        return f"no worker in the mesh offers the model {model!r}; `meshgen models` lists what is there"
+        which = f"the model {model!r}; `meshgen models` lists what is there" if model else "any model"
+        return f"no worker in the mesh offers {which}"
     refusals = list(refusals)
     counts = Counter(no.reason for no in refusals)
     limits = {no.reason: max(other.limit for other in refusals if other.reason == no.reason) for no in refusals}

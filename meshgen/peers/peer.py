@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +24,9 @@ from meshgen.ledger.verify import Report, verify_home
 from meshgen.net.port import Net, PeerId
 from meshgen.peers.archivist import Archivist
 from meshgen.peers.directory import Directory
+from meshgen.peers.fulfilment import Means, RequesterPolicy
 from meshgen.peers.market import Market
-from meshgen.peers.requester import Requester, RequesterPolicy
+from meshgen.peers.requester import Requester
 from meshgen.peers.worker import Worker, WorkerPolicy
 from meshgen.protocols.advert import MAX_ADDRESSES, MAX_MODELS, Advert, ModelAdvert
 from meshgen.settings import Settings
@@ -72,11 +74,10 @@ class Peer:
         self.requester: Requester | None = None
         self.worker: Worker | None = None
         if settings.has_role("requester"):
-            market = Market(net, identity, ledger.net, self.directory, now_ms)
-            policy = _requester_policy(settings)
-            self.requester = Requester(
-                net, identity, ledger, self.directory, market, policy, now_ms, rng, on_settled=self.directory.changed
-            )
+            rng = rng or random.Random(secrets.randbits(64))
+            market = Market(net, identity, ledger.net, self.directory, now_ms, rng)
+            means = Means(net, identity, ledger, self.directory, market, _requester_policy(settings), now_ms, rng)
+            self.requester = Requester(means, on_settled=self.directory.changed)
         if engine is not None and settings.has_role("worker"):
             self.worker = Worker(
                 net,

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import trio
 
@@ -33,7 +34,8 @@ from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.job import WorkOrder
 from meshgen.protocols.job_sides import WorkerSide
 from meshgen.protocols.job_terms import Terms, terms
-from meshgen.protocols.offer import BID_PROTOCOL, MAX_OFFER_LIFETIME_MS, OFFER_PROTOCOL, Award, Bid, Offer, Refusal
+from meshgen.protocols.offer import BID_PROTOCOL, MAX_OFFER_LIFETIME_MS, OFFER_PROTOCOL, Award, Bid, Cancel, Offer, Refusal
+from meshgen.protocols.record import Record
 from meshgen.protocols.sealing import SealKey, unseal
 
 log = logging.getLogger(__name__)
@@ -175,10 +177,13 @@ class Worker:
         wire = await channel.receive()
         if wire is None:
             return
-        signed = unsign(wire, Offer)
+        signed: Signed[Record] = unsign(wire, Offer, Cancel)
         if signed.peer != channel.peer:
-            raise Malformed(f"{Offer.TAG}: signed by another peer than the one that sent it")
-        await channel.send(self.consider(signed).wire)
+            raise Malformed(f"{signed.message.TAG}: signed by another peer than the one that sent it")
+        if isinstance(signed.message, Offer):
+            await channel.send(self.consider(cast(Signed[Offer], signed)).wire)
+        elif isinstance(signed.message, Cancel):
+            self._answers.pop(signed.message.offer_id, None)
 
     def consider(self, offer: Signed[Offer]) -> Signed[Bid] | Signed[Refusal]:
         """The answer to one offer: always the same bid, until it expires."""
@@ -288,10 +293,11 @@ class Worker:
         """The requester's chain up to the HOLD, from the award or, if it is longer, from the requester itself."""
         try:
             await self._ledger.add(award.author, award.message.chain)
-        except Gap:
-            await self._archivist.pull(PeerId(award.peer), award.author)
+        except Gap as gap:
+            log.debug("an award's chain has a gap: %s", gap)
         if self._ledger.hold_info(award.message.hold_id) is None:
-            await self._archivist.pull(PeerId(award.peer), award.author)
+            with trio.move_on_after(AWARD_S):
+                await self._archivist.pull(PeerId(award.peer), award.author)
 
     @contextmanager
     def _busy(self, agreed: Terms, order: WorkOrder) -> Iterator[None]:
@@ -323,27 +329,30 @@ class Worker:
     async def _collect(self, agreed: Terms, side: WorkerSide, receipt: bytes | None) -> None:
         """Keep the RECEIPT; without one, CLAIM what the last voucher says."""
         if receipt is not None:
-            try:
-                await self._ledger.add(agreed.payer, (receipt,))
-                return
-            except Gap:  # other jobs' entries lie between: the chain is pulled when there is time
-                if self._pays(agreed, receipt):
-                    self._archivist.want(agreed.payer)
-                    return
-            except LedgerError as error:
-                log.warning("a receipt was refused: %s", error)
-        if side.paid_mkudos:
+            await self._keep_receipt(agreed.payer, receipt)
+        info = self._ledger.hold_info(agreed.hold_id)
+        signed_for = info.value if info is not None and info.state == "paid" else 0
+        if side.paid_mkudos > max(signed_for, self._amount(agreed, receipt)):
             due, mine = side.claim(), self._identity.public_key
             voucher = Voucher(agreed.net, due.hold_id, due.payer, mine, due.amount, due.voucher_sig)
             await self._ledger.claim(due.hold_id, due.payer, voucher, due.result)
         if side.owed_mkudos > side.paid_mkudos:
             self.tally.unpaid += 1
 
-    @staticmethod
-    def _pays(agreed: Terms, wire: bytes) -> bool:
-        """Is this the payer's signed RECEIPT for this hold?"""
+    async def _keep_receipt(self, payer: bytes, receipt: bytes) -> None:
         try:
-            entry = decode_entry(wire)
-            return entry.author == agreed.payer and Receipt.from_entry(entry).hold_id == agreed.hold_id
+            await self._ledger.add(payer, (receipt,))
+        except Gap:  # other jobs' entries lie between: the chain is pulled when there is time
+            self._archivist.want(payer)
+        except LedgerError as error:
+            log.warning("a receipt was refused: %s", error)
+
+    @staticmethod
+    def _amount(agreed: Terms, wire: bytes | None) -> int:
+        """What these bytes pay for this hold, if they are the payer's signed RECEIPT."""
+        try:
+            entry = decode_entry(wire or b"")
+            receipt = Receipt.from_entry(entry)
         except Malformed:
-            return False
+            return 0
+        return receipt.amount if (entry.author, receipt.hold_id) == (agreed.payer, agreed.hold_id) else 0

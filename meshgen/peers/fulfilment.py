@@ -1,0 +1,312 @@
+"""One job of the requester's, from the first offer to the last picture.
+
+It goes in rounds. Each round offers what is still missing, chooses among the bids, and starts one purchase a chosen worker. A
+part that is lost goes back to what is missing, without the worker that lost it, until everything arrived, or nobody is left
+who could.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from meshgen.identity import Identity
+from meshgen.ledger.ledger import Ledger
+from meshgen.net.port import Net, PeerId
+from meshgen.peers.directory import Directory
+from meshgen.peers.inspection import Inspection, finish
+from meshgen.peers.market import Answers, Market
+from meshgen.peers.matching import Choice, No, allocate, explain
+from meshgen.peers.purchase import Lost, Purchase
+from meshgen.peers.request import FinishedPicture, Job, Part
+from meshgen.protocols.advert import MAX_ADDRESSES, ModelAdvert
+from meshgen.protocols.codec import MAX_UINT
+from meshgen.protocols.envelope import Signed
+from meshgen.protocols.job import Preview, Progress, WorkOrder
+from meshgen.protocols.job_sides import PictureArrived, RequesterEvent
+from meshgen.protocols.offer import Bid, Offer
+
+ROUND_GAP_S = 2.0
+"""After a round that brought nobody, and before the same offer is made again."""
+MAX_LOSSES = 3
+"""A job gives up on a worker that lost so many of its parts; on one that went away or lied, at once."""
+LASTING = frozenset(("unknown_model", "too_large", "too_many_steps", "unsupported", "price", "policy", "standing", "failed"))
+"""Refusals that waiting does not mend."""
+HARMLESS = frozenset(("full", "expired", "not_mine"))
+"""Losses that say nothing against the worker: it was asked at the wrong time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequesterPolicy:
+    """The person's standing wishes. ``patience_s``: how long a job looks for a first worker before it says why there is none."""
+
+    default_model: str = ""
+    max_mkudos: int = 100_000
+    bid_window_s: float = 1.5
+    patience_s: float = 10.0
+    offer_lifetime_ms: int = 60_000
+    lateness: float = 4.0
+    slack_s: float = 20.0
+    timeout_s: float = 900.0
+    open_jobs: int = 256
+    kept_jobs: int = 256
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every job of a requester works with."""
+
+    net: Net
+    identity: Identity
+    ledger: Ledger
+    directory: Directory
+    market: Market
+    policy: RequesterPolicy
+    now_ms: Callable[[], int]
+    rng: random.Random
+
+
+class Fulfilment:
+    """``background`` owns what may outlive the job: questions whose answers nobody waits for any more."""
+
+    def __init__(self, means: Means, job: Job, background: trio.Nursery) -> None:
+        self._means = means
+        self._job = job
+        self._background = background
+        self._policy = means.policy
+        self._missing = deque(range(job.request.count))
+        self._running = 0
+        self._wake = trio.Event()
+        self._losses: Counter[PeerId] = Counter()
+        self._inspection = Inspection()
+        self._why = ""
+        asked = job.request.max_mkudos
+        self._max_mkudos = means.policy.max_mkudos if asked is None else asked
+        self._model: ModelAdvert
+
+    async def run(self) -> str:
+        """Until nothing is missing; else why something is."""
+        job, request = self._job, self._job.request
+        model = await self._choose_model()
+        if model is None:
+            return explain(job.model, 0, ())
+        self._model, job.model = model, model.name
+        job.width, job.height = request.width or model.default_side, request.height or model.default_side
+        async with trio.open_nursery() as nursery:
+            await self._rounds(nursery)
+        return self._why
+
+    async def _rounds(self, nursery: trio.Nursery) -> None:
+        give_up_at = trio.current_time() + self._policy.patience_s
+        while self._missing or self._running:
+            if not self._missing:
+                await self._wake.wait()
+                continue
+            started, hopeless = await self._round(nursery)
+            if started:
+                give_up_at = trio.current_time() + self._policy.patience_s
+            elif not self._running and (hopeless or trio.current_time() >= give_up_at):
+                return
+            if self._missing:
+                with trio.move_on_after(ROUND_GAP_S):
+                    await self._wake.wait()
+
+    # -- who could do it
+
+    async def _choose_model(self) -> ModelAdvert | None:
+        """The model asked for, the default, or the one that most workers have; looks further if nobody known has it."""
+        job = self._job
+        wanted = job.model = job.request.model or self._policy.default_model
+        found = self._known_model(wanted)
+        if found is None:
+            job.note("looking for workers" + (f" with {wanted}" if wanted else ""))
+            with trio.move_on_after(self._policy.patience_s):
+                async with trio.open_nursery() as nursery:
+                    if wanted:
+                        nursery.start_soon(self._means.directory.search, wanted)
+                    while (found := self._known_model(wanted)) is None:
+                        await self._means.directory.wait_heard()
+                    nursery.cancel_scope.cancel()
+        return found
+
+    def _known_model(self, name: str) -> ModelAdvert | None:
+        """The weights that most workers offer under this name (any name, if it is empty)."""
+        offers: dict[tuple[str, bytes], list[ModelAdvert]] = {}
+        for signed in self._means.directory.adverts():
+            for model in signed.message.models:
+                if name in ("", model.name):
+                    offers.setdefault((model.name, model.digest), []).append(model)
+        return max(offers.values(), key=len)[0] if offers else None
+
+    async def _round(self, nursery: trio.Nursery) -> tuple[bool, bool]:
+        """Offer what is missing and start what was won: (did anything start, is waiting in vain)."""
+        avoid = {peer: No("failed") for peer, losses in self._losses.items() if losses >= MAX_LOSSES}
+        answers = await self._means.market.ask(self._offer(), self._policy.bid_window_s, avoid, self._background)
+        bids = list(answers.bids.values())
+        self._means.rng.shuffle(bids)
+        given = allocate([self._choice(bid) for bid in bids], len(self._missing), self._max_mkudos)
+        for bid, count in zip(bids, given, strict=True):
+            if count:
+                indices = tuple(self._missing.popleft() for _ in range(count))
+                self._running += 1
+                nursery.start_soon(self._part, answers.offer, bid, indices)
+        if not any(given):
+            self._tell_nobody(answers)
+        refusals = answers.refusals.values()
+        hopeless = bool(refusals) and not answers.bids and all(no.reason in LASTING for no in refusals)
+        return any(given), hopeless
+
+    def _choice(self, bid: Signed[Bid]) -> Choice:
+        message = bid.message
+        trust = self._means.market.trust.of(PeerId(bid.peer))
+        return Choice(message.count, message.mkudos, message.start_ms, message.picture_ms, trust)
+
+    def _offer(self) -> Offer:
+        job, model, now = self._job, self._model, self._means.now_ms()
+        return Offer(
+            net=self._means.ledger.net,
+            nonce=os.urandom(16),
+            model=model.name,
+            digest=model.digest,
+            family=model.family,
+            width=job.width,
+            height=job.height,
+            steps=job.request.steps,
+            count=len(self._missing),
+            features=("negative_prompt",) if job.request.negative_prompt else (),
+            max_mkudos=self._max_mkudos,
+            created_ms=now,
+            expires_ms=now + self._policy.offer_lifetime_ms,
+            addresses=tuple(self._means.net.addresses()[:MAX_ADDRESSES]),
+        )
+
+    # -- one part
+
+    async def _part(self, offer: Signed[Offer], bid: Signed[Bid], indices: tuple[int, ...]) -> None:
+        worker, market = PeerId(bid.peer), self._means.market
+        part = Part(worker, self._means.directory.alias(worker), indices, bid.message.mkudos)
+        self._job.parts.append(part)
+        self._tell_part(part)
+        purchase = self._purchase(offer, bid, part)
+        market.outstanding[worker] += len(indices)
+        try:
+            await purchase.run()
+            part.state = "done"
+            market.trust.kept(worker)
+        except Lost as lost:
+            part.state, part.why = "lost", str(lost)
+            self._blame(worker, lost)
+        finally:
+            market.outstanding[worker] -= len(indices)
+            self._running -= 1
+            self._keep(part, purchase)
+            self._missing.extend(index for index in indices if index not in self._job.pictures)
+            self._tell_part(part)
+            self._wake.set()
+            self._wake = trio.Event()
+
+    def _purchase(self, offer: Signed[Offer], bid: Signed[Bid], part: Part) -> Purchase:
+        means, job, terms = self._means, self._job, bid.message
+        order = WorkOrder(
+            offer_id=offer.id,
+            prompt=job.request.prompt,
+            negative_prompt=job.request.negative_prompt,
+            model=self._model.name,
+            digest=terms.digest,
+            width=job.width,
+            height=job.height,
+            steps=job.request.steps,
+            guidance_milli=round(job.request.guidance_scale * 1000),
+            scheduler=job.request.scheduler,
+            seeds=tuple((job.seed + index) % (MAX_UINT + 1) for index in part.indices),
+            preview_every=job.request.preview_every,
+        )
+        estimate_s = (terms.start_ms + terms.picture_ms * len(part.indices)) / 1000
+        limit_s = self._policy.slack_s + self._policy.lateness * estimate_s
+
+        def tell(event: RequesterEvent) -> None:
+            self._tell(part, event)
+
+        def check(picture: PictureArrived) -> None:
+            self._inspection.check(picture.png, job.width, job.height)
+
+        return Purchase(means.net, means.identity, means.ledger, offer, bid, order, limit_s, means.now_ms, check, tell)
+
+    def _blame(self, worker: PeerId, lost: Lost) -> None:
+        trust = self._means.market.trust
+        if lost.lied:
+            trust.lied(worker)
+        elif lost.reason not in HARMLESS:
+            trust.lost(worker)
+        if lost.lied or lost.reason in ("gone", "silent"):
+            self._losses[worker] = MAX_LOSSES
+        elif lost.reason not in HARMLESS:
+            self._losses[worker] += 1
+        self._job.note(f"{self._means.directory.alias(worker)} {lost}; its pictures are offered again")
+
+    def _keep(self, part: Part, purchase: Purchase) -> None:
+        """What arrived and is signed for becomes the person's."""
+        job, receipt = self._job, purchase.receipt
+        if receipt is None:
+            return
+        for arrived in purchase.arrived:
+            index = part.indices[arrived.index]
+            job.pictures[index] = FinishedPicture(
+                index=index,
+                seed=arrived.seed,
+                worker=part.worker,
+                worker_alias=part.worker_alias,
+                png=finish(arrived, job, self._model, part, receipt.id),
+                mkudos=part.mkudos,
+                receipt=receipt.id.hex(),
+                seconds=arrived.compute_ms / 1000,
+            )
+            shown = {
+                "index": index,
+                "seed": arrived.seed,
+                "worker": part.worker,
+                "alias": part.worker_alias,
+                "mkudos": part.mkudos,
+            }
+            job.emit("picture", **shown)
+
+    # -- telling
+
+    def _tell_nobody(self, answers: Answers) -> None:
+        knowing = len(answers.refusals.keys() | set(answers.asked))
+        why = explain(self._model.name, knowing, answers.refusals.values())
+        if why != self._why:
+            self._why = why
+            self._job.note(why)
+
+    def _tell_part(self, part: Part) -> None:
+        self._job.emit(
+            "part",
+            worker=part.worker,
+            alias=part.worker_alias,
+            indices=list(part.indices),
+            state=part.state,
+            mkudos=part.mkudos,
+            why=part.why,
+        )
+
+    def _tell(self, part: Part, event: RequesterEvent) -> None:
+        job = self._job
+        if job.state == "offering":
+            job.enter("running")
+        if part.state == "awarded":
+            part.state = "running"
+            self._tell_part(part)
+        match event:
+            case Progress(index, step, steps):
+                job.emit("progress", index=part.indices[index], step=step, steps=steps, alias=part.worker_alias)
+            case Preview(index, step, jpeg):
+                job.emit("preview", index=part.indices[index], step=step, jpeg=jpeg)
+            case PictureArrived(index=index):
+                job.emit("arrived", index=part.indices[index], alias=part.worker_alias)
