@@ -7,34 +7,22 @@ with the cures for what was found in py-libp2p 0.8; this file puts them together
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import trio
-from libp2p import new_host
 from libp2p.connection_types import ConnectionType
-from libp2p.crypto.ed25519 import create_new_key_pair as ed25519_key_pair
-from libp2p.crypto.x25519 import create_new_key_pair as x25519_key_pair
 from libp2p.discovery.events.peerDiscovery import peerDiscovery
 from libp2p.host.exceptions import StreamFailure
 from libp2p.io.exceptions import IOException
-from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.rcmgr import Direction
-from libp2p.rcmgr.manager import new_resource_manager
-from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.security.noise.transport import Transport as NoiseTransport
-from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.tools.anyio_service import background_trio_service
-from libp2p.utils.address_validation import expand_wildcard_address
 from multiaddr import Multiaddr
 
 from meshgen.identity import Identity
@@ -42,24 +30,13 @@ from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, single_errors
 from meshgen.net.libp2p_channel import IdleWires, StreamChannel, serve_stream
 from meshgen.net.libp2p_dial import Dialer, parse_address
 from meshgen.net.libp2p_gossip import MeshGossip, MeshPubsub
+from meshgen.net.libp2p_host import DEFAULT_LIMITS, Limits, make_host, parse_listen, quieten
 from meshgen.net.libp2p_table import Table, make_dht
 from meshgen.net.libp2p_wire import Wire
-from meshgen.net.libp2p_yamux import MeshMuxer, MeshYamux
 from meshgen.net.port import Channel, ChannelHandler, Gossip, GossipValidator, NetError, PeerId, PeerLink, TableRules, Unreachable
 
-HANDSHAKE_TIMEOUT_S = 10
 SWEEP_INTERVAL_S = 20.0
 GOODBYE_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one node takes on."""
-
-    connections: int = 300
-    streams_per_peer: int = 128
-    """Streams that one peer may have open for our protocols at a time; more are refused."""
-    idle_streams: int = 256
 
 
 @asynccontextmanager
@@ -71,7 +48,7 @@ async def open_libp2p(
     table: TableRules,
     mdns: bool = False,
     announce: Sequence[str] = (),
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> AsyncIterator[Libp2pNet]:
     """A started net. ``listen`` and ``bootstrap`` are multiaddrs (``/ip4/0.0.0.0/tcp/4001``); ``announce`` replaces what others
     are told to dial, for a node behind a forwarded port.
@@ -81,9 +58,9 @@ async def open_libp2p(
     """
     for address in bootstrap:
         parse_address(address)
-    listen_on = [_parse_listen(address) for address in listen]
-    _quieten()
-    host = _make_host(identity, listen_on, announce, mdns, limits)
+    listen_on = [parse_listen(address) for address in listen]
+    quieten()
+    host = make_host(identity, listen_on, announce, mdns, limits)
     with single_errors():
         async with trio.open_nursery() as nursery:
             net = await nursery.start(_run_stack, host, listen_on, table, limits)
@@ -130,9 +107,8 @@ class Libp2pNet:
         self._idle = IdleWires(limits.idle_streams)
         self._serving: Counter[PeerId] = Counter()
         self._protocols: set[str] = set()
-        self._refresh = trio.Event()
         self.leaving = trio.Event()
-        self.dialer = Dialer(host, dht.find_peer, self._joined)
+        self.dialer = Dialer(host, dht)
 
     @property
     def peer_id(self) -> PeerId:
@@ -146,12 +122,8 @@ class Libp2pNet:
         return await self.dialer.connect(address)
 
     def links(self) -> list[PeerLink]:
-        return [_link(connections[0]) for connections in self._swarm.get_connections_map().values() if connections]
-
-    async def _joined(self, peer: ID) -> None:
-        """A connection alone leaves the routing table empty: enter the peer there, and look around from it soon."""
-        await self._dht.routing_table.add_peer(peer, skip_server_mode_check=True)
-        self._refresh.set()
+        alive = {each.muxed_conn.peer_id: each for each in self._swarm.get_connections() if not each.is_closed}
+        return [_link(connection) for connection in alive.values()]
 
     # -- channels
     def serve(self, protocol: str, handler: ChannelHandler) -> None:
@@ -231,8 +203,8 @@ class Libp2pNet:
 
     async def _look_around(self) -> None:
         while True:
-            await self._refresh.wait()
-            self._refresh = trio.Event()
+            await self.dialer.joined.wait()
+            self.dialer.joined = trio.Event()
             await self._dht.refresh_routing_table()
 
     async def _sweep(self) -> None:
@@ -273,69 +245,6 @@ def _offer(channel: trio.MemorySendChannel[Any], info: Any) -> None:
         channel.send_nowait(info)
 
 
-def _make_host(identity: Identity, listen: list[Multiaddr], announce: Sequence[str], mdns: bool, limits: Limits) -> Any:
-    keys = ed25519_key_pair(identity.seed)
-    host = new_host(
-        key_pair=keys,
-        # The defaults would also offer TLS, secio and *plaintext*. Noise wants a key of its own kind.
-        sec_opt={NOISE: NoiseTransport(keys, noise_privkey=x25519_key_pair().private_key)},
-        muxer_opt={YAMUX: MeshYamux},
-        listen_addrs=listen,
-        enable_mDNS=mdns,
-        negotiate_timeout=HANDSHAKE_TIMEOUT_S,
-        resource_manager=new_resource_manager(enable_memory_pooling=False, enable_circuit_breaker=False, enable_metrics=False),
-        connection_config=ConnectionConfig(
-            max_connections=limits.connections,
-            high_watermark=limits.connections * 4 // 5,
-            low_watermark=min(24, limits.connections // 4),
-            min_connections=min(8, limits.connections // 8),
-            inbound_upgrade_timeout=HANDSHAKE_TIMEOUT_S,
-            outbound_upgrade_timeout=DIAL_TIMEOUT_S,
-            outbound_stream_protocol_negotiation_timeout=DIAL_TIMEOUT_S,
-        ),
-        addrs_factory=partial(_advertised, [Multiaddr(address) for address in announce]),
-    )
-    swarm = host.get_network()
-    swarm.retry_config = RetryConfig(max_retries=0)  # the dialer knows better when to try again
-    swarm.upgrader.muxer_multistream = MeshMuxer(HANDSHAKE_TIMEOUT_S)
-    return host
-
-
-def _advertised(announce: list[Multiaddr], candidates: list[Multiaddr]) -> list[Multiaddr]:
-    """What others are told to dial: never 0.0.0.0, which is what the listener reports for "all interfaces"."""
-    return announce or list(dict.fromkeys(each for address in candidates for each in _expanded(address)))
-
-
-def _expanded(address: Multiaddr) -> list[Multiaddr]:
-    """The interfaces behind a wildcard, loopback last: it serves a second node on the same machine, and one without a network."""
-    for wildcard, loopback in (("/ip4/0.0.0.0/", "/ip4/127.0.0.1/"), ("/ip6/::/", "/ip6/::1/")):
-        if str(address).startswith(wildcard):
-            outside = [each for each in expand_wildcard_address(address) if each != address]
-            return [*outside, Multiaddr(str(address).replace(wildcard, loopback))]
-    return [address]
-
-
-def _parse_listen(address: str) -> Multiaddr:
-    """Raises ValueError, or NetError when the port is taken.
-
-    py-libp2p listens with SO_REUSEPORT: a second node on the same port would start, and get half of the first one's connections.
-    """
-    try:
-        parsed = Multiaddr(address)
-        host = parsed.value_for_protocol("ip6" if address.startswith("/ip6/") else "ip4")
-        port = int(parsed.value_for_protocol("tcp"))
-    except Exception as error:  # the library raises a dozen unrelated types for malformed text
-        raise ValueError(f"can't listen on {address!r}; an address to listen on looks like /ip4/0.0.0.0/tcp/4001") from error
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise NetError(f"can't listen on {address}: {error.strerror}; is another node running there?") from error
-    return parsed
-
-
 def _link(connection: Any) -> PeerLink:
     addresses = connection.get_transport_addresses()
     return PeerLink(
@@ -351,22 +260,3 @@ def _peer(peer: PeerId) -> ID:
         return ID.from_base58(peer)
     except ValueError as error:
         raise Unreachable(f"{peer!r} is no peer id") from error
-
-
-def _quieten() -> None:
-    """py-libp2p logs every broken connection, some of it through the root logger; LIBP2P_DEBUG=... turns it on."""
-    if "LIBP2P_DEBUG" in os.environ:
-        return
-    noisy = logging.getLogger("libp2p")
-    noisy.propagate = False
-    noisy.addHandler(logging.NullHandler())  # without any handler, warnings would go to stderr
-    root = logging.getLogger()
-    if not any(isinstance(each, _NotLibp2p) for each in root.filters):
-        root.addFilter(_NotLibp2p())
-
-
-class _NotLibp2p(logging.Filter):
-    """Drops what modules of libp2p log to the root logger directly."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "/libp2p/" not in record.pathname

@@ -7,7 +7,7 @@ peer for 60 s after a failure. So addresses are dialled here, one by one, a quar
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import trio
@@ -46,14 +46,14 @@ def is_dialable(address: Multiaddr) -> bool:
 
 
 class Dialer:
-    """Connects a host to peers."""
+    """Connects a host to peers, and enters them into the routing table."""
 
-    def __init__(self, host: Any, find_peer: Callable[[ID], Any], connected: Callable[[ID], Any]) -> None:
+    def __init__(self, host: Any, dht: Any) -> None:
         self._host = host
         self._swarm = host.get_network()
-        self._find_peer = find_peer  # asks the routing table, then the network
-        self._connected = connected  # awaited after each successful dial
+        self._dht = dht
         self._dialling: dict[ID, trio.Lock] = {}
+        self.joined = trio.Event()  # replaced by whoever waits for new connections
 
     def is_connected(self, peer: ID) -> bool:
         return any(not connection.is_closed for connection in self._swarm.get_connections(peer))
@@ -74,41 +74,50 @@ class Dialer:
         try:
             with trio.fail_after(DIAL_TIMEOUT_S):
                 async with lock:
-                    if not self.is_connected(peer):
-                        await self._dial(peer, list(addresses) or await self._addresses_of(peer))
+                    await self._connect(peer, list(addresses))
         except trio.TooSlowError as error:
             raise Unreachable(f"{peer} can't be dialled: no answer within {DIAL_TIMEOUT_S:g} s") from error
         finally:
             if not lock.statistics().tasks_waiting and not lock.locked():
                 self._dialling.pop(peer, None)
 
-    async def _addresses_of(self, peer: ID) -> list[Multiaddr]:
-        known = self._known_addresses(peer)
-        if not known:
-            info = await self._find_peer(peer)
-            known = [address for address in (info.addrs if info else []) if is_dialable(address)]
-        if not known:
-            raise Unreachable(f"{peer} can't be dialled: nobody knows its address")
-        return known
+    async def _connect(self, peer: ID, addresses: list[Multiaddr]) -> None:
+        """At the addresses given; without any, at those known; failing these, at what the network says now."""
+        reasons: list[str] = []
+        tried = addresses or self._known_addresses(peer)
+        await self._dial(peer, tried, reasons)
+        if not addresses and not self.is_connected(peer):
+            await self._dial(peer, [each for each in await self._look_up(peer) if each not in tried], reasons)
+        if not self.is_connected(peer):
+            raise Unreachable(f"{peer} can't be dialled: {'; '.join(reasons) or 'nobody knows its address'}")
+        await self._enter(peer)
+
+    async def _enter(self, peer: ID) -> None:
+        """A connection alone leaves the routing table empty."""
+        await self._dht.routing_table.add_peer(peer, skip_server_mode_check=True)
+        self.joined.set()
 
     def _known_addresses(self, peer: ID) -> list[Multiaddr]:
         try:
-            return [address for address in self._host.get_peerstore().addrs(peer) if is_dialable(address)]
+            return _dialable(peer, self._host.get_peerstore().addrs(peer))
         except PeerStoreError:
             return []
 
-    async def _dial(self, peer: ID, addresses: list[Multiaddr]) -> None:
-        reasons: list[str] = []
+    async def _look_up(self, peer: ID) -> list[Multiaddr]:
+        """Ask the network, once the own memory, which would answer first, is wiped: a peer moves when its provider says so."""
+        self._host.get_peerstore().clear_addrs(peer)
+        self._dht.routing_table.remove_peer(peer)
+        info = await self._dht.find_peer(peer)
+        return _dialable(peer, info.addrs) if info else []
+
+    async def _dial(self, peer: ID, addresses: list[Multiaddr], reasons: list[str]) -> None:
+        """One after the other, not waiting for the last to fail; the first to succeed cancels the others."""
         async with trio.open_nursery() as nursery:
             for address in sorted(addresses, key=_is_loopback)[:MAX_ADDRESSES]:
                 done = trio.Event()
                 nursery.start_soon(self._dial_one, peer, address, reasons, done, nursery.cancel_scope)
                 with trio.move_on_after(STAGGER_S):
                     await done.wait()
-            # leaving the nursery waits for those still trying; the first to succeed cancels the others
-        if not self.is_connected(peer):
-            raise Unreachable(f"{peer} can't be dialled: {'; '.join(reasons) or 'it hung up'}")
-        await self._connected(peer)
 
     async def _dial_one(
         self, peer: ID, address: Multiaddr, reasons: list[str], done: trio.Event, all_dials: trio.CancelScope
@@ -137,6 +146,13 @@ class Dialer:
                     log.info("bootstrap peer not reached, trying again in %.0f s: %s", wait_s, error)
                     wait_s = min(wait_s * 2, REDIAL_MOST_S)
             await trio.sleep(wait_s * random.uniform(0.8, 1.2))
+
+
+def _dialable(peer: ID, addresses: Iterable[Multiaddr]) -> list[Multiaddr]:
+    """Each address once; libp2p keeps some of them with the peer at their end, some without."""
+    suffix = Multiaddr(f"/p2p/{peer}")
+    bare = (address.decapsulate(suffix) if str(address).endswith(str(suffix)) else address for address in addresses)
+    return list(dict.fromkeys(address for address in bare if is_dialable(address)))
 
 
 def _is_loopback(address: Multiaddr) -> bool:

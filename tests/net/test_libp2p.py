@@ -17,8 +17,9 @@ from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTr
 from multiaddr import Multiaddr
 
 from meshgen.net import libp2p_yamux
-from meshgen.net.libp2p import Libp2pNet, Limits, open_libp2p
+from meshgen.net.libp2p import Libp2pNet, open_libp2p
 from meshgen.net.libp2p_channel import IDLE_PER_PROTOCOL
+from meshgen.net.libp2p_host import Limits
 from meshgen.net.libp2p_yamux import MeshYamux
 from meshgen.net.port import MAX_MESSAGE_BYTES, Channel, Net, NetError, PeerId, TooLarge, Unreachable, request
 from tests.net.conftest import RULES, Libp2pWorld, echo, identity, until
@@ -188,6 +189,23 @@ async def test_a_restarted_peer_is_reached_again_on_the_same_key(libp2p_world: L
     again = await libp2p_world._nursery.start(libp2p_world._live, 2, {"listen": [address]})
     again.serve(ECHO, echo)
     assert await request(a, again.peer_id, ECHO, b"after") == b"after"
+
+
+async def test_a_peer_that_moved_is_found_by_asking_the_network(libp2p_world: Libp2pWorld) -> None:
+    hub = await libp2p_world.join(3)
+    a, b = await pair(libp2p_world)
+    assert await request(a, b.peer_id, ECHO, b"before") == b"before"
+    await libp2p_world.kill(b)
+    await until(lambda: [link.peer for link in hub.links()] == [a.peer_id])
+    moved = await libp2p_world.join(2)  # on another port, and known to the hub alone
+    moved.serve(ECHO, echo)
+    with trio.fail_after(20):
+        while True:  # until the hub has heard the new address from the peer itself
+            try:
+                assert await request(a, moved.peer_id, ECHO, b"after") == b"after"
+                return
+            except Unreachable:
+                await trio.sleep(0.1)
 
 
 async def test_a_stale_stream_is_replaced_before_anybody_notices(libp2p_world: Libp2pWorld) -> None:
