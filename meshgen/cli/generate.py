@@ -50,7 +50,11 @@ def generate(call: Call, out: str | None, **given: Any) -> None:
     """Ask the mesh for pictures. PROMPT says what to draw; - reads it from standard input."""
     api = Api.of(call.home)
     job, files = follow_job(api, _body(**given), Saver(Path(out or api.info.pictures_dir or "."), given["number"]))
-    call.result(_document(job, files), _summary(job, files))
+    if call.json:
+        call.result(_document(job, files))
+    else:  # files to stdout, one a line, for whatever comes next in a pipe
+        click.echo("".join(f"{files[index]}\n" for index in sorted(files)), nl=False)
+        click.echo(_summary(job), err=True)
     if job["state"] != "done":
         click.get_current_context().exit(FAULT)
 
@@ -63,7 +67,10 @@ def follow_job(api: Api, body: dict[str, Any], saver: Saver) -> tuple[dict[str, 
             _follow(api, job_id, saver, Watcher(bars, body["count"]))
     except KeyboardInterrupt:
         api.delete(f"/v1/jobs/{job_id}")
-        raise Cancelled(f"cancelled; {count(len(saver.files), 'picture')} had arrived and stay saved") from None
+        for _ in _events(api, job_id):
+            pass  # what has arrived is paid for before the job ends; another Ctrl-C does not wait for it
+        _save_new(api, job_id, saver)
+        raise Cancelled(f"cancelled; {len(saver.files)} of {count(body['count'], 'picture')} had arrived and are saved") from None
     return api.get(f"/v1/jobs/{job_id}"), saver.files
 
 
@@ -95,7 +102,7 @@ def _follow(api: Api, job_id: str, saver: Saver, watcher: Watcher) -> None:
     for event in _events(api, job_id):
         if event.kind == "picture":
             _save_new(api, job_id, saver)
-        watcher.see(event, saver.files)
+        watcher.see(event)
     _save_new(api, job_id, saver)  # whose event was lost with a connection
 
 
@@ -124,11 +131,8 @@ def _document(job: dict[str, Any], files: dict[int, Path]) -> dict[str, Any]:
     return job | {"pictures": pictures}
 
 
-def _summary(job: dict[str, Any], files: dict[int, Path]) -> str:
-    seconds = (job["finished_ms"] - job["created_ms"]) / 1000
-    lines = [f"{files[index]}" for index in sorted(files)]
+def _summary(job: dict[str, Any]) -> str:
+    seconds, arrived = (job["finished_ms"] - job["created_ms"]) / 1000, len(job["pictures"])
     if job["state"] == "done":
-        lines.append(f"{count(len(files), 'picture')} in {seconds:.1f} s for {kudos(job['mkudos'])} kudos")
-    else:
-        lines.append(f"{job['state']}: {job['error'] or 'no reason given'} ({len(files)} of {count(job['count'], 'picture')})")
-    return "\n".join(lines)
+        return f"{count(arrived, 'picture')} in {seconds:.1f} s for {kudos(job['mkudos'])} kudos"
+    return f"{job['state']}: {job['error'] or 'no reason given'} ({arrived} of {count(job['count'], 'picture')})"

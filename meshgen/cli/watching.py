@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +39,18 @@ class Bars:
         self._progress.stop()
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, markup=False)
+        self._progress.console.print(text, markup=False, soft_wrap=True)
 
     def step(self, index: int, step: int, steps: int, worker: str) -> None:
         task = self._tasks.get(index)
         if task is None:
             task = self._tasks[index] = self._progress.add_task(f"picture {index + 1}", total=steps, worker=worker)
         self._progress.update(task, completed=step, total=steps, worker=worker)
+
+    def fill(self, index: int) -> None:
+        if index in self._tasks:
+            task = self._progress.tasks[self._progress.task_ids.index(self._tasks[index])]
+            self._progress.update(task.id, completed=task.total)
 
     def drop(self, index: int) -> None:
         if index in self._tasks:
@@ -61,22 +64,21 @@ class Watcher:
         self._bars = bars
         self._number = number
 
-    def see(self, event: Event, files: Mapping[int, Path]) -> None:
+    def see(self, event: Event) -> None:
         data = event.data
         match event.kind:
             case "progress":
                 self._bars.step(data["index"], data["step"], data["steps"], data.get("alias", ""))
+            case "arrived":
+                self._bars.fill(data["index"])
             case "part":
                 self._part(data)
             case "picture":
                 self._bars.drop(data["index"])
-                self._picture(data, files[data["index"]])
+                number = f"picture {data['index'] + 1} of {self._number}"
+                self._bars.say(f"{number} by {data['alias']} for {kudos(data['mkudos'])} kudos")
             case "note":
                 self._bars.say(data["text"])
-
-    def _picture(self, data: dict[str, Any], file: Path) -> None:
-        number = f"picture {data['index'] + 1} of {self._number}"
-        self._bars.say(f"{number} by {data['alias']} for {kudos(data['mkudos'])} kudos: {file}")
 
     def _part(self, data: dict[str, Any]) -> None:
         if data["state"] == "awarded":

@@ -62,6 +62,7 @@ def _config(listener: socket.socket) -> Config:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.errorlog = logging.getLogger("meshgen.gateway.http")
+    config.errorlog.setLevel(logging.WARNING)  # the node itself says where its API is
     config.accesslog = None
     config.graceful_timeout = GRACE_S
     config.include_server_header = False

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import trio
 
 from meshgen.identity import Identity
 from meshgen.ledger.fold import Balance
@@ -17,14 +19,28 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 SECRET = "a purple zebra reads the news"
 
 
+class FakeScope:
+    """Stands in for a job's cancel scope."""
+
+    def __init__(self, on_cancel: Callable[[], None]) -> None:
+        self.cancel_called = False
+        self._on_cancel = on_cancel
+
+    def cancel(self) -> None:
+        self.cancel_called = True
+        self._on_cancel()
+
+
 class FakeRequester:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.requests: list[ImageRequest] = []
         self.on_submit: Callable[[Job], None] = lambda job: None
+        self.on_cancel: Callable[[Job], None] = lambda job: None
 
     def submit(self, request: ImageRequest) -> Job:
         job = Job(f"job{len(self.jobs) + 1}", request, created_ms=1_700_000_000_000, model="sd15", width=512, height=512, seed=7)
+        job.scope = cast(trio.CancelScope, FakeScope(lambda: self.on_cancel(job)))
         self.jobs[job.id] = job
         self.requests.append(request)
         self.on_submit(job)
