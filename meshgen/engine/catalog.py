@@ -55,7 +55,7 @@ class CatalogModel:
 
 
 class Catalog:
-    """``home`` is the node's folder; nothing is written there before the first :meth:`add`. Methods block on files and hashing."""
+    """``home`` is the node's folder; nothing is written there before the first :meth:`add`. Methods block on files."""
 
     def __init__(self, home: Path) -> None:
         self._file = home / FILE

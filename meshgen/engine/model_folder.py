@@ -105,7 +105,7 @@ def _check_component(path: Path, name: str, allow_pickle: bool) -> None:
     safe = any(file.suffix == ".safetensors" for file in weights)
     if not safe and not allow_pickle and any(file.suffix in PICKLES for file in weights):
         raise ModelFolderError(
-            f"{folder} has its weights as pickle, which can run code when opened: get .safetensors, or allow pickle if you trust it"
+            f"{folder} has its weights as pickle, which can run code when opened: get .safetensors, or allow pickle"
         )
     if not weights and (folder / "config.json").is_file():
         raise ModelFolderError(f"{folder} has no weights (*.safetensors): the download may be incomplete")
