@@ -62,6 +62,9 @@ class Patient:
         except NotRunning as absent:
             return absent
 
+    def connected(self) -> int:
+        return 0 if isinstance(self.status, NotRunning) else int(self.status.get("connected", 0))
+
     def usable(self) -> Settings | None:
         return None if isinstance(self.settings, Fault) else self.settings
 
@@ -172,7 +175,7 @@ def node(patient: Patient) -> Iterator[Finding]:
         yield Finding("node", "note", status.message, status.hint)
         yield from _ports(patient)
     else:
-        yield Finding("node", "ok", f"runs since {status.get('uptime_s', 0)} s")
+        yield Finding("node", "ok", f"has run for {status.get('uptime_s', 0)} s")
 
 
 def _ports(patient: Patient) -> Iterator[Finding]:
@@ -204,7 +207,7 @@ def bootstrap(patient: Patient) -> Iterator[Finding]:
     settings = patient.usable()
     if settings is None:
         return
-    if not settings.mesh.bootstrap and not settings.has_role("hub") and not settings.mesh.mdns:
+    if not settings.mesh.bootstrap and not settings.has_role("hub") and not settings.mesh.mdns and not patient.connected():
         yield Finding(
             "bootstrap", "note", "no node to join through: this one is alone", "set mesh.bootstrap to a node that you know"
         )
@@ -222,11 +225,10 @@ def peers(patient: Patient) -> Iterator[Finding]:
     status = patient.status
     if isinstance(status, NotRunning):
         return
-    linked, known = status.get("connected", 0), status.get("peers_known", 0)
-    if not linked:
+    if not patient.connected():
         yield Finding("peers", "note", "connected to nobody", "see bootstrap above; a hub waits for others to come")
     else:
-        yield Finding("peers", "ok", f"{linked} connected, {known} known")
+        yield Finding("peers", "ok", f"{patient.connected()} connected, {status.get('peers_known', 0)} known")
 
 
 CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (

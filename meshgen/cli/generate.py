@@ -132,7 +132,7 @@ def _document(job: dict[str, Any], files: dict[int, Path]) -> dict[str, Any]:
 
 
 def _summary(job: dict[str, Any]) -> str:
-    seconds, arrived = (job["finished_ms"] - job["created_ms"]) / 1000, len(job["pictures"])
-    if job["state"] == "done":
-        return f"{count(arrived, 'picture')} in {seconds:.1f} s for {kudos(job['mkudos'])} kudos"
-    return f"{job['state']}: {job['error'] or 'no reason given'} ({arrived} of {count(job['count'], 'picture')})"
+    if job["state"] != "done":
+        return f"{job['state']}: {job['error']}" if job["error"] else str(job["state"])
+    seconds = (job["finished_ms"] - job["created_ms"]) / 1000
+    return f"{count(len(job['pictures']), 'picture')} in {seconds:.1f} s for {kudos(job['mkudos'])} kudos"

@@ -28,7 +28,15 @@ class RunInfo:
             return False
         except PermissionError:
             pass  # it lives, as somebody else's
-        return True
+        return not _is_zombie(self.pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Has it ended, and its parent not yet noticed? Known on Linux; elsewhere such a process counts as living."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
 
 
 def read_run(home: Path) -> RunInfo | None:

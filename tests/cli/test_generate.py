@@ -78,7 +78,7 @@ def test_a_failed_job_says_why_and_keeps_what_came(meshgen: Cli, running: Runnin
 
     running.node.requester.on_submit = half
     result = meshgen("generate", "x", "-n", "2", code=1)
-    assert result.stderr.splitlines()[-1] == "failed: 3 workers know the model, all are full (1 of 2 pictures)"
+    assert result.stderr.splitlines()[-1] == "failed: 3 workers know the model, all are full"
     assert (tmp_path / "sd15-7.png").exists()
     assert json.loads(meshgen("generate", "x", "-n", "2", "--json", code=1).stdout)["state"] == "failed"
 

@@ -70,6 +70,11 @@ def test_what_a_killed_node_left_is_recognised(tmp_path: Path) -> None:
     info = read_run(tmp_path)
     assert info is not None and not info.alive()
     assert replace(info, pid=os.getpid()).alive()
+    unreaped = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert unreaped.stdout is not None and unreaped.stdout.read() == b""  # it has ended
+    os.waitid(os.P_PID, unreaped.pid, os.WEXITED | os.WNOWAIT)
+    assert not replace(info, pid=unreaped.pid).alive()
+    unreaped.wait()
     remove_run(tmp_path, os.getpid())
     assert read_run(tmp_path) == info, "another process's file was removed"
     for damaged in ("", "{", "[]", '{"url": 1}', '{"url": "x", "pid": 1, "token_file": "y", "more": 1}'):
