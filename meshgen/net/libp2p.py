@@ -6,17 +6,15 @@ with the cures for what was found in py-libp2p 0.8; this file puts them together
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
 import trio
 from libp2p.connection_types import ConnectionType
-from libp2p.discovery.events.peerDiscovery import peerDiscovery
 from libp2p.host.exceptions import StreamFailure
 from libp2p.io.exceptions import IOException
 from libp2p.network.exceptions import SwarmException
@@ -31,9 +29,12 @@ from meshgen.net.libp2p_channel import IdleWires, StreamChannel, serve_stream
 from meshgen.net.libp2p_dial import Dialer, parse_address
 from meshgen.net.libp2p_gossip import MeshGossip, MeshPubsub
 from meshgen.net.libp2p_host import DEFAULT_LIMITS, Limits, make_host, parse_listen, quieten
+from meshgen.net.libp2p_mdns import meet_neighbours
 from meshgen.net.libp2p_table import Table, make_dht
 from meshgen.net.libp2p_wire import Wire
 from meshgen.net.port import Channel, ChannelHandler, Gossip, GossipValidator, NetError, PeerId, PeerLink, TableRules, Unreachable
+
+__all__ = ["Libp2pNet", "Limits", "open_libp2p"]
 
 SWEEP_INTERVAL_S = 20.0
 GOODBYE_S = 2.0
@@ -60,14 +61,14 @@ async def open_libp2p(
         parse_address(address)
     listen_on = [parse_listen(address) for address in listen]
     quieten()
-    host = make_host(identity, listen_on, announce, mdns, limits)
+    host = make_host(identity, listen_on, announce, limits)
     with single_errors():
         async with trio.open_nursery() as nursery:
             net = await nursery.start(_run_stack, host, listen_on, table, limits)
             for address in bootstrap:
                 nursery.start_soon(net.dialer.keep, address)
             if mdns:
-                nursery.start_soon(net.meet_neighbours)
+                nursery.start_soon(meet_neighbours, net.peer_id, net.addresses(), net.dialer.reach)
             try:
                 yield net
             finally:
@@ -213,24 +214,6 @@ class Libp2pNet:
             await self._idle.sweep()
             self._table.sweep(time.time())
 
-    async def meet_neighbours(self) -> None:
-        """Connect to peers that mDNS finds on the local network. It reports them from a thread of its own."""
-        found, neighbours = trio.open_memory_channel[Any](32)
-        token = trio.lowlevel.current_trio_token()
-
-        def met(info: Any) -> None:
-            token.run_sync_soon(_offer, found, info)
-
-        peerDiscovery.register_peer_discovered_handler(met)
-        try:
-            async for info in neighbours:
-                try:
-                    await self.dialer.reach(info.peer_id, info.addrs)
-                except Unreachable as error:
-                    logging.getLogger("meshgen.net").info("a neighbour can't be reached: %s", error)
-        finally:
-            peerDiscovery.unregister_peer_discovered_handler(met)
-
     async def hang_up(self) -> None:
         """Close connections and listeners. libp2p would too, but in tasks that are cancelled by then, and so leave them open."""
         async with trio.open_nursery() as nursery:
@@ -238,11 +221,6 @@ class Libp2pNet:
                 nursery.start_soon(listener.close)
             for connection in self._swarm.get_connections():
                 nursery.start_soon(connection.close)
-
-
-def _offer(channel: trio.MemorySendChannel[Any], info: Any) -> None:
-    with suppress(trio.WouldBlock, trio.BrokenResourceError):  # a crowd: this one is met at its next announcement
-        channel.send_nowait(info)
 
 
 def _link(connection: Any) -> PeerLink:

@@ -42,7 +42,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def make_host(identity: Identity, listen: list[Multiaddr], announce: Sequence[str], mdns: bool, limits: Limits) -> Any:
+def make_host(identity: Identity, listen: list[Multiaddr], announce: Sequence[str], limits: Limits) -> Any:
     keys = ed25519_key_pair(identity.seed)
     host = new_host(
         key_pair=keys,
@@ -50,7 +50,6 @@ def make_host(identity: Identity, listen: list[Multiaddr], announce: Sequence[st
         sec_opt={NOISE: NoiseTransport(keys, noise_privkey=x25519_key_pair().private_key)},
         muxer_opt={YAMUX: MeshYamux},
         listen_addrs=listen,
-        enable_mDNS=mdns,
         negotiate_timeout=HANDSHAKE_TIMEOUT_S,
         resource_manager=new_resource_manager(enable_memory_pooling=False, enable_circuit_breaker=False, enable_metrics=False),
         connection_config=ConnectionConfig(
