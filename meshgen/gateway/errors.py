@@ -11,6 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from meshgen.gateway.bodies import GenerateBody, ModelBody
+
 log = logging.getLogger(__name__)
 
 
@@ -50,16 +52,14 @@ async def _invalid(request: Request, error: Exception) -> Response:  # noqa: ARG
     if fault["type"] == "json_invalid":
         return error_response(422, "invalid_json", f"the body is not valid JSON: {fault['ctx']['error']}")
     if fault["type"] == "extra_forbidden":
-        return error_response(422, "unknown_field", f"there is no field {field!r}", field, _nearest(field, fault.get("ctx")))
+        return error_response(422, "unknown_field", f"there is no field {field!r}", field, _nearest(field))
     message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "should")
     return error_response(422, "invalid", f"{field or 'the body'}: {message}", field)
 
 
-def _nearest(word: str, context: object) -> str:
-    from meshgen.gateway.bodies import GenerateBody
-
-    close = difflib.get_close_matches(word, GenerateBody.model_fields, n=1)
-    return f"did you mean {close[0]!r}?" if close and not context else ""
+def _nearest(word: str) -> str:
+    close = difflib.get_close_matches(word, [*GenerateBody.model_fields, *ModelBody.model_fields], n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
