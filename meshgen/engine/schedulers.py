@@ -1,0 +1,71 @@
+"""Schedulers by AI Horde's names for them, or by their classes in diffusers. A table; nothing here imports diffusers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from meshgen.engine.port import EngineError
+
+KARRAS = "_karras"
+_SUFFIX = "Scheduler"
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerChoice:
+    """A class of diffusers and what to set besides the model's own configuration."""
+
+    name: str
+    class_name: str
+    settings: dict[str, Any]
+
+
+_CLASSES = {  # class: does it know Karras sigmas?
+    "DDIMScheduler": False,
+    "DDPMScheduler": False,
+    "DEISMultistepScheduler": True,
+    "DPMSolverMultistepScheduler": True,
+    "DPMSolverSinglestepScheduler": True,
+    "EulerAncestralDiscreteScheduler": False,
+    "EulerDiscreteScheduler": True,
+    "FlowMatchEulerDiscreteScheduler": True,
+    "FlowMatchHeunDiscreteScheduler": False,
+    "HeunDiscreteScheduler": True,
+    "KDPM2AncestralDiscreteScheduler": True,
+    "KDPM2DiscreteScheduler": True,
+    "LCMScheduler": False,
+    "LMSDiscreteScheduler": True,
+    "PNDMScheduler": False,
+    "TCDScheduler": False,
+    "UniPCMultistepScheduler": True,
+}
+_NAMES: dict[str, tuple[str, dict[str, Any]]] = {
+    "k_euler": ("EulerDiscreteScheduler", {}),
+    "k_euler_a": ("EulerAncestralDiscreteScheduler", {}),
+    "k_heun": ("HeunDiscreteScheduler", {}),
+    "k_lms": ("LMSDiscreteScheduler", {}),
+    "k_dpm_2": ("KDPM2DiscreteScheduler", {}),
+    "k_dpm_2_a": ("KDPM2AncestralDiscreteScheduler", {}),
+    "k_dpmpp_2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
+    "k_dpmpp_2s_a": ("DPMSolverSinglestepScheduler", {}),
+    "k_dpmpp_sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "dpmsolver": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 3}),
+    "ddim": ("DDIMScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+}
+
+
+def scheduler_of(name: str) -> SchedulerChoice | None:
+    """None for "", the model's own. Raises EngineError("bad_input") that names what there is."""
+    if not name:
+        return None
+    plain = name.removesuffix(KARRAS)
+    class_name, settings = _NAMES.get(plain.lower(), (plain, {}))
+    if class_name not in _CLASSES:
+        known = ", ".join((*_NAMES, *_CLASSES))
+        raise EngineError("bad_input", f"no scheduler {name[:48]!r}; there is {known}; some of them also with {KARRAS}")
+    if plain == name:
+        return SchedulerChoice(name, class_name, settings)
+    if not _CLASSES[class_name]:
+        raise EngineError("bad_input", f"the scheduler {plain} has no Karras sigmas; leave {KARRAS} out")
+    return SchedulerChoice(name, class_name, {**settings, "use_karras_sigmas": True})
