@@ -62,6 +62,8 @@ class Catalog:
         self._stamp: tuple[int, int] | None = None
         self._added: dict[str, CatalogModel] = {}
         self._bundled: CatalogModel | None = None
+        self.version = 0
+        """Grows when the list changes, here or by another process."""
 
     def models(self) -> list[CatalogModel]:
         """All models, the bundled one first. Cheap: it reads the file anew only if another process has changed it.
@@ -112,9 +114,10 @@ class Catalog:
                 return
             rows = json.loads(self._file.read_text("utf-8"))["models"]
             self._added = {row["name"]: _from_row(row) for row in rows}
-            self._stamp = (stat.st_mtime_ns, stat.st_size)
+            self._changed((stat.st_mtime_ns, stat.st_size))
         except FileNotFoundError:
-            self._added, self._stamp = {}, None
+            self._added = {}
+            self._changed(None)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CatalogError(f"{self._file} can't be read ({error}); mend it, or delete it and add the models again") from None
 
@@ -129,7 +132,11 @@ class Catalog:
         except OSError as error:
             raise CatalogError(f"{self._file} can't be written: {error}") from None
         stat = self._file.stat()
-        self._stamp = (stat.st_mtime_ns, stat.st_size)
+        self._changed((stat.st_mtime_ns, stat.st_size))
+
+    def _changed(self, stamp: tuple[int, int] | None) -> None:
+        self.version += stamp != self._stamp
+        self._stamp = stamp
 
 
 def _look(

@@ -60,7 +60,6 @@ async def open_engine(
     async with trio.open_nursery() as nursery:
         pool = Pool(catalog, command or child, nursery, grace_s, silence_s)
         pool.add_seat(device)
-        nursery.start_soon(pool.check_models)
         yield pool
         nursery.cancel_scope.cancel()
 
@@ -71,6 +70,7 @@ class Pool:
     def __init__(self, catalog: Catalog, command: Sequence[str], nursery: trio.Nursery, grace_s: float, silence_s: float) -> None:
         self.faults: dict[str, str] = {}  # models that are not offered, and why
         self._catalog = catalog
+        self._checked = -1  # the catalog's version whose folders were looked at
         self._command = command
         self._nursery = nursery
         self._grace_s = grace_s
@@ -115,15 +115,6 @@ class Pool:
             self._nursery.start_soon(seat.keep)
             self._free.send_nowait(seat)
 
-    async def check_models(self) -> None:
-        """Look at all folders once, off the loop: it may have to hash gigabytes."""
-        try:
-            self.faults.update(await trio.to_thread.run_sync(self._catalog.check))
-        except CatalogError as error:
-            log.error("engine: %s", error)
-        for name, fault in self.faults.items():
-            log.warning("engine: model %s is not offered: %s", name, fault)
-
     # -- inside
 
     def _more_seats(self, ready: Frame) -> None:
@@ -136,10 +127,29 @@ class Pool:
         if all(seat.broken for seat in self._seats):
             return {}
         try:
-            return {model.name: model for model in self._catalog.models() if model.name not in self.faults}
+            models = self._catalog.models()
         except CatalogError as error:
             log.error("engine: %s", error)
             return {}
+        if self._catalog.version != self._checked:
+            self._recheck()
+        return {model.name: model for model in models if model.name not in self.faults}
+
+    def _recheck(self) -> None:
+        """The list changed: whoever changed it may have mended what was wrong."""
+        self._checked = self._catalog.version
+        self.faults.clear()
+        self._crashes.clear()
+        self._nursery.start_soon(self._check_models)
+
+    async def _check_models(self) -> None:
+        """Look at all folders, off the loop: it may have to hash gigabytes."""
+        try:
+            self.faults.update(await trio.to_thread.run_sync(self._catalog.check))
+        except CatalogError as error:
+            log.error("engine: %s", error)
+        for name, fault in self.faults.items():
+            log.warning("engine: model %s is not offered: %s", name, fault)
 
     def _request(self, work: Work) -> Frame:
         """The job as the child gets it. Raises EngineError for work that can't be done."""
