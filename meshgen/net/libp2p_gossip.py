@@ -13,6 +13,7 @@ from libp2p.pubsub.gossipsub import PROTOCOL_ID as MESHSUB_1_0
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11 as MESHSUB_1_1
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.score import ScoreParams, TopicScoreParams
 
 from meshgen.net.guard import GOSSIP_QUEUE, accepts, shielded
 from meshgen.net.mailbox import Mailbox
@@ -21,11 +22,14 @@ from meshgen.net.port import Gossip, GossipValidator, PeerId
 MESSAGES_PER_SECOND = 1000
 """Per topic and *forwarder*. The default of 10 drops most of a burst that comes through a single neighbour, without an error."""
 FLOOD_PEERS = 16
+JUNK_TOLERATED = 20
+"""A neighbour that sent so many invalid messages lately (a tenth is forgiven each second) is not listened to, before its next
+signature is even checked. As it comes, py-libp2p keeps score of them and never looks at it."""
 _UNSUBSCRIBE_S = 2.0
 
 
 class MeshGossip(GossipSub):  # type: ignore[misc]
-    """The router. Two departures from its base, both towards go-libp2p."""
+    """The router, with its settings for a small mesh, and two departures from its base towards go-libp2p."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -37,10 +41,19 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
             prune_back_off=5,
             max_messages_per_topic_per_second=MESSAGES_PER_SECOND,
             max_pending_messages_per_peer=16,
+            # "Adaptive" slows the heartbeat to 30-60 s whenever it finds the mesh unhealthy, and a mesh of four is always that.
+            adaptive_gossip_enabled=False,
+            score_params=ScoreParams(
+                p4_invalid_messages=TopicScoreParams(weight=1, cap=10 * JUNK_TOLERATED, decay=0.9),
+                publish_threshold=-JUNK_TOLERATED,
+                graylist_threshold=-JUNK_TOLERATED,
+            ),
         )
         self._whispering = False
 
     def gossip_heartbeat(self) -> Any:
+        for history in (self.recent_message_deliveries, self.recent_peer_connections, self.recent_peer_disconnections):
+            history.clear()  # kept for the adaptive part, and emptied by nothing else
         self._whispering = True
         try:
             return super().gossip_heartbeat()

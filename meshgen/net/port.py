@@ -121,7 +121,10 @@ class Net(Protocol):
 
     def open(self, peer: PeerId, protocol: str) -> AbstractAsyncContextManager[Channel]:
         """Open a channel. Streams are kept and reused underneath, so a channel to a known peer costs no handshake.
-        Entering raises Unreachable."""
+        Entering raises Unreachable.
+
+        Should a kept stream prove stale before the first answer, what was sent is sent again on a fresh one: rarely, a handler
+        sees the beginning of a channel twice, so what must not happen twice carries an id."""
 
     # -- topics
     def subscribe(self, topic: str, validator: GossipValidator) -> AbstractAsyncContextManager[AsyncIterator[Gossip]]:

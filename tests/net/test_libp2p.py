@@ -19,6 +19,7 @@ from multiaddr import Multiaddr
 from meshgen.net import libp2p_yamux
 from meshgen.net.libp2p import Libp2pNet, open_libp2p
 from meshgen.net.libp2p_channel import IDLE_PER_PROTOCOL
+from meshgen.net.libp2p_gossip import JUNK_TOLERATED, MeshGossip
 from meshgen.net.libp2p_host import Limits
 from meshgen.net.libp2p_yamux import MeshYamux
 from meshgen.net.port import MAX_MESSAGE_BYTES, Channel, Net, NetError, PeerId, TooLarge, Unreachable, request
@@ -308,6 +309,38 @@ async def test_a_silent_peer_is_hung_up_on(libp2p_world: Libp2pWorld, monkeypatc
 
 async def _swallow(_frame: bytes) -> None:
     await trio.lowlevel.checkpoint()
+
+
+# -- gossip
+
+
+def test_the_heartbeat_stays_at_one_second_in_a_poor_mesh() -> None:
+    gossip = MeshGossip()
+    gossip.mesh = {"t": set()}
+    gossip.last_health_update = 0
+    gossip._update_network_health()
+    gossip._adapt_gossip_parameters()
+    assert gossip.heartbeat_interval == 1
+
+
+async def test_a_neighbour_that_sends_junk_is_not_listened_to_for_a_while(libp2p_world: Libp2pWorld) -> None:
+    a, b = await pair(libp2p_world)
+    judged: list[bytes] = []
+
+    def validator(_sender: PeerId, data: bytes) -> bool:
+        judged.append(data)
+        return data == b"good"
+
+    async with b.subscribe("t", validator) as messages:
+        await until(lambda: a._pubsub.peer_topics.get("t"))
+        for number in range(5 * JUNK_TOLERATED):
+            await a.publish("t", bytes([number]))
+        with trio.fail_after(20):
+            while judged[-1:] != [b"good"]:  # after a second or two it is forgiven
+                await a.publish("t", b"good")
+                await trio.sleep(0.1)
+            assert (await anext(messages)).data == b"good"
+    assert JUNK_TOLERATED <= len([data for data in judged if data != b"good"]) < 3 * JUNK_TOLERATED
 
 
 # -- start and end
