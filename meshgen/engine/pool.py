@@ -10,7 +10,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -32,6 +32,7 @@ SILENCE_S = 300.0
 """A child that says nothing for so long is replaced. Loading a large model from a slow disk is the longest silence there is."""
 MAX_STEPS = 1000
 MAX_SEED = 2**64 - 1
+WARM_UP_SIDE = 64  # pixels
 _NEEDED = ("torch", "diffusers", "transformers")
 
 
@@ -60,6 +61,8 @@ async def open_engine(
     async with trio.open_nursery() as nursery:
         pool = Pool(catalog, command or child, nursery, grace_s, silence_s)
         pool.add_seat(device)
+        if command is None:
+            nursery.start_soon(pool.warm_up)
         yield pool
         nursery.cancel_scope.cancel()
 
@@ -114,6 +117,17 @@ class Pool:
             self._seats.append(seat)
             self._nursery.start_soon(seat.keep)
             self._free.send_nowait(seat)
+
+    async def warm_up(self) -> None:
+        """Load a model and run it once, as small as can be: else the first job would wait for that."""
+        for model in list(self._runnable().values())[-1:]:
+            side = min(model.info.default_size, WARM_UP_SIDE)
+            work = Work(model.name, "", "", side, side, 1, 5.0, "", (0,))
+            with suppress(EngineError):  # the log has it, and the model's faults
+                async with self.run(work) as events:
+                    async for _ in events:
+                        pass
+            self._speed.forget(model.name)  # a first run says little about the next ones
 
     # -- inside
 

@@ -27,6 +27,9 @@ class Speed:
         before = self._measured.get(model, unit)
         self._measured[model] = before + _NEWEST * (unit - before)
 
+    def forget(self, model: str) -> None:
+        self._measured.pop(model, None)
+
     def estimate_s(self, model: ModelInfo, device_kind: str, width: int, height: int, steps: int, count: int) -> float:
         unit = self._measured.get(model.name) or self._guess(model, device_kind)
         return unit * _units(width, height, steps) * count
