@@ -21,6 +21,8 @@ from meshgen.engine.port import DeviceInfo, EngineError, EngineEvent, Picture, P
 log = logging.getLogger(__name__)
 
 MAX_FAILED_STARTS = 3
+OWN_END_S = 1.0
+"""A child whose output ended is given so long to end by itself, so that its exit code tells why."""
 REAP_S = 5.0
 _READ_BYTES = 1 << 20
 
@@ -134,6 +136,8 @@ class Seat:
         self._process = process
         try:
             await self._listen(process)
+            with trio.move_on_after(OWN_END_S):
+                await process.wait()
         finally:
             came_up = self._ready.is_set()
             if came_up:

@@ -20,7 +20,7 @@ from meshgen.engine.pool import MAX_CRASHES, Pool, open_engine
 from meshgen.engine.port import Engine, EngineError, EngineEvent, Picture, Preview, Progress, Work
 from tests.engine.folders import model_folder
 
-MODELS = ("good", "slow", "crash", "hang", "nonsense", "bad_model", "out_of_memory")
+MODELS = ("good", "slow", "crash", "exit", "hang", "nonsense", "bad_model", "out_of_memory")
 PROMPT = "a very secret red circle"
 
 
@@ -87,8 +87,9 @@ async def test_a_crash_costs_one_job_and_the_next_runs(home: Path, tmp_path: Pat
     state = tmp_path / "starts"
     async with engine_at(home, state=state) as engine:
         assert "killed" in await refused(engine, work("crash"), "crashed")
+        assert "exit code 9" in await refused(engine, work("exit"), "crashed")
         assert len(await events_of(engine, work())) == 6
-        assert len(state.read_text().split()) == 2
+        assert len(state.read_text().split()) == 3
 
 
 async def test_a_child_killed_from_outside_costs_one_job(home: Path, tmp_path: Path) -> None:
