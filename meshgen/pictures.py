@@ -65,7 +65,9 @@ def text_of(png: bytes) -> dict[str, str]:
         if kind == b"tEXt":
             found[keyword.decode("latin-1")] = rest.decode("latin-1")
         elif kind == b"iTXt" and rest[:1] == b"\0":
-            _language, _translated, text = rest[2:].split(b"\0", 2)
+            *names, text = rest[2:].split(b"\0", 2)
+            if len(names) != 2:  # language and translated keyword
+                raise PictureError("its 'iTXt' chunk is damaged")
             found[keyword.decode("latin-1")] = text.decode("utf-8", "replace")
     return found
 
