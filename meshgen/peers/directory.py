@@ -93,6 +93,10 @@ class Directory:
                 others[PeerId(signed.peer)] = no
         return can, others
 
+    def own_addresses(self) -> tuple[str, ...]:
+        """Where this peer can be dialled, as its last advert says."""
+        return self.own.message.addresses if self.own else ()
+
     async def wait_heard(self) -> None:
         """Until some advert arrives that was not known."""
         await self._heard.wait()

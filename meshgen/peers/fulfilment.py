@@ -24,7 +24,7 @@ from meshgen.peers.market import Answers, Market
 from meshgen.peers.matching import Choice, No, allocate, explain
 from meshgen.peers.purchase import Lost, Purchase
 from meshgen.peers.request import FinishedPicture, Job, Part
-from meshgen.protocols.advert import MAX_ADDRESSES, ModelAdvert
+from meshgen.protocols.advert import ModelAdvert
 from meshgen.protocols.codec import MAX_UINT
 from meshgen.protocols.envelope import Signed
 from meshgen.protocols.job import Preview, Progress, WorkOrder
@@ -183,7 +183,7 @@ class Fulfilment:
             max_mkudos=self._max_mkudos,
             created_ms=now,
             expires_ms=now + self._policy.offer_lifetime_ms,
-            addresses=tuple(self._means.net.addresses()[:MAX_ADDRESSES]),
+            addresses=self._means.directory.own_addresses(),
         )
 
     # -- one part

@@ -33,6 +33,8 @@ SPARE_ASKED = 2
 """Workers asked directly: one a picture and so many more to choose from, the least busy first, at most MAX_ASKED."""
 GOSSIP_GAP_S = 1.0
 """Offers that the known workers satisfy are gossiped at most this often."""
+MIN_GOSSIP_GAP_S = 0.25
+"""Others at most this often; what is left out is offered again in the next round."""
 QUESTION_S = 10.0
 PATIENCE_S = 0.1
 """How long an offer that is covered waits for the answers still missing."""
@@ -50,6 +52,7 @@ class Answers:
     liars: dict[PeerId, tuple[bytes, bytes]] = field(default_factory=dict)  # the two answers, signed: the evidence
     covered: trio.Event = field(default_factory=trio.Event)  # the bids' capacity reaches the count
     complete: trio.Event = field(default_factory=trio.Event)  # everybody who was asked has answered
+    decided: trio.Event = field(default_factory=trio.Event)  # one of the two
 
     def bid(self, signed: Signed[Bid]) -> None:
         worker = PeerId(signed.peer)
@@ -73,8 +76,10 @@ class Answers:
     def _check(self) -> None:
         if sum(bid.message.count for bid in self.bids.values()) >= self.offer.message.count:
             self.covered.set()
+            self.decided.set()
         if all(peer in self.bids or peer in self.refusals for peer in self.asked):
             self.complete.set()
+            self.decided.set()
 
 
 class Market:
@@ -139,8 +144,9 @@ class Market:
 
     async def _gossip(self, answers: Answers) -> None:
         if answers.asked and trio.current_time() - self._last_gossip_s < GOSSIP_GAP_S:
-            with trio.move_on_after(PATIENCE_S):
-                await answers.covered.wait()
+            with trio.move_on_after(GOSSIP_GAP_S):
+                await answers.decided.wait()
+            if answers.covered.is_set() or trio.current_time() - self._last_gossip_s < MIN_GOSSIP_GAP_S:
                 return
         self._last_gossip_s = trio.current_time()
         await self._net.publish(offer_topic(self._mesh, answers.offer.message.family), answers.offer.wire)

@@ -87,7 +87,7 @@ class Peer:
                 engine,
                 _worker_policy(settings),
                 now_ms,
-                lambda: self._describe(now_ms(), now_ms() + 1),
+                self._own_advert,
                 on_change=self.directory.changed,
             )
 
@@ -125,6 +125,11 @@ class Peer:
         await self._stop.wait()
 
     # -- what it says of itself
+
+    def _own_advert(self) -> Advert:
+        """The one that went out last: what it says there is what offers are held against."""
+        now = self._now_ms()
+        return self.directory.own.message if self.directory.own else self._describe(now, now + 1)
 
     def _describe(self, now_ms: int, expires_ms: int) -> Advert:
         worker, settings, head = self.settings.worker, self.settings, self.ledger.head()

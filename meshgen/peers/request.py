@@ -155,7 +155,7 @@ class Job:
         else:
             self._followers.add(send)
         try:
-            async with receive:
+            with receive:
                 yield receive
         finally:
             self._followers.discard(send)
