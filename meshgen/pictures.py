@@ -10,7 +10,7 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
@@ -21,6 +21,23 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 256 * 1024
 MAX_SIDE = 8192
 _HEADER_END = 33  # behind the signature (8) and IHDR (25)
+_SAMPLERS = {
+    "k_euler": "Euler",
+    "k_euler_a": "Euler a",
+    "k_heun": "Heun",
+    "k_lms": "LMS",
+    "k_dpm_2": "DPM2",
+    "k_dpm_2_a": "DPM2 a",
+    "k_dpmpp_2m": "DPM++ 2M",
+    "k_dpmpp_2s_a": "DPM++ 2S a",
+    "k_dpmpp_sde": "DPM++ SDE",
+    "lcm": "LCM",
+    "EulerDiscreteScheduler": "Euler",
+    "EulerAncestralDiscreteScheduler": "Euler a",
+    "DDIMScheduler": "DDIM",
+    "DPMSolverMultistepScheduler": "DPM++ 2M",
+    "UniPCMultistepScheduler": "UniPC",
+}
 
 
 class PictureError(ValueError):
@@ -33,11 +50,14 @@ def check_png(data: bytes, width: int, height: int) -> None:
         raise PictureError("it is not a PNG")
     if max(width, height) > MAX_SIDE:
         raise PictureError(f"a side of more than {MAX_SIDE} pixels")
-    size = struct.unpack(">II", data[16:24]) if len(data) >= _HEADER_END else (0, 0)
-    if size != (width, height):
-        raise PictureError(f"it has {size[0]}x{size[1]} pixels instead of {width}x{height}")
-    if not any(kind == b"IEND" for kind, _ in _chunks(data)):
+    shape = struct.unpack(">II", data[16:24]) if len(data) >= _HEADER_END else (0, 0)
+    if shape != (width, height):
+        raise PictureError(f"it has {shape[0]}x{shape[1]} pixels instead of {width}x{height}")
+    chunks = [(kind, 12 + len(body)) for kind, body in _chunks(data)]
+    if not chunks or chunks[-1][0] != b"IEND":
         raise PictureError("it is cut off")
+    if len(SIGNATURE) + sum(size for _, size in chunks) != len(data):
+        raise PictureError("something follows behind its end")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -88,7 +108,7 @@ def parameters_text(
     """The ``parameters`` text that A1111 writes and galleries read: prompt, negative prompt, one line of settings."""
     settings = {
         "Steps": str(steps),
-        "Sampler": scheduler or "default",
+        "Sampler": _sampler(scheduler),
         "CFG scale": f"{guidance_scale:g}",
         "Seed": str(seed),
         "Size": f"{width}x{height}",
@@ -114,7 +134,8 @@ def contact_sheet(pngs: Sequence[bytes], captions: Sequence[str], cell: int = 25
         top = gap + place // columns * (cell + line + gap)
         picture = _fitted(png, cell)
         sheet.paste(picture, (left + (cell - picture.width) // 2, top + (cell - picture.height) // 2))
-        draw.text((left + cell // 2, top + cell + line // 2), caption, fill="#3a3733", font=font, anchor="mm")
+        fitting = _shortened(caption, lambda text: draw.textlength(text, font=font) <= cell)
+        draw.text((left + cell // 2, top + cell + line // 2), fitting, fill="#3a3733", font=font, anchor="mm")
     out = BytesIO()
     sheet.save(out, "PNG", optimize=True)
     return out.getvalue()
@@ -127,6 +148,15 @@ def _fitted(png: bytes, cell: int) -> Image.Image:
     scale = cell / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS)
+
+
+def _shortened(text: str, fits: Callable[[str], bool]) -> str:
+    """The text, or its beginning with an ellipsis."""
+    line = " ".join(text.split())
+    if fits(line):
+        return line
+    cut = next((end for end in range(len(line) - 1, 0, -1) if fits(line[:end] + "\u2026")), 0)
+    return line[:cut].rstrip() + "\u2026"
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -158,6 +188,12 @@ def _text_chunk(keyword: str, text: str) -> bytes:
     if not 1 <= len(name) <= 79 or len(body) > MAX_TEXT_BYTES:
         raise PictureError(f"the text {keyword!r} does not fit into a chunk")
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _sampler(scheduler: str) -> str:
+    """The name that A1111 gives to a scheduler; what it does not know keeps its own."""
+    plain = scheduler.removesuffix("_karras")
+    return _SAMPLERS.get(plain, plain or "default") + (" Karras" if plain != scheduler else "")
 
 
 def _quoted(value: str) -> str:

@@ -72,6 +72,11 @@ class TestCheck:
         with pytest.raises(PictureError):
             check_png(SIGNATURE + data if signed else data, 16, 8)
 
+    @given(st.binary(min_size=1, max_size=40))
+    def test_nothing_may_ride_behind_the_end(self, stowaway: bytes) -> None:
+        with pytest.raises(PictureError, match="behind its end"):
+            check_png(GOOD + stowaway, 16, 8)
+
     def test_another_format_is_refused(self) -> None:
         file = BytesIO()
         Image.new("RGB", (16, 8)).save(file, "JPEG")
@@ -170,7 +175,7 @@ class TestParameters:
         )  # fmt: skip
         lines = text.split("\n")
         assert lines[:2] == ["a red circle", "Negative prompt: blur"]
-        assert lines[2].startswith("Steps: 20, Sampler: k_euler, CFG scale: 4.5, Seed: 7, Size: 64x32, Model hash: 0001020304")
+        assert lines[2].startswith("Steps: 20, Sampler: Euler, CFG scale: 4.5, Seed: 7, Size: 64x32, Model hash: 0001020304")
         assert 'Model: "mini, v2"' in lines[2]
 
     def test_a_private_picture_keeps_its_prompt_out(self) -> None:
@@ -179,6 +184,23 @@ class TestParameters:
             model_digest=bytes(32),
         )  # fmt: skip
         assert "\n" not in text and text.startswith("Steps: 1, Sampler: default")
+
+    @pytest.mark.parametrize(
+        ("scheduler", "sampler"),
+        [
+            ("", "default"),
+            ("k_euler_a", "Euler a"),
+            ("k_dpmpp_2m_karras", "DPM++ 2M Karras"),
+            ("DDIM", "DDIM"),
+            ("OwnScheduler", "OwnScheduler"),
+        ],
+    )
+    def test_samplers_have_the_names_that_galleries_know(self, scheduler: str, sampler: str) -> None:
+        text = parameters_text(
+            prompt="", negative_prompt="", steps=1, scheduler=scheduler, guidance_scale=1, seed=0, width=8, height=8, model="m",
+            model_digest=bytes(32),
+        )  # fmt: skip
+        assert f"Sampler: {sampler}, " in text
 
 
 class TestSheet:
@@ -191,6 +213,13 @@ class TestSheet:
     def test_each_picture_needs_its_caption(self) -> None:
         with pytest.raises(ValueError, match="shorter"):
             contact_sheet([GOOD, GOOD], ["one"])
+
+    def test_long_captions_are_shortened(self) -> None:
+        short, long = (contact_sheet([GOOD, GOOD], [caption, ""], cell=64) for caption in ("x", "x" * 1000))
+        with Image.open(BytesIO(short)) as one, Image.open(BytesIO(long)) as other:
+            right_cell = (72, 0, one.width, one.height)
+            assert one.crop(right_cell).tobytes() == other.crop(right_cell).tobytes()
+            assert one.tobytes() != other.tobytes()
 
     @pytest.mark.parametrize("size", [(1, 500), (500, 1), (3, 3), (300, 200)])
     def test_any_proportion_fits(self, size: tuple[int, int]) -> None:
