@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from libp2p import new_host
@@ -71,11 +72,16 @@ def make_host(identity: Identity, listen: list[Multiaddr], announce: Sequence[st
 
 def _advertised(announce: list[Multiaddr], candidates: list[Multiaddr]) -> list[Multiaddr]:
     """What others are told to dial: never 0.0.0.0, which is what the listener reports for "all interfaces"."""
-    return announce or list(dict.fromkeys(each for address in candidates for each in _expanded(address)))
+    minute = int(time.monotonic() // 60)
+    return announce or list(dict.fromkeys(each for address in candidates for each in _expanded(address, minute)))
 
 
-def _expanded(address: Multiaddr) -> list[Multiaddr]:
-    """The interfaces behind a wildcard, loopback last: it serves a second node on the same machine, and one without a network."""
+@lru_cache(maxsize=64)
+def _expanded(address: Multiaddr, _minute: int) -> list[Multiaddr]:
+    """The interfaces behind a wildcard, loopback last: it serves a second node on the same machine, and one without a network.
+
+    Asked anew once a minute: libp2p wants the addresses for every message that it gossips.
+    """
     for wildcard, loopback in (("/ip4/0.0.0.0/", "/ip4/127.0.0.1/"), ("/ip6/::/", "/ip6/::1/")):
         if str(address).startswith(wildcard):
             outside = [each for each in expand_wildcard_address(address) if each != address]
