@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import trio
 from fastapi import APIRouter, Header, Query
 from starlette.responses import JSONResponse, Response
 
@@ -13,6 +14,7 @@ from meshgen.gateway.events import JobEvents
 from meshgen.gateway.face import NodeFace, RequesterFace
 from meshgen.peers.request import Job, RequestError
 
+MAX_WAIT_S = 50.0
 STATUS = {"not_ready": 503, "too_many_jobs": 429}
 """What is no fault of the request's content."""
 
@@ -35,8 +37,14 @@ def job_routes(node: NodeFace) -> APIRouter:
         return {"jobs": [job_view(job) for job in reversed(jobs[-limit:])]}
 
     @routes.get("/{job_id}")
-    async def show(job_id: str) -> dict[str, Any]:
-        return job_view(_job(node, job_id))
+    async def show(
+        job_id: str, wait_s: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="answer when it is over, or so late")] = 0
+    ) -> dict[str, Any]:
+        job = _job(node, job_id)
+        if wait_s:
+            with trio.move_on_after(wait_s):
+                await job.wait()
+        return job_view(job)
 
     @routes.get("/{job_id}/events")
     async def follow(

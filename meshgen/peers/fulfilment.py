@@ -34,7 +34,7 @@ from meshgen.protocols.offer import Bid, Offer
 ROUND_GAP_S = 2.0
 """After a round that brought nobody, and before the same offer is made again."""
 MAX_LOSSES = 3
-"""A job gives up on a worker that lost so many of its parts; on one that went away or lied, at once."""
+"""A job gives up on a worker that lost so many of its parts; on one that went away, stalled or lied, at once."""
 LASTING = frozenset(("unknown_model", "too_large", "too_many_steps", "unsupported", "price", "policy", "standing", "failed"))
 """Refusals that waiting does not mend."""
 HARMLESS = frozenset(("full", "expired", "not_mine"))
@@ -244,7 +244,7 @@ class Fulfilment:
             trust.lied(worker)
         elif lost.reason not in HARMLESS:
             trust.lost(worker)
-        if lost.lied or lost.reason in ("gone", "silent"):
+        if lost.lied or lost.reason in ("gone", "silent", "slow"):
             self._losses[worker] = MAX_LOSSES
         elif lost.reason not in HARMLESS:
             self._losses[worker] += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -38,6 +38,8 @@ MIN_GOSSIP_GAP_S = 0.25
 QUESTION_S = 10.0
 PATIENCE_S = 0.1
 """How long an offer that is covered waits for the answers still missing."""
+MAX_PAST = 256
+"""Offers, and liars, remembered after they are answered: a second answer that differs from the first may come late."""
 
 
 @dataclass(slots=True)
@@ -56,17 +58,19 @@ class Answers:
 
     def bid(self, signed: Signed[Bid]) -> None:
         worker = PeerId(signed.peer)
-        before = self.bids.get(worker)
         if worker in self.liars or worker in self.avoid:
             return
-        if before is not None and before.id != signed.id:
-            self.liars[worker] = (before.wire, signed.wire)
-            del self.bids[worker]
+        if self.contradicts(signed):
+            self.liars[worker] = (self.bids.pop(worker).wire, signed.wire)
             self.refusals[worker] = No("contradiction")
         else:
             self.refusals.pop(worker, None)
             self.bids[worker] = signed
         self._check()
+
+    def contradicts(self, signed: Signed[Bid]) -> bool:
+        before = self.bids.get(PeerId(signed.peer))
+        return before is not None and before.id != signed.id
 
     def refuse(self, worker: PeerId, no: No) -> None:
         if worker not in self.bids and worker not in self.liars:
@@ -94,9 +98,11 @@ class Market:
         self._directory = directory
         self._now_ms = now_ms
         self._open: dict[bytes, Answers] = {}
+        self._past: OrderedDict[bytes, Answers] = OrderedDict()
         self._last_gossip_s = float("-inf")
         self.trust = Trust()
         self.outstanding: Counter[PeerId] = Counter()  # pictures awarded by this requester and not yet there
+        self.evidence: OrderedDict[PeerId, tuple[bytes, bytes]] = OrderedDict()  # two signed answers to one offer
         self._rng = rng
         self.ignored = 0  # answers that no open offer explains: replays, latecomers, junk
         net.serve(BID_PROTOCOL, self._hear)
@@ -120,9 +126,7 @@ class Market:
                     await answers.complete.wait()
         finally:
             del self._open[signed.id]
-        for worker in answers.liars:
-            log.warning("%s signed two different answers to one offer", worker)
-            self.trust.lied(worker)
+            _remember(self._past, signed.id, answers)
         return answers
 
     def _least_busy(self, able: Mapping[PeerId, int], count: int) -> tuple[PeerId, ...]:
@@ -176,6 +180,8 @@ class Market:
             answers.refuse(peer, No("expired"))
         else:
             answers.bid(cast(Signed[Bid], signed))
+            if peer in answers.liars:
+                self._convict(peer, answers.liars[peer])
 
 
 def offer_topic(mesh: bytes, family: str) -> str:

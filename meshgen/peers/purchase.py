@@ -14,7 +14,7 @@ import trio
 
 from meshgen.identity import Identity
 from meshgen.ledger.ledger import Ledger
-from meshgen.net.port import Channel, Net, PeerId, Unreachable
+from meshgen.net.port import Channel, Net, PeerId, TooLarge, Unreachable
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import Bill, Entry, Head, Receipt, job_id
 from meshgen.protocols.envelope import Signed, sign
@@ -90,7 +90,7 @@ class Purchase:
             raise Lost("slow", f"took longer than {self._limit_s:.0f} s") from None
         except Unreachable as error:
             raise Lost("gone", f"went away ({error})") from None
-        except Malformed as error:
+        except (Malformed, TooLarge) as error:
             raise Lost("broke_protocol", f"broke the protocol: {error}", lied=True) from None
         finally:
             with trio.CancelScope(shield=True):

@@ -144,7 +144,7 @@ class Job:
         self.emit("note", text=text)
 
     @asynccontextmanager
-    async def follow(self, after: int = 0) -> AsyncIterator[AsyncIterator[JobEvent]]:
+    async def follow(self, after: int = 0) -> AsyncIterator[trio.MemoryReceiveChannel[JobEvent]]:
         """Events after ``after``: the kept ones first, then live ones until the job ends. Progress is never replayed."""
         send, receive = trio.open_memory_channel[JobEvent](EVENT_BACKLOG if not self.final else math.inf)
         for event in self._events[-EVENT_BACKLOG:]:

@@ -43,6 +43,13 @@ PeerAddresses = Annotated[tuple[Annotated[str, AfterValidator(_with_peer)], ...]
 MilliKudos = Annotated[int, Field(ge=0, le=2**40)]
 
 
+def _plain(text: str) -> str:
+    """Others see the alias next to a peer id: look-alike letters of other alphabets have no place there."""
+    if not text.isascii() or not (text.isprintable() or not text):
+        raise ValueError("use plain letters, digits and signs only (ASCII)")
+    return text
+
+
 class Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -50,7 +57,7 @@ class Group(BaseModel):
 class NodeSettings(Group):
     """Who this node is"""
 
-    alias: Annotated[str, StringConstraints(max_length=32, pattern=r"^[^\x00-\x1f\x7f]*$")] = Field(
+    alias: Annotated[str, StringConstraints(max_length=32), AfterValidator(_plain)] = Field(
         default="", description="A name that others see beside the peer id; empty = none. Not unique and not proven"
     )
     roles: Annotated[tuple[Role, ...], ListOf] = Field(
