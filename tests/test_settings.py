@@ -70,7 +70,7 @@ def test_a_config_with_all_keys_commented_out_is_its_profile(tmp_path: Path, pro
 
 def test_an_example_with_odd_values_reads_back(tmp_path: Path) -> None:
     odd = {
-        "node.alias": "no: [#'\"\\ é",
+        "node.alias": "no: [#'\"\\ e",
         "worker.models": ["yes", "a b", "1"],
         "mesh.bootstrap": ["/dns/hub.example/tcp/1" + PEER],
     }
@@ -203,3 +203,9 @@ def test_unreadable_files(tmp_path: Path) -> None:
 def test_settings_cannot_be_changed_later() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().worker.slots = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("alias", ["Jürgen", "аdmin", "a\tb"])
+def test_an_alias_is_plain(alias: str) -> None:
+    with pytest.raises(SettingsError, match="ASCII"):
+        load_settings(overrides={"node.alias": alias})
