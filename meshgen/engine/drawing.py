@@ -52,8 +52,8 @@ class Studio:
                 batch = todo[:size]
                 if attempt(lambda batch=batch: drawing.draw(batch)):  # type: ignore[misc]
                     todo = todo[size:]
-                elif size > 1:
-                    size //= 2
+                elif len(batch) > 1:
+                    size = len(batch) // 2
                 elif not self._make_room(loaded):
                     raise EngineError("out_of_memory", f"{work.width}x{work.height} does not fit into this device's memory")
         except Cancelled:
@@ -87,7 +87,9 @@ class Drawing:
         except ValueError as error:
             where = inspect.trace()[-1]
             raise EngineError(
-                "bad_input", f"the pipeline refuses the job ({type(error).__name__} in {where.function}, line {where.lineno})"
+                "bad_input",
+                f"the pipeline can't do {work.steps} steps with {work.scheduler or 'its own scheduler'} at "
+                f"{work.width}x{work.height} ({type(error).__name__} in {where.function}, line {where.lineno})",
             ) from None
         pngs = [_png(image) for image in images]
         seconds = (time.perf_counter() - started) / len(batch)

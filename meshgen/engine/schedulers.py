@@ -52,6 +52,7 @@ _NAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "dpmsolver": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 3}),
     "ddim": ("DDIMScheduler", {}),
     "lcm": ("LCMScheduler", {}),
+    "pndmscheduler": ("PNDMScheduler", {"skip_prk_steps": True}),  # as every Stable Diffusion sets it
 }
 
 
