@@ -153,10 +153,10 @@ class Libp2pNet:
         channel = StreamChannel(peer, kept or await fresh(), fresh if kept else None)
         try:
             yield channel
+            await channel.end()
         except BaseException:
             await channel.wire.reset()
             raise
-        await channel.end()
         await self._idle.keep(peer, protocol, channel.wire)
 
     async def _fresh_wire(self, peer: PeerId, protocol: str) -> Wire:
