@@ -21,7 +21,7 @@ from meshgen.engine.port import DeviceInfo, EngineError, EngineEvent, Picture, P
 log = logging.getLogger(__name__)
 
 MAX_FAILED_STARTS = 3
-OWN_END_S = 1.0
+OWN_END_S = 3.0
 """A child whose output ended is given so long to end by itself, so that its exit code tells why."""
 REAP_S = 5.0
 _READ_BYTES = 1 << 20
