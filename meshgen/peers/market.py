@@ -12,7 +12,7 @@ import random
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeVar, cast
 
 import trio
 
@@ -27,6 +27,8 @@ from meshgen.protocols.offer import BID_PROTOCOL, OFFER_PROTOCOL, Bid, Offer, Re
 from meshgen.protocols.record import Record
 
 log = logging.getLogger(__name__)
+K = TypeVar("K")
+V = TypeVar("V")
 
 MAX_ASKED = 8
 SPARE_ASKED = 2
@@ -58,19 +60,22 @@ class Answers:
 
     def bid(self, signed: Signed[Bid]) -> None:
         worker = PeerId(signed.peer)
-        if worker in self.liars or worker in self.avoid:
-            return
-        if self.contradicts(signed):
-            self.liars[worker] = (self.bids.pop(worker).wire, signed.wire)
-            self.refusals[worker] = No("contradiction")
-        else:
+        if worker not in self.liars and worker not in self.avoid:
             self.refusals.pop(worker, None)
             self.bids[worker] = signed
         self._check()
 
-    def contradicts(self, signed: Signed[Bid]) -> bool:
-        before = self.bids.get(PeerId(signed.peer))
-        return before is not None and before.id != signed.id
+    def contradicted(self, signed: Signed[Bid], now_ms: int) -> bool:
+        """Is there another bid of this worker's that still stands? Then neither counts."""
+        worker = PeerId(signed.peer)
+        before = self.bids.get(worker)
+        if before is None or before.id == signed.id or before.message.expires_ms <= now_ms:
+            return False
+        del self.bids[worker]
+        self.liars[worker] = (before.wire, signed.wire)
+        self.refusals[worker] = No("contradiction")
+        self._check()
+        return True
 
     def refuse(self, worker: PeerId, no: No) -> None:
         if worker not in self.bids and worker not in self.liars:
@@ -170,9 +175,14 @@ class Market:
         message = signed.message
         assert isinstance(message, Bid | Refusal)
         answers = self._open.get(message.offer_id)
+        asked = answers or self._past.get(message.offer_id)
         if signed.peer != peer:
             raise Malformed(f"{message.TAG}: signed by another peer than the one that sent it")
-        if answers is None or message.net != self._mesh:
+        if asked and isinstance(message, Bid) and asked.contradicted(cast(Signed[Bid], signed), self._now_ms()):
+            log.warning("%s signed two different answers to one offer", peer)
+            self.trust.lied(peer)
+            _remember(self.evidence, peer, asked.liars[peer])
+        elif answers is None or message.net != self._mesh:
             self.ignored += 1
         elif isinstance(message, Refusal):
             answers.refuse(peer, No(message.reason, message.limit))
@@ -180,8 +190,12 @@ class Market:
             answers.refuse(peer, No("expired"))
         else:
             answers.bid(cast(Signed[Bid], signed))
-            if peer in answers.liars:
-                self._convict(peer, answers.liars[peer])
+
+
+def _remember(past: OrderedDict[K, V], key: K, value: V) -> None:
+    past[key] = value
+    if len(past) > MAX_PAST:
+        past.popitem(last=False)
 
 
 def offer_topic(mesh: bytes, family: str) -> str:
