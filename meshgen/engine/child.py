@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -23,6 +24,8 @@ from typing import IO, Any
 from meshgen.engine.frames import Frame, Unpacker, pack
 from meshgen.engine.port import EngineError, Work
 
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""Models are folders on this machine; nothing is looked up elsewhere."""
 _READ_BYTES = 1 << 16
 
 
@@ -52,6 +55,8 @@ class Mailbox:
 def main() -> None:
     options = _options()
     out = _take_stdout()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the node, which ends this
+    os.environ |= OFFLINE
     sys.excepthook = _show_without_values
     threading.excepthook = _end_at_once
     mailbox = Mailbox(sys.stdin.fileno())
@@ -87,7 +92,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--keep-loaded", type=int, default=2)
-    parser.add_argument("--preload", default="", help="a model's folder to load while nothing is asked for yet")
     return parser.parse_args()
 
 

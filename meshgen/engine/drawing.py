@@ -16,10 +16,7 @@ from meshgen.engine.pipelines import Loaded, Pipelines, attempt
 from meshgen.engine.port import EngineError, Work
 
 MAX_BATCH = 8
-PREVIEW_SIDE = 128
 PNG_LEVEL = 4
-SMALL_DECODER = 20_000_000
-"""Parameters of a decoder that is quick enough for previews."""
 
 Tell = Callable[..., None]
 
@@ -76,6 +73,7 @@ class Drawing:
         self._tell = tell
         self._cancelled = cancelled
         self._previewed: dict[int, int] = {}
+        self._latents: Any = None
         self._takes = inspect.signature(loaded.pipe.__call__).parameters
 
     def draw(self, batch: Sequence[int]) -> bool:
@@ -91,6 +89,7 @@ class Drawing:
                 f"the pipeline can't do {work.steps} steps with {work.scheduler or 'its own scheduler'} at "
                 f"{work.width}x{work.height} ({type(error).__name__} in {where.function}, line {where.lineno})",
             ) from None
+        self._loaded.previewer.learn(self._latents, images)
         pngs = [_png(image) for image in images]
         seconds = (time.perf_counter() - started) / len(batch)
         for index, png in zip(batch, pngs, strict=True):
@@ -118,25 +117,21 @@ class Drawing:
         """Some schedulers call the denoiser more than once a step: progress counts the job's steps."""
         if self._cancelled():
             raise Cancelled
-        work = self._work
+        work, self._latents = self._work, tensors.get("latents")
         calls = max(getattr(pipe, "num_timesteps", work.steps), 1)
         step, before = (-(-number * work.steps // calls) for number in (at + 1, at))
         step = min(step, work.steps)
         if step > before:
             self._tell("progress", indexes=list(batch), step=step)
             if work.preview_every and step % work.preview_every == 0 and step < work.steps:
-                self._preview(batch, pipe, step, tensors.get("latents"))
+                self._preview(batch, step, self._latents)
         return {}
 
-    def _preview(self, batch: Sequence[int], pipe: Any, step: int, latents: Any) -> None:
-        if latents is None or latents.ndim != 4 or not _decodes_fast(pipe.vae):
-            return
-        decoded = pipe.vae.decode(_unscaled(pipe.vae, latents), return_dict=False)[0]
-        images = pipe.image_processor.postprocess(decoded.detach(), output_type="pil")
-        for index, image in zip(batch, images, strict=True):
+    def _preview(self, batch: Sequence[int], step: int, latents: Any) -> None:
+        for index, jpeg in zip(batch, self._loaded.previewer.jpegs(latents), strict=False):
             if step > self._previewed.get(index, 0):  # a batch that is drawn again shows nothing twice
                 self._previewed[index] = step
-                self._tell("preview", index=index, step=step, jpeg=_jpeg(image))
+                self._tell("preview", index=index, step=step, jpeg=jpeg)
 
 
 def _check(loaded: Loaded, work: Work) -> None:
@@ -147,24 +142,7 @@ def _check(loaded: Loaded, work: Work) -> None:
             )
 
 
-def _decodes_fast(vae: Any) -> bool:
-    return bool(sum(parameter.numel() for parameter in vae.parameters()) < SMALL_DECODER)
-
-
-def _unscaled(vae: Any, latents: Any) -> Any:
-    shift = getattr(vae.config, "shift_factor", None) or 0.0
-    return (latents / vae.config.scaling_factor + shift).to(vae.dtype)
-
-
 def _png(image: Image.Image) -> bytes:
     file = BytesIO()
     image.convert("RGB").save(file, "PNG", compress_level=PNG_LEVEL)
-    return file.getvalue()
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    small = image.convert("RGB")
-    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-    file = BytesIO()
-    small.save(file, "JPEG", quality=70)
     return file.getvalue()

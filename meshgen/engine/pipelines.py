@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from meshgen.engine.devices import Device
 from meshgen.engine.port import EngineError
+from meshgen.engine.previews import Previewer
 from meshgen.engine.schedulers import scheduler_of
 
 SMALL_PARAMETERS = 50_000_000
@@ -43,6 +44,7 @@ class Loaded:
     """The model's own; each job gets a copy."""
     device: Device
     small: bool
+    previewer: Previewer
     relief: int = 0
 
     @property
@@ -135,7 +137,7 @@ class Pipelines:
         for part in ("unet", "vae"):
             if (module := getattr(pipe, part, None)) is not None:
                 module.to(memory_format=torch.channels_last)
-        return Loaded(pipe, pipe.scheduler, self.device, _parameters(pipe) < SMALL_PARAMETERS)
+        return Loaded(pipe, pipe.scheduler, self.device, _parameters(pipe) < SMALL_PARAMETERS, Previewer(pipe))
 
     def _set_threads(self, loaded: Loaded) -> None:
         if not self._threads and self.device.kind == "cpu":

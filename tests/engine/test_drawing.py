@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from meshgen.engine import previews
 from meshgen.engine.drawing import Drawing, Studio
 from meshgen.engine.port import EngineError, Work
 from tests.engine.tiny_pipelines import save_tiny_sd, save_tiny_sdxl
@@ -127,6 +128,28 @@ def test_previews_are_small_jpegs_that_go_forward(studio: Studio, sd: dict[str, 
     assert [(fields["index"], fields["step"]) for fields in heard] == [(0, 2), (1, 2), (0, 4), (1, 4)]
     with Image.open(BytesIO(heard[0]["jpeg"])) as image:
         assert image.format == "JPEG" and max(image.size) <= 128
+
+
+def test_previews_of_a_large_decoder_are_learnt_from_its_pictures(sd: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(previews, "SMALL_DECODER", 0)
+    studio, job = Studio("cpu", "auto", threads=1), work(steps=4, preview_every=2, seeds=(1, 2))
+    first, second = told(studio, sd, job), told(studio, sd, job)
+    assert [what for what, _ in first].count("preview") == 0
+    shown = [fields["jpeg"] for what, fields in second if what == "preview"]
+    assert len(shown) == 2
+    with Image.open(BytesIO(shown[0])) as image:
+        assert image.format == "JPEG" and image.size == (16, 16), "a pixel for each place of the latents"
+
+
+def test_the_learnt_map_finds_colours() -> None:
+    coarse = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+    latents = torch.nn.functional.interpolate(coarse, size=(32, 32), mode="bilinear")
+    colours = (latents[:, :3] * 40 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    previewer = previews.Previewer(object())
+    previewer.learn(latents, [Image.fromarray(one) for one in colours])
+    with Image.open(BytesIO(previewer.jpegs(latents)[1])) as image:
+        off = np.abs(np.asarray(image).astype(int) - colours[1]).mean()
+    assert off < 6
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
