@@ -51,10 +51,11 @@ class RequesterPolicy:
     patience_s: float = 10.0
     offer_lifetime_ms: int = 60_000
     lateness: float = 4.0
-    slack_s: float = 20.0
+    slack_s: float = 60.0
     timeout_s: float = 900.0
     open_jobs: int = 256
     kept_jobs: int = 256
+    kept_bytes: int = 256 * 2**20
     private: bool = False
 
 

@@ -7,7 +7,7 @@ import json
 
 from meshgen import __version__
 from meshgen.peers.request import Job, Part
-from meshgen.pictures import PictureError, check_png, parameters_text, with_text
+from meshgen.pictures import PictureError, bare, check_png, parameters_text, with_text
 from meshgen.protocols.advert import ModelAdvert
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.job_sides import PictureArrived
@@ -32,7 +32,7 @@ class Inspection:
 
 
 def finish(arrived: PictureArrived, job: Job, model: ModelAdvert, part: Part, receipt: bytes) -> bytes:
-    """The picture with its metadata: ``parameters`` as A1111's galleries read them, and ``meshgen`` as JSON."""
+    """The picture with its metadata, and none of the worker's: ``parameters`` as A1111's galleries read them, and ``meshgen`` as JSON."""
     request = job.request
     own = {
         "version": __version__,
@@ -55,4 +55,4 @@ def finish(arrived: PictureArrived, job: Job, model: ModelAdvert, part: Part, re
         model=model.name,
         model_digest=model.digest,
     )
-    return with_text(arrived.png, text)
+    return with_text(bare(arrived.png), text)

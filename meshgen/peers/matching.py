@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from meshgen.protocols.advert import Advert, ModelAdvert
-from meshgen.protocols.offer import Offer
+from meshgen.protocols.offer import MAX_OFFER_LIFETIME_MS, Offer
 
 TRUST_FLOOR = 0.05
 """A worker that failed often still gets work when nobody else offers."""
@@ -32,7 +32,7 @@ def refusal(offer: Offer, advert: Advert, now_ms: int) -> No | None:
     pixels = offer.width * offer.height
     if offer.net != advert.net:
         return No("other_mesh")
-    if offer.expires_ms <= now_ms:
+    if not now_ms < offer.expires_ms <= now_ms + MAX_OFFER_LIFETIME_MS:
         return No("expired")
     if model is None:
         return No("unknown_model")

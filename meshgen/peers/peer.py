@@ -283,13 +283,14 @@ def _requester_policy(settings: Settings) -> RequesterPolicy:
         slack_s=given.part_timeout_min_s,
         open_jobs=settings.limits.open_jobs,
         kept_jobs=settings.limits.kept_jobs,
+        kept_bytes=settings.limits.kept_mib * 2**20,
         private=given.private,
     )
 
 
 def _worker_policy(settings: Settings) -> WorkerPolicy:
     given = settings.worker
-    return WorkerPolicy(given.max_queue, given.price_permille, given.max_debt_mkudos)
+    return WorkerPolicy(given.max_queue, given.slots, given.price_permille, given.max_debt_mkudos)
 
 
 def _peer_row(peer: str, advert: Advert, links: dict[PeerId, Any]) -> dict[str, Any]:

@@ -109,6 +109,11 @@ class Job:
     def mkudos(self) -> int:
         return sum(picture.mkudos for picture in self.pictures.values())
 
+    @property
+    def size(self) -> int:
+        """Bytes of its pictures."""
+        return sum(len(picture.png) for picture in self.pictures.values())
+
     def cancel(self) -> None:
         """Ask the requester to stop; pictures that already arrived stay and are paid."""
         self.scope.cancel()

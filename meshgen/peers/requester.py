@@ -56,9 +56,13 @@ class Requester:
         return job
 
     def _forget_old(self) -> None:
-        finished = [job_id for job_id, job in self.jobs.items() if job.final]
-        for job_id in finished[: max(0, len(finished) - self.policy.kept_jobs)]:
-            del self.jobs[job_id]
+        finished = [job for job in self.jobs.values() if job.final]
+        kept_bytes = sum(job.size for job in finished)
+        for place, job in enumerate(finished):
+            if len(finished) - place <= self.policy.kept_jobs and kept_bytes <= self.policy.kept_bytes:
+                break
+            kept_bytes -= job.size
+            del self.jobs[job.id]
 
     async def _run_job(self, job: Job, background: trio.Nursery) -> None:
         why = ""

@@ -22,13 +22,14 @@ from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.standing import decide
 from meshgen.net.port import Channel, Gossip, Net, NetError, PeerId
 from meshgen.peers.archivist import Archivist
+from meshgen.peers.collector import Collector
 from meshgen.peers.delivery import Delivery
 from meshgen.peers.market import offer_topic
 from meshgen.peers.matching import No, find_model, refusal
 from meshgen.peers.tariff import picture_mkudos, scaled
 from meshgen.protocols.advert import Advert
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import Receipt, Voucher, decode_entry
+from meshgen.protocols.credit import decode_entry
 from meshgen.protocols.envelope import Signed, sign, unsign
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.job import WorkOrder
@@ -44,15 +45,17 @@ BID_LIFETIME_MS = 30_000
 AWARD_S = 10.0
 """A channel that was opened for a job brings its award in this time."""
 MAX_BIDS = 2048
+FORGET_S = 60.0
 MAX_ANSWERING = 64
 """Gossiped offers answered at the same time; more are dropped, their requesters offer again."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerPolicy:
-    """The owner's rules that no advert tells: pictures that may wait, the debt a requester may have with the mesh (mkudos)."""
+    """The owner's rules: pictures that may wait, jobs at a time, price, the debt a requester may have with the mesh (mkudos)."""
 
     max_queue: int = 16
+    slots: int = 1
     price_permille: int = 1000
     max_debt_mkudos: int = 1_000_000_000
 
@@ -102,6 +105,7 @@ class Worker:
         self._identity = identity
         self._ledger = ledger
         self._archivist = archivist
+        self._collector = Collector(ledger, archivist)
         self._engine = engine
         self._now_ms = now_ms
         self._own_advert = own_advert
@@ -109,6 +113,7 @@ class Worker:
         self._seal_key = SealKey.generate()
         self._bids: OrderedDict[bytes, _Standing] = OrderedDict()  # by bid id
         self._answers: OrderedDict[bytes, Signed[Bid]] = OrderedDict()  # by offer id: one offer, one bid, both ways
+        self._holds: dict[bytes, int] = {}  # those that pay for a job already, and when they expire
         self._answering = trio.CapacityLimiter(MAX_ANSWERING)
         self._load = _Load()
         self.policy = policy
@@ -123,9 +128,17 @@ class Worker:
         self._net.serve(OFFER_PROTOCOL, self._asked)
         self._net.serve(JOB_PROTOCOL, self._awarded)
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._collector.run)
+            nursery.start_soon(self._forget_holds)
             for family in sorted({model.family for model in self._engine.models()}):
                 await nursery.start(self._hear_family, family, nursery)
             task_status.started()
+
+    async def _forget_holds(self) -> None:
+        while True:
+            await trio.sleep(FORGET_S)
+            now = self._now_ms()
+            self._holds = {hold_id: expires_ms for hold_id, expires_ms in self._holds.items() if expires_ms > now}
 
     # -- offers
 
@@ -163,10 +176,12 @@ class Worker:
                 log.info("a requester can't be reached: %s", error)
 
     async def _reach(self, offer: Signed[Offer]) -> None:
-        """Dial by the addresses in the offer, if the net does not know its author yet."""
+        """Dial by its author's addresses in the offer, and no others, if the net does not know it yet."""
         if any(link.peer == offer.peer for link in self._net.links()):
             return
         for address in offer.message.addresses:
+            if not address.endswith(f"/p2p/{offer.peer}"):
+                continue
             try:
                 await self._net.connect(address)
                 return
@@ -229,7 +244,7 @@ class Worker:
             digest=model.digest,
             count=min(offer.count, advert.max_count, self.policy.max_queue - self._load.pictures),
             mkudos=self._price(offer),
-            start_ms=min(round(self._load.seconds * 1000), 24 * 3600 * 1000),
+            start_ms=min(round(self._load.seconds * 1000 / self.policy.slots), 24 * 3600 * 1000),
             picture_ms=min(round(seconds * 1000), 24 * 3600 * 1000),
             seal_key=self._seal_key.public,
             head_seq=head.seq,
@@ -259,30 +274,34 @@ class Worker:
             await self._deliver(channel, agreed, order)
 
     async def _accept(self, award: Signed[Award]) -> tuple[Terms, WorkOrder] | No:
-        standing = self._bids.pop(award.message.bid_id, None)
+        standing = self._bids.get(award.message.bid_id)
         if standing is None or standing.offer.author != award.author:
             return No("not_mine")
+        del self._bids[award.message.bid_id]
         if standing.bid.message.expires_ms <= self._now_ms():
             return No("expired")
-        if self._load.pictures + award.message.count > self.policy.max_queue:
-            return No("full", self.policy.max_queue - self._load.pictures)
         try:
             await self._learn_chain(award)
         except (Malformed, LedgerError, NetError) as error:
             log.info("an award's chain was refused: %s", error)
             return No("bad_chain")
+        # from here on nothing is awaited until the job counts as taken
+        if self._load.pictures + award.message.count > self.policy.max_queue:
+            return No("full", self.policy.max_queue - self._load.pictures)
         info = self._ledger.hold_info(award.message.hold_id)
-        if info is None or info.state != "open" or info.expires_ms <= self._now_ms():
+        if info is None or info.state != "open" or info.expires_ms <= self._now_ms() or info.hold_id in self._holds:
             return No("bad_hold")
         if not self._deserves(award.author):
             return No("standing", self.policy.max_debt_mkudos)
         try:
             hold = decode_entry(self._ledger.entries(award.author, info.seq, info.seq)[0], verify=False)
             order = unseal(award.message.sealed, self._seal_key, standing.offer.id, standing.bid.id)
-            return terms(standing.offer, standing.bid, award, hold, order), order
+            agreed = terms(standing.offer, standing.bid, award, hold, order)
         except Malformed as error:
             log.info("an award was refused: %s", error)
             return No("bad_offer")
+        self._holds[info.hold_id] = info.expires_ms
+        return agreed, order
 
     def _deserves(self, requester: bytes) -> bool:
         """Who owes nothing to anybody yet is served; who forked, or denied what it signed, or owes too much, is not."""
@@ -323,36 +342,6 @@ class Worker:
         finally:
             self.tally.jobs += 1
             self.tally.pictures += len(side.pictures)
+            self.tally.unpaid += side.owed_mkudos > side.paid_mkudos
             with trio.CancelScope(shield=True):
-                await self._collect(agreed, side, receipt)
-
-    async def _collect(self, agreed: Terms, side: WorkerSide, receipt: bytes | None) -> None:
-        """Keep the RECEIPT; without one, CLAIM what the last voucher says."""
-        if receipt is not None:
-            await self._keep_receipt(agreed.payer, receipt)
-        info = self._ledger.hold_info(agreed.hold_id)
-        signed_for = info.value if info is not None and info.state == "paid" else 0
-        if side.paid_mkudos > max(signed_for, self._amount(agreed, receipt)):
-            due, mine = side.claim(), self._identity.public_key
-            voucher = Voucher(agreed.net, due.hold_id, due.payer, mine, due.amount, due.voucher_sig)
-            await self._ledger.claim(due.hold_id, due.payer, voucher, due.result)
-        if side.owed_mkudos > side.paid_mkudos:
-            self.tally.unpaid += 1
-
-    async def _keep_receipt(self, payer: bytes, receipt: bytes) -> None:
-        try:
-            await self._ledger.add(payer, (receipt,))
-        except Gap:  # other jobs' entries lie between: the chain is pulled when there is time
-            self._archivist.want(payer)
-        except LedgerError as error:
-            log.warning("a receipt was refused: %s", error)
-
-    @staticmethod
-    def _amount(agreed: Terms, wire: bytes | None) -> int:
-        """What these bytes pay for this hold, if they are the payer's signed RECEIPT."""
-        try:
-            entry = decode_entry(wire or b"")
-            receipt = Receipt.from_entry(entry)
-        except Malformed:
-            return 0
-        return receipt.amount if (entry.author, receipt.hold_id) == (agreed.payer, agreed.hold_id) else 0
+                await self._collector.collect(side, receipt)

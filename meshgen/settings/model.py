@@ -113,7 +113,10 @@ class RequesterSettings(Group):
         default=4.0, description="A worker that takes so many times its own estimate is replaced by the next one", ge=1, le=100
     )
     part_timeout_min_s: float = Field(
-        default=20.0, description="...but no worker is given less than so many seconds", gt=0, le=3600
+        default=60.0,
+        description="...but every worker is given so many seconds more, for loading its model; a silent one only ten",
+        gt=0,
+        le=3600,
     )
     pictures_dir: str = Field(
         default="", description="Where `meshgen generate` saves pictures; empty = the folder it is called from"
@@ -180,6 +183,9 @@ class LimitSettings(Group):
     open_jobs: int = Field(default=256, description="Own jobs at the same time; more are refused until one ends", ge=1, le=65536)
     kept_jobs: int = Field(
         default=256, description="Finished jobs kept in memory with their pictures, until the node stops", ge=0, le=65536
+    )
+    kept_mib: int = Field(
+        default=256, description="...and at most so many MiB of pictures; the oldest are dropped first", ge=1, le=1_048_576
     )
     connections: int = Field(default=256, description="Connections to other peers", ge=4, le=10_000)
 
