@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 """Room for the largest picture, 2**26 pixels, even if it does not compress at all."""

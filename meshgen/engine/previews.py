@@ -24,9 +24,8 @@ class Previewer:
 
     def __init__(self, pipe: Any) -> None:
         self._pipe = pipe
-        vae = getattr(pipe, "vae", None)
-        self._vae = vae
-        self._decodes = vae is not None and sum(parameter.numel() for parameter in vae.parameters()) < SMALL_DECODER
+        self._vae: Any = getattr(pipe, "vae", None)
+        self._decodes = self._vae is not None and _parameters(self._vae) < SMALL_DECODER
         self._map: Any = None
 
     def jpegs(self, latents: Any) -> list[bytes]:
@@ -57,6 +56,10 @@ class Previewer:
         count, _, height, width = latents.shape
         colours = (_rows(latents) @ self._map).clamp(0, 255).to(torch.uint8)
         return [Image.fromarray(one.numpy()) for one in colours.reshape(count, height, width, 3)]
+
+
+def _parameters(module: Any) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _rows(latents: Any) -> Any:
