@@ -20,6 +20,7 @@ from meshgen import __version__
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 256 * 1024
 MAX_SIDE = 8192
+_SHOWN = frozenset((b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"IDAT", b"IEND"))
 _HEADER_END = 33  # behind the signature (8) and IHDR (25)
 _SAMPLERS = {
     "k_euler": "Euler",
@@ -75,6 +76,11 @@ def with_text(png: bytes, texts: Mapping[str, str]) -> bytes:
         raise PictureError("it is not a PNG")
     chunks = b"".join(_text_chunk(keyword, text) for keyword, text in texts.items())
     return png[:_HEADER_END] + chunks + png[_HEADER_END:]
+
+
+def bare(png: bytes) -> bytes:
+    """The PNG with nothing in it but what its pixels need: no words of whoever drew it, none behind its end."""
+    return SIGNATURE + b"".join(_chunk(kind, body) for kind, body in _chunks(png) if kind in _SHOWN)
 
 
 def text_of(png: bytes) -> dict[str, str]:
@@ -187,6 +193,10 @@ def _text_chunk(keyword: str, text: str) -> bytes:
         kind, body = b"iTXt", name + b"\0\0\0\0\0" + text.encode("utf-8", "replace")
     if not 1 <= len(name) <= 79 or len(body) > MAX_TEXT_BYTES:
         raise PictureError(f"the text {keyword!r} does not fit into a chunk")
+    return _chunk(kind, body)
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 

@@ -32,7 +32,7 @@ class Inspection:
 
 
 def finish(arrived: PictureArrived, job: Job, model: ModelAdvert, part: Part, receipt: bytes) -> bytes:
-    """The picture with its metadata, and none of the worker's: ``parameters`` as A1111's galleries read them, and ``meshgen`` as JSON."""
+    """The picture with its metadata alone: ``parameters`` as A1111's galleries read them, and ``meshgen`` as JSON."""
     request = job.request
     own = {
         "version": __version__,
