@@ -18,6 +18,9 @@ from meshgen.engine.port import EngineError, Work
 MAX_BATCH = 8
 PNG_LEVEL = 4
 
+UNFIT = (ValueError, TypeError, LookupError, ArithmeticError)
+"""What a pipeline raises over arguments that it or its scheduler can't combine: that fails the job, and the child goes on."""
+
 Tell = Callable[..., None]
 
 
@@ -82,7 +85,7 @@ class Drawing:
         self._loaded.set_scheduler(work.scheduler)
         try:
             images = self._loaded.pipe(**self._arguments(batch)).images
-        except ValueError as error:
+        except UNFIT as error:
             where = inspect.trace()[-1]
             raise EngineError(
                 "bad_input",

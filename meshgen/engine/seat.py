@@ -157,6 +157,7 @@ class Seat:
                         self._hear(frame)
                 except (FrameError, KeyError, TypeError) as error:
                     log.error("engine: its process speaks nonsense (%s) and is replaced", error)
+                    process.kill()
                     return
 
     def _hear(self, frame: Frame) -> None:

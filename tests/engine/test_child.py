@@ -92,6 +92,7 @@ async def it_refuses(engine: Engine) -> None:
     for job, reason in (
         (work(scheduler="k_nonsense"), "bad_input"),
         (work(width=31), "bad_input"),
+        (work(steps=1000, scheduler="DDIMScheduler"), "bad_input"),  # its offset leads past the last step
         (work(model="hollow"), "bad_model"),
     ):
         with pytest.raises(EngineError) as caught:
