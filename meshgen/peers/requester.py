@@ -69,11 +69,9 @@ class Requester:
         with job.scope:
             try:
                 with trio.fail_after(job.request.timeout_s or self.policy.timeout_s):
-                    why = await Fulfilment(self._means, job, background).run()
+                    why = await self._fulfil(job, background)
             except trio.TooSlowError:
                 why = "the time for it is over"
-            except LedgerError as error:
-                why = str(error)
         job.finished_ms = self._means.now_ms()
         arrived, wanted = len(job.pictures), job.request.count
         if arrived == wanted:
@@ -84,6 +82,15 @@ class Requester:
             job.enter("failed", f"{arrived} of {wanted} pictures arrived: {why}")
         self._on_settled()
 
+    async def _fulfil(self, job: Job, background: trio.Nursery) -> str:
+        """Why something is missing in the end; nothing, if nothing is."""
+        why = ""
+        try:
+            why = await Fulfilment(self._means, job, background).run()
+        except* LedgerError as errors:  # of any part: without a log that can be written none of them can go on
+            why = _first(errors)
+        return why
+
     async def _release_expired(self) -> None:
         """Take back what no worker earned. The rest of the log stays as it is: a hold with a picture has its receipt."""
         now = self._means.now_ms()
@@ -93,6 +100,13 @@ class Requester:
                     await self._means.ledger.release(hold.hold_id, RELEASE_REASONS.index("lost"))
                 except LedgerError as error:
                     log.warning("a hold could not be released: %s", error)
+
+
+def _first(group: BaseExceptionGroup[LedgerError]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
 
 
 def _check(request: ImageRequest) -> None:
