@@ -71,8 +71,13 @@ class FakeEngine:
     @asynccontextmanager
     async def run(self, work: Work) -> AsyncGenerator[AsyncIterator[EngineEvent]]:
         self._check(work)
-        async with self._slots, aclosing(self._draw_all(work)) as events:
+        async with aclosing(self._in_turn(work)) as events:
             yield events
+
+    async def _in_turn(self, work: Work) -> AsyncGenerator[EngineEvent]:
+        async with self._slots, aclosing(self._draw_all(work)) as events:
+            async for event in events:
+                yield event
 
     def _check(self, work: Work) -> None:
         model = self._models.get(work.model)

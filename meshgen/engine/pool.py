@@ -101,13 +101,8 @@ class Pool:
     @asynccontextmanager
     async def run(self, work: Work) -> AsyncGenerator[AsyncIterator[EngineEvent]]:
         request = self._request(work)
-        seat, job = await self._wanted.receive(), None
-        try:
-            job = await seat.begin(work.steps, request)
-            async with aclosing(self._watched(work, job)) as events:
-                yield events
-        finally:
-            self._nursery.start_soon(self._leave, seat, job)
+        async with aclosing(self._events(work, request)) as events:
+            yield events
 
     # -- what open_engine needs
 
@@ -183,6 +178,21 @@ class Pool:
             raise EngineError("unsupported", f"{work.model} takes no negative prompt")
         return {"model": _model_frame(model), "work": asdict(work)}
 
+    async def _events(self, work: Work, request: Frame) -> AsyncGenerator[EngineEvent]:
+        """Waits for a seat and its child here, not before: whoever reads the events is free to do something else meanwhile."""
+        seat, job = await self._wanted.receive(), None
+        try:
+            job = await seat.begin(work.steps, request)
+            async with aclosing(self._watched(work, job)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._nursery.start_soon(self._leave, seat, job, self._grace_s + self._step_s(work))
+
+    def _step_s(self, work: Work) -> float:
+        """What a job that is stopped may still take: the step that it is in, and a bit."""
+        return self.estimate_s(work.model, work.width, work.height, 2, len(work.seeds))
+
     async def _watched(self, work: Work, job: Job) -> AsyncGenerator[EngineEvent]:
         """The job's events, with what is learned from them about the model."""
         try:
@@ -205,10 +215,10 @@ class Pool:
             if self._crashes[model] >= MAX_CRASHES:
                 self.faults[model] = f"it crashed the engine {MAX_CRASHES} times in a row; the last time: {error}"
 
-    async def _leave(self, seat: Seat, job: Job | None) -> None:
+    async def _leave(self, seat: Seat, job: Job | None, grace_s: float) -> None:
         """The seat is free again when its child has stopped: whoever left the job does not wait for that."""
         if job is not None:
-            await seat.stop(job, self._grace_s)
+            await seat.stop(job, grace_s)
         self._free.send_nowait(seat)
 
 

@@ -105,4 +105,6 @@ class Engine(Protocol):
         """Seconds of compute that such a job takes here: measured speed if there is one, else a guess from the device."""
 
     def run(self, work: Work) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
-        """Run one job; every seed yields exactly one Picture unless EngineError is raised. Waits while no slot is free."""
+        """Run one job; every seed yields exactly one Picture unless EngineError is raised.
+
+        Entering never waits; the first event does while no slot is free."""
