@@ -186,6 +186,15 @@ async def test_jobs_wait_for_a_free_seat(home: Path) -> None:
         assert done == [6] * 5
 
 
+async def test_entering_a_job_never_waits(home: Path) -> None:
+    async with engine_at(home) as engine, engine.run(work("slow")) as first:
+        await anext(first)
+        async with engine.run(work()) as second:
+            with trio.move_on_after(0.01) as waiting:
+                await anext(second)
+            assert waiting.cancelled_caught
+
+
 async def test_every_device_gets_a_seat(home: Path) -> None:
     async with engine_at(home, "two") as engine:
         await until(lambda: engine.free_slots() == 2)
