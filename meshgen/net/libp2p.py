@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -161,16 +161,26 @@ class Libp2pNet:
 
     async def _fresh_wire(self, peer: PeerId, protocol: str) -> Wire:
         target = _peer(peer)
+        try:
+            return await self._new_wire(target, protocol)
+        except (SwarmException, IOException):  # a connection that broke before its reader noticed: hang up, dial anew
+            with suppress(SwarmException, IOException):
+                await self._swarm.close_peer(target)
+        try:
+            return await self._new_wire(target, protocol)
+        except (SwarmException, IOException) as error:
+            raise Unreachable(f"{peer} went away") from error
+
+    async def _new_wire(self, target: ID, protocol: str) -> Wire:
+        """Raises Unreachable, or the library's errors for a connection that is gone."""
         await self.dialer.reach(target)
         try:
             with trio.fail_after(DIAL_TIMEOUT_S):
                 return Wire(await self._host.new_stream(target, [protocol]))
         except trio.TooSlowError as error:
-            raise Unreachable(f"{peer} does not answer") from error
+            raise Unreachable(f"{target} does not answer") from error
         except StreamFailure as error:
-            raise Unreachable(f"{peer} does not serve {protocol}, or went away") from error
-        except (SwarmException, IOException) as error:
-            raise Unreachable(f"{peer} went away") from error
+            raise Unreachable(f"{target} does not serve {protocol}, or went away") from error
 
     # -- topics
     def subscribe(self, topic: str, validator: GossipValidator) -> AbstractAsyncContextManager[AsyncIterator[Gossip]]:

@@ -23,7 +23,7 @@ REPLAY_BYTES = 256 * 1024
 DRAIN_BYTES = 16 * 1024 * 1024
 DRAIN_WAIT_S = 0.25
 """How long the next channel waits for the last one's END; the stream is given up after that."""
-IDLE_PER_PROTOCOL = 8
+IDLE_PER_PROTOCOL = 32
 IDLE_S = 60.0
 """The opening side lets go of an idle stream after this; the serving side waits longer, so that they seldom cross."""
 SERVE_IDLE_S = 180.0
@@ -39,27 +39,38 @@ class StreamChannel:
         self.wire = wire
         wire.peer_ended = False
         self._fresh = fresh  # set only while the wire may prove stale
-        self._replay: list[bytes] = []
+        self._replay: list[tuple[Frame, bytes]] = []
         self._replay_bytes = 0
         self._silent = fresh is not None  # on a kept wire, the other side learns of the channel by its first frame
         self._stale_until_s = trio.current_time() + STALE_WITHIN_S
         self._renewing = trio.Lock()
+        self._ended = False
 
     @property
     def peer(self) -> PeerId:
         return self._peer
 
-    async def send(self, message: bytes) -> None:
-        check_message(message)
+    async def send(self, *messages: bytes, last: bool = False) -> None:
+        for message in messages:
+            check_message(message)
+        frames = [(Frame.DATA, bytes(message)) for message in messages] + [(Frame.END, b"")] * last
+        self._silent, self._ended = False, last
+        await self._send(frames)
+
+    async def _send(self, frames: list[tuple[Frame, bytes]]) -> None:
         wire = self.wire
-        self._silent = False
         if self._fresh is not None:
-            self._remember(message)
+            self._remember(frames)
         try:
-            await wire.send(Frame.DATA, message)
+            await wire.send(*frames)
         except Unreachable:
             if not await self._renew(wire):
                 raise
+
+    @property
+    def ended(self) -> bool:
+        """This side has said that nothing more comes."""
+        return self._ended
 
     async def receive(self) -> bytes | None:
         while True:
@@ -69,7 +80,7 @@ class StreamChannel:
                 return None
             try:
                 if self._silent:
-                    await wire.send(Frame.OPEN)
+                    await wire.send((Frame.OPEN, b""))
                     self._silent = False
                 kind, payload = await wire.receive()
             except Unreachable:
@@ -85,15 +96,16 @@ class StreamChannel:
             wire.peer_ended = kind is Frame.END
 
     async def end(self) -> None:
-        """Tell the other side that nothing more comes. A peer that is gone needs no telling."""
+        """Tell the other side that nothing more comes, unless it was told. A peer that is gone needs no telling."""
         try:
-            await self.wire.send(Frame.END)
+            if not self._ended:
+                await self.wire.send((Frame.END, b""))
         except Unreachable:
             self.wire.broken = True
 
-    def _remember(self, message: bytes) -> None:
-        self._replay.append(bytes(message))
-        self._replay_bytes += len(message)
+    def _remember(self, frames: list[tuple[Frame, bytes]]) -> None:
+        self._replay += frames
+        self._replay_bytes += sum(len(payload) for _, payload in frames)
         if self._replay_bytes > REPLAY_BYTES:
             self._forget()
 
@@ -106,15 +118,15 @@ class StreamChannel:
         async with self._renewing:
             if self.wire is not failed:
                 return True  # the other task, sending or receiving, was here first
-            fresh, messages = self._fresh, list(self._replay)
+            fresh, frames = self._fresh, list(self._replay)
             self._forget()
             if fresh is None or trio.current_time() > self._stale_until_s:
                 return False
             await failed.reset()
             self.wire = await fresh()
             self.wire.peer_ended = self._silent = False
-            for message in messages:
-                await self.wire.send(Frame.DATA, message)
+            if frames:
+                await self.wire.send(*frames)
             return True
 
 
@@ -199,9 +211,12 @@ async def _handle(channel: StreamChannel, protocol: str, handler: ChannelHandler
     """Run the handler; False when it failed, which ends the stream but nothing else."""
     try:
         await handler(channel)
-    except Exception as error:  # noqa: BLE001 - a handler's fault is its channel's alone
+    except Exception as error:  # a handler's fault is its channel's alone
         report_handler(protocol, error)
-        await channel.wire.send(Frame.RESET)
+        if channel.ended:
+            raise Unreachable("the handler failed after its last message") from error
+        await channel.wire.send((Frame.RESET, b""))
         return False
-    await channel.wire.send(Frame.END)
+    if not channel.ended:
+        await channel.wire.send((Frame.END, b""))
     return True

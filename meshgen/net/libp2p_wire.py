@@ -49,9 +49,10 @@ class Wire:
             self.broken or muxed.closed or muxed.recv_closed or muxed.reset_received or self._mux.event_shutting_down.is_set()
         )
 
-    async def send(self, kind: Frame, payload: bytes = b"") -> None:
+    async def send(self, *frames: tuple[Frame, bytes]) -> None:
         """Raises Unreachable."""
-        data = _HEADER.pack(len(payload), kind) + payload  # one write for both: one packet, one encryption
+        # one write for all: as few packets, encryptions and system calls as can be
+        data = b"".join([part for kind, payload in frames for part in (_HEADER.pack(len(payload), kind), payload)])
         async with self._sending:
             if self.broken:
                 raise Unreachable("the stream is broken")

@@ -35,11 +35,13 @@ class MemoryChannel:
     def peer(self) -> PeerId:
         return self._peer
 
-    async def send(self, message: bytes) -> None:
-        check_message(message)
+    async def send(self, *messages: bytes, last: bool = False) -> None:  # noqa: ARG002 - leaving the channel tells it here
+        for message in messages:
+            check_message(message)
         await self._net.awake.wait()
-        self._mesh.note("message", self._net.peer_id, self.protocol, message)
-        await self._out.send(bytes(message), self._arrival())
+        for message in messages:
+            self._mesh.note("message", self._net.peer_id, self.protocol, message)
+            await self._out.send(bytes(message), self._arrival())
 
     async def receive(self) -> bytes | None:
         if self._ended:

@@ -51,8 +51,11 @@ class Channel(Protocol):
     @property
     def peer(self) -> PeerId: ...
 
-    async def send(self, message: bytes) -> None:
-        """Send one message of at most MAX_MESSAGE_BYTES. Raises Unreachable, TooLarge."""
+    async def send(self, *messages: bytes, last: bool = False) -> None:
+        """Send messages of at most MAX_MESSAGE_BYTES each, in one go: a write costs more than what it carries.
+
+        ``last`` says that nothing follows from this side, which saves the write that would say so. Raises Unreachable, TooLarge.
+        """
 
     async def receive(self) -> bytes | None:
         """The next message, or None when the other side ended the channel cleanly. Raises Unreachable, TooLarge."""
@@ -150,7 +153,7 @@ class Net(Protocol):
 async def request(net: Net, peer: PeerId, protocol: str, message: bytes) -> bytes:
     """One question, one answer. The caller bounds the time with ``trio.fail_after``. Raises Unreachable, TooLarge."""
     async with net.open(peer, protocol) as channel:
-        await channel.send(message)
+        await channel.send(message, last=True)
         answer = await channel.receive()
     if answer is None:
         raise Unreachable(f"{peer} ended {protocol} without an answer")

@@ -109,7 +109,8 @@ class Archivist:
         assert isinstance(question, RangeRequest | HeadsRequest)
         if question.net != self._ledger.net:
             raise Malformed("credit: a question about another mesh")
-        await channel.send(self._range(question) if isinstance(question, RangeRequest) else self._heads(question))
+        answer = self._range(question) if isinstance(question, RangeRequest) else self._heads(question)
+        await channel.send(answer, last=True)
 
     def _range(self, question: RangeRequest) -> bytes:
         last = min(question.to_seq, question.from_seq + MAX_RANGE_ENTRIES - 1)

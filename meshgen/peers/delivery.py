@@ -71,14 +71,14 @@ class Delivery:
         with self._stop:
             try:
                 await self._draw()
-                await self._channel.send(self._side.done())
+                await self._channel.send(self._side.done(), last=True)
                 return None
             except EngineError as error:
                 reason, failure = error.reason if error.reason in FAILURES else "crashed", error
             except Unpaid:
                 reason = "unpaid"
         if not self._side.ended:
-            await self._channel.send(self._side.fail(reason))
+            await self._channel.send(self._side.fail(reason), last=True)
         return failure
 
     async def _draw(self) -> None:
@@ -110,10 +110,9 @@ class Delivery:
 
     async def _deliver(self, picture: Picture) -> None:
         """Send one picture with its bill and wait for the voucher: what is at risk is one picture, never two."""
-        for message in self._side.picture(picture.index, picture.png, os.urandom(16), round(picture.seconds * 1000)):
-            await self._channel.send(message)
+        messages = self._side.picture(picture.index, picture.png, os.urandom(16), round(picture.seconds * 1000))
         self._paid = trio.Event()
-        await self._channel.send(self._side.bill(self._identity))
+        await self._channel.send(*messages, self._side.bill(self._identity))
         with trio.move_on_after(VOUCHER_S):
             await self._paid.wait()
         if not self._paid.is_set():

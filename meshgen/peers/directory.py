@@ -168,7 +168,7 @@ class Directory:
         wires: tuple[Value, ...] = tuple((own + known)[:MAX_INTRODUCED])
         while len(answer := encode(wires)) > _INTRODUCTION.max_bytes:
             wires = wires[: len(wires) // 2]
-        await channel.send(answer)
+        await channel.send(answer, last=True)
 
     # -- learning
 

@@ -85,7 +85,7 @@ class Purchase:
                     await self._receive(channel, side)
                     await self._settle()
                     if self.receipt is not None:
-                        await channel.send(side.settle(self.receipt.wire))
+                        await channel.send(side.settle(self.receipt.wire), last=True)
         except trio.TooSlowError:
             raise Lost("slow", f"took longer than {self._limit_s:.0f} s") from None
         except Unreachable as error:

@@ -171,7 +171,7 @@ class Worker:
                 with trio.move_on_after(AWARD_S):
                     await self._reach(signed)
                     async with self._net.open(gossip.sender, BID_PROTOCOL) as channel:
-                        await channel.send(answer.wire)
+                        await channel.send(answer.wire, last=True)
             except NetError as error:
                 log.info("a requester can't be reached: %s", error)
 
@@ -196,7 +196,7 @@ class Worker:
         if signed.peer != channel.peer:
             raise Malformed(f"{signed.message.TAG}: signed by another peer than the one that sent it")
         if isinstance(signed.message, Offer):
-            await channel.send(self.consider(cast(Signed[Offer], signed)).wire)
+            await channel.send(self.consider(cast(Signed[Offer], signed)).wire, last=True)
         elif isinstance(signed.message, Cancel):
             self._answers.pop(signed.message.offer_id, None)
 
@@ -267,7 +267,7 @@ class Worker:
         if isinstance(accepted, No):
             self.tally.refusals += 1
             no = Refusal(award.message.net, award.message.offer_id, accepted.reason, accepted.limit)
-            await channel.send(sign(self._identity, no).wire)
+            await channel.send(sign(self._identity, no).wire, last=True)
             return
         agreed, order = accepted
         with self._busy(agreed, order):
