@@ -30,8 +30,9 @@ LIFETIME_MS = 90_000
 CHANGE_GAP_S = 10.0
 """A change of load or of the credit chain waits so long for the next ones: an advert costs every node of the mesh some 15 ms of
 CPU time, so presence must not grow with the load. Bids tell the load as it is."""
-TABLE_EVERY = 10
-"""Every so many adverts one goes into the DHT too."""
+TABLE_S = 300.0
+"""An advert goes into the DHT so often, and soon after somebody new was met, for before there was nobody to keep it."""
+TABLE_GAP_S = 60.0
 MAX_PEERS = 5000
 MAX_INTRODUCED = 64
 QUESTION_S = 5.0
@@ -54,6 +55,7 @@ class Directory:
         self._adverts: dict[PeerId, Signed[Advert]] = {}
         self._changed = trio.Event()
         self._heard = trio.Event()
+        self._table_put_s = self._table_due_s = float("-inf")
         self.topic = f"/meshgen/{mesh.hex()}/presence"
         self.on_advert: list[Callable[[Signed[Advert]], None]] = []
         self.own: Signed[Advert] | None = None
@@ -117,6 +119,8 @@ class Directory:
 
     async def meet(self, peer: PeerId) -> None:
         """Ask a peer whom it knows. A peer that does not answer is no error."""
+        self._table_due_s = min(self._table_due_s, self._table_put_s + TABLE_GAP_S)
+        self.changed()
         try:
             with trio.move_on_after(QUESTION_S):
                 answer = await request(self._net, peer, PRESENCE_PROTOCOL, self.own.wire if self.own else b"")
@@ -138,15 +142,15 @@ class Directory:
             log.debug("no answer from the table: %s", error)
 
     async def _advertise(self, nursery: trio.Nursery) -> None:
-        count = 0
         while True:
             self._changed = trio.Event()
             now = self._now_ms()
             self.own = sign(self._identity, self._describe(now, now + LIFETIME_MS))
             await self._net.publish(self.topic, self.own.wire)
-            if count % TABLE_EVERY == 0:
+            if trio.current_time() >= self._table_due_s and self._net.links():
+                self._table_put_s = trio.current_time()
+                self._table_due_s = self._table_put_s + TABLE_S
                 nursery.start_soon(self._to_table, self.own)
-            count += 1
             await trio.sleep(CHANGE_GAP_S)
             with trio.move_on_after(PRESENCE_S - CHANGE_GAP_S):
                 await self._changed.wait()
