@@ -245,8 +245,12 @@ class Peer:
                 row["digests"] = sorted({*row["digests"], model.digest.hex()})
                 row["workers"] += 1
                 row["queued"] += advert.queued
-        local = [_local_row(model) for model in self.catalog.models()] if self.catalog else []
-        return {"mesh": sorted(mesh.values(), key=lambda row: (-row["workers"], row["name"])), "local": local}
+        found = sorted(mesh.values(), key=lambda row: (-row["workers"], row["name"]))
+        try:
+            local = [_local_row(model) for model in self.catalog.models()] if self.catalog else []
+        except CatalogError as error:
+            return {"mesh": found, "local": [], "fault": str(error)}
+        return {"mesh": found, "local": local}
 
     def add_model(self, name: str, path: Path) -> dict[str, Any]:
         """Raises ValueError with a text for people."""

@@ -45,6 +45,7 @@ BID_LIFETIME_MS = 30_000
 AWARD_S = 10.0
 """A channel that was opened for a job brings its award in this time."""
 MAX_BIDS = 2048
+FAMILIES_S = 10.0
 FORGET_S = 60.0
 MAX_ANSWERING = 64
 """Gossiped offers answered at the same time; more are dropped, their requesters offer again."""
@@ -130,9 +131,21 @@ class Worker:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._collector.run)
             nursery.start_soon(self._forget_holds)
-            for family in sorted({model.family for model in self._engine.models()}):
+            await nursery.start(self._follow_families, nursery)
+            task_status.started()
+
+    async def _follow_families(
+        self, nursery: trio.Nursery, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Hear the offers of each family that there is a model of; models may be added while the node runs."""
+        heard: set[str] = set()
+        while True:
+            for family in sorted({model.family for model in self._engine.models()} - heard):
+                heard.add(family)
                 await nursery.start(self._hear_family, family, nursery)
             task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            await trio.sleep(FAMILIES_S)
 
     async def _forget_holds(self) -> None:
         while True:
