@@ -49,12 +49,19 @@ class LocalNode:
         self.process.wait()
 
     def stop(self) -> None:
+        self.request_stop()
+        self.await_end()
+
+    def request_stop(self) -> None:
+        """Ask once: a second signal would end the node without a clean-up."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self.kill()
+
+    def await_end(self) -> None:
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
 
 class LocalMesh:
@@ -95,10 +102,9 @@ class LocalMesh:
     def stop(self) -> None:
         """All at once, so that it takes as long as the slowest."""
         for node in self.nodes.values():
-            if node.process.poll() is None:
-                node.process.send_signal(signal.SIGTERM)
+            node.request_stop()
         for node in self.nodes.values():
-            node.stop()
+            node.await_end()
 
 
 @contextmanager
