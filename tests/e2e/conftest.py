@@ -84,6 +84,10 @@ def workers_seen(api: Api) -> set[str]:
     return {peer["alias"] for peer in api.get("/v1/peers")["peers"] if peer["models"] and peer["connected"]}
 
 
+def is_drawing(job: dict[str, Any], worker: str) -> bool:
+    return any((part["worker"], part["state"]) == (worker, "running") for part in job["parts"])
+
+
 @pytest.fixture(scope="session")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with local_mesh(tmp_path_factory.mktemp("town"), CHARTER) as mesh:

@@ -16,7 +16,7 @@ import pytest
 
 from meshgen.cli.local_mesh import LocalNode, wait_for
 from meshgen.ledger.verify import verify_home
-from tests.e2e.conftest import WORKERS, Town
+from tests.e2e.conftest import WORKERS, Town, is_drawing
 
 QUIET = re.compile(r"Traceback|\bERROR\b|\bCRITICAL\b|Exception in|never retrieved|was never awaited")
 
@@ -62,7 +62,7 @@ def test_a_signal_ends_a_node_amid_a_job(town: Town) -> None:
     leaver_id = leaver.peer_id
     try:
         job_id = town.submit(count=8)
-        town.await_job(job_id, until=lambda job: (leaver_id, "running") in [(row["worker"], row["state"]) for row in job["parts"]])
+        town.await_job(job_id, until=lambda job: is_drawing(job, leaver_id))
         leaver.process.send_signal(signal.SIGTERM)
         assert leaver.process.wait(10) == 0
         job = town.await_job(job_id)
