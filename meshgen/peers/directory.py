@@ -160,8 +160,8 @@ class Directory:
             await self._net.put_value(advert_key(self._net.peer_id), own.wire)
             for model in own.message.models:
                 await self._net.provide(model_key(self._mesh, model.name))
-        except NetError as error:
-            log.debug("the table took no advert: %s", error)
+        except (NetError, ValueError) as error:
+            log.info("the table took no advert: %s", error)
 
     async def _introduce(self, channel: Channel) -> None:
         theirs = await channel.receive()
@@ -232,6 +232,13 @@ def table_rules(now_ms: Callable[[], int]) -> TableRules:
         return key == advert_key(PeerId(peer_id(signed.author))) and signed.message.expires_ms > now_ms()
 
     def select(_key: str, values: list[bytes]) -> int:
-        return max(range(len(values)), key=lambda index: unsign(values[index], Advert).message.seq)
+        return max(range(len(values)), key=lambda index: seq(values[index]))
+
+    def seq(value: bytes) -> int:
+        """0 for what is no advert: the table may hold what came before these rules."""
+        try:
+            return unsign(value, Advert).message.seq
+        except Malformed:
+            return 0
 
     return TableRules(TABLE_NAMESPACE, validate, select)

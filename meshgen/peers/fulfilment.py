@@ -12,16 +12,21 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import trio
 
+from meshgen.engine import port as drawn
+from meshgen.engine.port import EngineError, EngineEvent, Picture, Work
 from meshgen.identity import Identity
 from meshgen.ledger.ledger import Ledger
+from meshgen.net.guard import single_errors
 from meshgen.net.port import Net, PeerId
 from meshgen.peers.directory import Directory
 from meshgen.peers.inspection import Inspection, finish
 from meshgen.peers.market import Answers, Market
 from meshgen.peers.matching import Choice, No, allocate, explain
+from meshgen.peers.own import OwnEngine
 from meshgen.peers.purchase import Lost, Purchase
 from meshgen.peers.request import FinishedPicture, Job, Part
 from meshgen.protocols.advert import ModelAdvert
@@ -33,6 +38,8 @@ from meshgen.protocols.offer import Bid, Offer
 
 ROUND_GAP_S = 2.0
 """After a round that brought nobody, and before the same offer is made again."""
+OWN_WINDOW_S = 0.25
+"""Whose own device can draw waits no longer for the mesh to offer help."""
 MAX_LOSSES = 3
 """A job gives up on a worker that lost so many of its parts; on one that went away, stalled or lied, at once."""
 LASTING = frozenset(("unknown_model", "too_large", "too_many_steps", "unsupported", "price", "policy", "standing", "failed"))
@@ -68,6 +75,7 @@ class Means:
     ledger: Ledger
     directory: Directory
     market: Market
+    own: OwnEngine | None
     policy: RequesterPolicy
     now_ms: Callable[[], int]
     rng: random.Random
@@ -139,29 +147,45 @@ class Fulfilment:
     def _known_model(self, name: str) -> ModelAdvert | None:
         """The weights that most workers offer under this name (any name, if it is empty)."""
         offers: dict[tuple[str, bytes], list[ModelAdvert]] = {}
-        for signed in self._means.directory.adverts():
-            for model in signed.message.models:
-                if name in ("", model.name):
-                    offers.setdefault((model.name, model.digest), []).append(model)
+        served = [signed.message.models for signed in self._means.directory.adverts()]
+        for model in chain(self._own_models(), *served):
+            if name in ("", model.name):
+                offers.setdefault((model.name, model.digest), []).append(model)
         return max(offers.values(), key=len)[0] if offers else None
+
+    def _own_models(self) -> tuple[ModelAdvert, ...]:
+        return self._means.own.models() if self._means.own else ()
 
     async def _round(self, nursery: trio.Nursery) -> tuple[bool, bool]:
         """Offer what is missing and start what was won: (did anything start, is waiting in vain)."""
         avoid = {peer: No("failed") for peer, losses in self._losses.items() if losses >= MAX_LOSSES}
-        answers = await self._means.market.ask(self._offer(), self._policy.bid_window_s, avoid, self._background)
+        own = self._own_choice()
+        window_s = OWN_WINDOW_S if own else self._policy.bid_window_s
+        answers = await self._means.market.ask(self._offer(), window_s, avoid, self._background)
         bids = list(answers.bids.values())
         self._means.rng.shuffle(bids)
-        given = allocate([self._choice(bid) for bid in bids], len(self._missing), self._max_mkudos)
-        for bid, count in zip(bids, given, strict=True):
+        choices = [self._choice(bid) for bid in bids] + ([own] if own else [])
+        given = allocate(choices, len(self._missing), self._max_mkudos)
+        for place, count in enumerate(given):
             if count:
                 indices = tuple(self._missing.popleft() for _ in range(count))
                 self._running += 1
-                nursery.start_soon(self._part, answers.offer, bid, indices)
+                if place < len(bids):
+                    nursery.start_soon(self._part, answers.offer, bids[place], indices)
+                else:
+                    nursery.start_soon(self._own_part, indices)
         if not any(given):
             self._tell_nobody(answers)
         refusals = answers.refusals.values()
         hopeless = bool(refusals) and not answers.bids and all(no.reason in LASTING for no in refusals)
         return any(given), hopeless
+
+    def _own_choice(self) -> Choice | None:
+        """The own device, unless it failed this job before."""
+        job, own = self._job, self._means.own
+        if own is None or self._losses[self._means.net.peer_id] >= MAX_LOSSES:
+            return None
+        return own.choice(self._model, job.width, job.height, job.request.steps, len(self._missing))
 
     def _choice(self, bid: Signed[Bid]) -> Choice:
         message = bid.message
@@ -205,12 +229,62 @@ class Fulfilment:
             self._blame(worker, lost)
         finally:
             market.outstanding[worker] -= len(indices)
-            self._running -= 1
             self._keep(part, purchase)
-            self._missing.extend(index for index in indices if index not in self._job.pictures)
-            self._tell_part(part)
-            self._wake.set()
-            self._wake = trio.Event()
+            self._end(part)
+
+    def _end(self, part: Part) -> None:
+        """What the part did not bring is missing again."""
+        self._running -= 1
+        self._missing.extend(index for index in part.indices if index not in self._job.pictures)
+        self._tell_part(part)
+        self._wake.set()
+        self._wake = trio.Event()
+
+    async def _own_part(self, indices: tuple[int, ...]) -> None:
+        means, job = self._means, self._job
+        assert means.own is not None
+        part = Part(means.net.peer_id, "this node", indices, 0)
+        job.parts.append(part)
+        self._tell_part(part)
+        try:
+            with single_errors():
+                async with means.own.draw(self._work(indices)) as events:
+                    async for event in events:
+                        self._take_own(part, event)
+            part.state = "done"
+        except EngineError as error:
+            part.state, part.why = "lost", str(error)
+            self._losses[means.net.peer_id] += 1
+            job.note(f"this node's own engine failed: {error}")
+        finally:
+            self._end(part)
+
+    def _work(self, indices: tuple[int, ...]) -> Work:
+        job, request = self._job, self._job.request
+        return Work(
+            model=self._model.name,
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            width=job.width,
+            height=job.height,
+            steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            scheduler=request.scheduler,
+            seeds=self._seeds(indices),
+            preview_every=request.preview_every,
+        )
+
+    def _take_own(self, part: Part, event: EngineEvent) -> None:
+        match event:
+            case drawn.Progress(index, step, steps):
+                self._tell(part, Progress(index, step, steps))
+            case drawn.Preview(index, step, jpeg):
+                self._tell(part, Preview(index, step, jpeg))
+            case Picture(index, seed, png, seconds):
+                self._add(part, part.indices[index], seed, png, b"", seconds)
+
+    def _seeds(self, indices: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple((self._job.seed + index) % (MAX_UINT + 1) for index in indices)
 
     def _purchase(self, offer: Signed[Offer], bid: Signed[Bid], part: Part) -> Purchase:
         means, job, terms = self._means, self._job, bid.message
@@ -225,7 +299,7 @@ class Fulfilment:
             steps=job.request.steps,
             guidance_milli=round(job.request.guidance_scale * 1000),
             scheduler=job.request.scheduler,
-            seeds=tuple((job.seed + index) % (MAX_UINT + 1) for index in part.indices),
+            seeds=self._seeds(part.indices),
             preview_every=job.request.preview_every,
         )
         estimate_s = (terms.start_ms + terms.picture_ms * len(part.indices)) / 1000
@@ -253,29 +327,24 @@ class Fulfilment:
 
     def _keep(self, part: Part, purchase: Purchase) -> None:
         """What arrived and is signed for becomes the person's."""
-        job, receipt = self._job, purchase.receipt
-        if receipt is None:
-            return
-        for arrived in purchase.arrived:
+        receipt = purchase.receipt
+        for arrived in purchase.arrived if receipt else ():
             index = part.indices[arrived.index]
-            job.pictures[index] = FinishedPicture(
-                index=index,
-                seed=arrived.seed,
-                worker=part.worker,
-                worker_alias=part.worker_alias,
-                png=finish(arrived, job, self._model, part, receipt.id),
-                mkudos=part.mkudos,
-                receipt=receipt.id.hex(),
-                seconds=arrived.compute_ms / 1000,
-            )
-            shown = {
-                "index": index,
-                "seed": arrived.seed,
-                "worker": part.worker,
-                "alias": part.worker_alias,
-                "mkudos": part.mkudos,
-            }
-            job.emit("picture", **shown)
+            self._add(part, index, arrived.seed, arrived.png, receipt.id if receipt else b"", arrived.compute_ms / 1000)
+
+    def _add(self, part: Part, index: int, seed: int, png: bytes, receipt: bytes, seconds: float) -> None:
+        self._job.pictures[index] = FinishedPicture(
+            index=index,
+            seed=seed,
+            worker=part.worker,
+            worker_alias=part.worker_alias,
+            png=finish(png, seed, self._job, self._model, part, receipt),
+            mkudos=part.mkudos,
+            receipt=receipt.hex(),
+            seconds=seconds,
+        )
+        shown = {"index": index, "seed": seed, "worker": part.worker, "alias": part.worker_alias, "mkudos": part.mkudos}
+        self._job.emit("picture", **shown)
 
     # -- telling
 

@@ -10,7 +10,6 @@ from meshgen.peers.request import Job, Part
 from meshgen.pictures import PictureError, bare, check_png, parameters_text, with_text
 from meshgen.protocols.advert import ModelAdvert
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.job_sides import PictureArrived
 
 
 class Inspection:
@@ -31,14 +30,14 @@ class Inspection:
         self._seen.add(digest)
 
 
-def finish(arrived: PictureArrived, job: Job, model: ModelAdvert, part: Part, receipt: bytes) -> bytes:
+def finish(png: bytes, seed: int, job: Job, model: ModelAdvert, part: Part, receipt: bytes) -> bytes:
     """The picture with its metadata alone: ``parameters`` as A1111's galleries read them, and ``meshgen`` as JSON."""
     request = job.request
     own = {
         "version": __version__,
         "model": model.name,
         "model_digest": model.digest.hex(),
-        "seed": arrived.seed,
+        "seed": seed,
         "worker": part.worker,
         "receipt": receipt.hex(),
     }
@@ -49,10 +48,10 @@ def finish(arrived: PictureArrived, job: Job, model: ModelAdvert, part: Part, re
         steps=request.steps,
         scheduler=request.scheduler,
         guidance_scale=request.guidance_scale,
-        seed=arrived.seed,
+        seed=seed,
         width=job.width,
         height=job.height,
         model=model.name,
         model_digest=model.digest,
     )
-    return with_text(bare(arrived.png), text)
+    return with_text(bare(png), text)

@@ -26,6 +26,7 @@ from meshgen.peers.archivist import Archivist
 from meshgen.peers.directory import Directory
 from meshgen.peers.fulfilment import Means, RequesterPolicy
 from meshgen.peers.market import Market
+from meshgen.peers.own import Load, OwnEngine
 from meshgen.peers.requester import Requester
 from meshgen.peers.worker import Worker, WorkerPolicy
 from meshgen.protocols.advert import MAX_ADDRESSES, MAX_MODELS, Advert, ModelAdvert
@@ -73,23 +74,17 @@ class Peer:
         self.directory.on_advert.append(self.archivist.heard)
         self.requester: Requester | None = None
         self.worker: Worker | None = None
+        own: OwnEngine | None = None
+        if engine is not None and settings.has_role("worker"):
+            load = Load(engine, on_change=self.directory.changed)
+            own = OwnEngine(engine, load, settings.worker.slots, self._model_adverts)
+            policy = _worker_policy(settings)
+            self.worker = Worker(net, identity, ledger, self.archivist, engine, policy, now_ms, self._own_advert, load)
         if settings.has_role("requester"):
             rng = rng or random.Random(secrets.randbits(64))
             market = Market(net, identity, ledger.net, self.directory, now_ms, rng)
-            means = Means(net, identity, ledger, self.directory, market, _requester_policy(settings), now_ms, rng)
+            means = Means(net, identity, ledger, self.directory, market, own, _requester_policy(settings), now_ms, rng)
             self.requester = Requester(means, on_settled=self.directory.changed)
-        if engine is not None and settings.has_role("worker"):
-            self.worker = Worker(
-                net,
-                identity,
-                ledger,
-                self.archivist,
-                engine,
-                _worker_policy(settings),
-                now_ms,
-                self._own_advert,
-                on_change=self.directory.changed,
-            )
 
     @property
     def peer_id(self) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -26,6 +25,7 @@ from meshgen.peers.collector import Collector
 from meshgen.peers.delivery import Delivery
 from meshgen.peers.market import offer_topic
 from meshgen.peers.matching import No, find_model, refusal
+from meshgen.peers.own import Load
 from meshgen.peers.tariff import picture_mkudos, scaled
 from meshgen.protocols.advert import Advert
 from meshgen.protocols.codec import Malformed
@@ -81,12 +81,6 @@ class Tally:
     unpaid: int = 0
 
 
-@dataclass(slots=True)
-class _Load:
-    pictures: int = 0
-    seconds: float = 0.0
-
-
 class Worker:
     """``own_advert`` describes this peer as it is now; what it says there is what it holds offers against."""
 
@@ -100,7 +94,7 @@ class Worker:
         policy: WorkerPolicy,
         now_ms: Callable[[], int],
         own_advert: Callable[[], Advert],
-        on_change: Callable[[], None] = lambda: None,
+        load: Load,
     ) -> None:
         self._net = net
         self._identity = identity
@@ -110,13 +104,12 @@ class Worker:
         self._engine = engine
         self._now_ms = now_ms
         self._own_advert = own_advert
-        self._on_change = on_change
         self._seal_key = SealKey.generate()
         self._bids: OrderedDict[bytes, _Standing] = OrderedDict()  # by bid id
         self._answers: OrderedDict[bytes, Signed[Bid]] = OrderedDict()  # by offer id: one offer, one bid, both ways
         self._holds: dict[bytes, int] = {}  # those that pay for a job already, and when they expire
         self._answering = trio.CapacityLimiter(MAX_ANSWERING)
-        self._load = _Load()
+        self._load = load
         self.policy = policy
         self.tally = Tally()
 
@@ -283,7 +276,7 @@ class Worker:
             await channel.send(sign(self._identity, no).wire, last=True)
             return
         agreed, order = accepted
-        with self._busy(agreed, order):
+        with self._load.busy(order.model, order.width, order.height, order.steps, agreed.count):
             await self._deliver(channel, agreed, order)
 
     async def _accept(self, award: Signed[Award]) -> tuple[Terms, WorkOrder] | No:
@@ -330,19 +323,6 @@ class Worker:
         if self._ledger.hold_info(award.message.hold_id) is None:
             with trio.move_on_after(AWARD_S):
                 await self._archivist.pull(PeerId(award.peer), award.author)
-
-    @contextmanager
-    def _busy(self, agreed: Terms, order: WorkOrder) -> Iterator[None]:
-        seconds = self._engine.estimate_s(order.model, order.width, order.height, order.steps, agreed.count)
-        self._load.pictures += agreed.count
-        self._load.seconds += seconds
-        self._on_change()
-        try:
-            yield
-        finally:
-            self._load.pictures -= agreed.count
-            self._load.seconds -= seconds
-            self._on_change()
 
     async def _deliver(self, channel: Channel, agreed: Terms, order: WorkOrder) -> None:
         side = WorkerSide(agreed)
