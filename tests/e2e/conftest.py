@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 CHARTER = "meshgen-e2e-v0"
 WORKERS = ("first", "second")
 PICTURE_S = 0.25
+PATIENCE_S = 2
 OVER = ("done", "failed", "cancelled")
 
 
@@ -60,6 +61,9 @@ class Town:
     def launch_worker(self, name: str) -> LocalNode:
         return self.launch(name, "worker", worker__engine="fake", worker__fake_seconds=PICTURE_S)
 
+    def launch_requester(self) -> LocalNode:
+        return self.launch("requester", "requester", requester__bid_wait_s=PATIENCE_S)
+
     def await_ready(self, *names: str) -> None:
         self.mesh.await_ready(*(self.node(name) for name in names))
 
@@ -72,6 +76,13 @@ class Town:
 
     def job(self, job_id: str) -> dict[str, Any]:
         return dict(self.requester.get(f"/v1/jobs/{job_id}"))
+
+    def await_event(self, job_id: str, kind: str, **data: Any) -> None:
+        """Until the job tells such an event: ``data`` are what it must hold, each a text and what it begins with."""
+        for event in self.requester.events(job_id, ""):
+            if event.kind == kind and all(str(event.data.get(key)).startswith(value) for key, value in data.items()):
+                return
+        raise AssertionError(f"job {job_id} ended without {kind} {data}: {self.job(job_id)}")
 
     def await_job(self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None) -> dict[str, Any]:
         """The job as it is over, or as ``until`` first holds of it."""
@@ -95,7 +106,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         town.start_hub()
         for name in WORKERS:
             town.launch_worker(name)
-        town.launch("requester", "requester")
+        town.launch_requester()
         town.await_ready(*WORKERS, "requester")
         town.await_workers()
         yield town

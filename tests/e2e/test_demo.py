@@ -54,7 +54,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     folder = tmp_path_factory.mktemp("shown") / "demo"
     with demo(folder, "--json", "--seed", "100", PROMPT) as process:
         out, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
+    assert process.returncode == 0, err + out
     return folder, json.loads(out)
 
 

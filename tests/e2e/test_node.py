@@ -85,7 +85,7 @@ def test_the_requester_ends_amid_a_job(town: Town) -> None:
         requester.process.send_signal(signal.SIGTERM)
         assert requester.process.wait(10) == 0
     finally:
-        town.launch("requester", "requester")
+        town.launch_requester()
     assert not QUIET.search(requester.log), requester.log
     town.await_ready("requester")
     report = verify_home(requester.home)
