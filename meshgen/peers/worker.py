@@ -58,7 +58,7 @@ class WorkerPolicy:
     max_queue: int = 16
     slots: int = 1
     price_permille: int = 1000
-    max_debt_mkudos: int = 1_000_000_000
+    max_debt_mkudos: int = 2**40
 
 
 @dataclass(frozen=True, slots=True)

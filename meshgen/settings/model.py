@@ -156,7 +156,7 @@ class WorkerSettings(Group):
         default=1000, description="Price in thousandths of the mesh's tariff; 0 = free", ge=0, le=1_000_000
     )
     max_debt_mkudos: MilliKudos = Field(
-        default=1_000_000, description="Up to so many thousandths of a kudos a stranger may owe before its jobs are refused"
+        default=2**40, description="Up to so many thousandths of a kudos a peer may owe the mesh before its jobs are refused"
     )
     threads: int = Field(default=0, description="CPU threads of the engine; 0 = let it choose", ge=0, le=1024)
     fake_seconds: float = Field(default=1.0, description="Seconds that the fake engine takes for a picture", ge=0, le=3600)
