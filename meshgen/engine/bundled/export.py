@@ -33,14 +33,27 @@ def export(work: Path, folder: Path) -> None:
         text_encoder=encoder.float(), scheduler=build_scheduler(),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     pipeline.save_pretrained(folder)
+    _write_classic_tokenizer(folder / "tokenizer")
     for config in folder.rglob("*.json"):
         _tidy(config)
+    for weights in folder.rglob("*.safetensors"):
+        weights.chmod(0o644)
+
+
+def _write_classic_tokenizer(folder: Path) -> None:
+    """Adds the two files that the older tokenizers read, and every stock folder has."""
+    bpe = json.loads((folder / "tokenizer.json").read_text())["model"]
+    (folder / "vocab.json").write_text(json.dumps(bpe["vocab"], ensure_ascii=False) + "\n")
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in bpe["merges"]]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
 
 
 def _tidy(path: Path) -> None:
     """Drops what the libraries note about this machine, and a key that AutoencoderTiny writes but won't read."""
     config = json.loads(path.read_text())
-    dropped = [key for key in ("_name_or_path", "name_or_path") if key in config]
+    if not isinstance(config, dict):
+        return
+    dropped = [key for key in ("_name_or_path", "name_or_path", "is_local", "local_files_only") if key in config]
     if config.get("_class_name") == "AutoencoderTiny":
         dropped += [key for key in ("block_out_channels",) if key in config]
     if dropped:

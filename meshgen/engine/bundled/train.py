@@ -19,11 +19,11 @@ from meshgen.engine.bundled.denoiser import train_unet
 from meshgen.engine.bundled.export import export, load_parts
 from meshgen.engine.bundled.fit import Team, say
 from meshgen.engine.bundled.text import train_text
-from meshgen.engine.bundled.vae import train_vae
+from meshgen.engine.bundled.vae import polish_decoder, train_vae
 
 __all__ = ["main", "pick_device", "train"]
 
-_VAE_SHARE, _TEXT_SHARE = 0.1, 0.08
+_VAE_SHARE, _TEXT_SHARE = 0.15, 0.08
 
 
 def pick_device(wish: str) -> str:
@@ -38,7 +38,8 @@ def train(out: Path, minutes: float, device: str, workers: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     done = out / "parts.done"
     if not done.exists():
-        train_vae(out / "vae", minutes * _VAE_SHARE, device)
+        train_vae(out / "vae", minutes * _VAE_SHARE * 0.6, device)
+        polish_decoder(out / "vae", minutes * _VAE_SHARE * 0.4, device)
         train_text(out / "text", minutes * _TEXT_SHARE, device)
         done.touch()
     rest = minutes * (1 - _VAE_SHARE - _TEXT_SHARE)

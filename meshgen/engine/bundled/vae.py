@@ -12,7 +12,7 @@ from diffusers import AutoencoderTiny
 from meshgen.engine.bundled.draw import Scene, held_out, random_scene, render
 from meshgen.engine.bundled.fit import Run, autocast, say
 
-__all__ = ["LATENT_CHANNELS", "build_vae", "encode_pictures", "to_tensor", "train_vae", "training_scenes"]
+__all__ = ["LATENT_CHANNELS", "build_vae", "encode_pictures", "polish_decoder", "to_tensor", "train_vae", "training_scenes"]
 
 LATENT_CHANNELS = 6
 _WIDTH = 48
@@ -65,6 +65,29 @@ def train_vae(folder: Path, minutes: float, device: str, seed: int = 1, batch: i
         if run.steps % 100 == 0:
             say(f"vae step {run.steps} loss {loss.item():.4f} psnr {quality(vae, rng, device):.1f} dB")
             vae.save_pretrained(folder)
+    vae.save_pretrained(folder)
+
+
+def polish_decoder(folder: Path, minutes: float, device: str, seed: int = 11, batch: int = 16) -> None:
+    """Trains the decoder alone and saves it; the latents stay as they are, so a denoiser may be training on them."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    vae = AutoencoderTiny.from_pretrained(folder).to(device, memory_format=torch.channels_last)
+    parameters = list(vae.decoder.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=1e-4)
+    run = Run(minutes, 1e-3)
+    while run.tick():
+        picture = to_tensor(render(training_scenes(batch, rng), rng), device)
+        with autocast(device):
+            with torch.no_grad():
+                latent = vae.encoder(picture)
+            spread = 0.15 * torch.rand(batch, 1, 1, 1, device=device)
+            back = vae.decoder(latent + spread * torch.randn_like(latent))
+        error = back.float() - picture
+        loss = error.square().mean() + 0.1 * error.abs().mean()
+        run.step(optimizer, loss, parameters)
+        if run.steps % 100 == 0:
+            say(f"decoder step {run.steps} loss {loss.item():.4f} psnr {quality(vae, rng, device):.1f} dB")
     vae.save_pretrained(folder)
 
 
