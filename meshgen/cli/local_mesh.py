@@ -1,4 +1,4 @@
-"""Several nodes as processes on this machine, over loopback TCP: what ``meshgen demo``, the end-to-end tests and the benchmark run on."""
+"""Several nodes as processes on this machine, over loopback TCP: for ``meshgen demo``, the end-to-end tests, the benchmark."""
 
 from __future__ import annotations
 

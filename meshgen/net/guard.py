@@ -76,8 +76,11 @@ def accepts(validator: GossipValidator, message: Gossip) -> bool:
 
 
 def report_handler(protocol: str, error: Exception) -> None:
-    """Log why a channel's handler failed, without the error's text: it may quote what the peer sent."""
-    level = logging.DEBUG if isinstance(error, Unreachable) else logging.ERROR
+    """Log why a channel's handler failed, without the error's text: it may quote what the peer sent.
+
+    A ValueError is the peer's fault (malformed bytes), which a stranger can repeat as often as he likes: no reason for alarm.
+    """
+    level = logging.DEBUG if isinstance(error, Unreachable | ValueError) else logging.ERROR
     log.log(level, "the handler of %s failed and its channel was reset: %s", protocol, where(error))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import trio
 
@@ -33,6 +34,8 @@ CPU time, so presence must not grow with the load. Bids tell the load as it is."
 TABLE_S = 300.0
 """An advert goes into the DHT so often, and soon after somebody new was met, for before there was nobody to keep it."""
 TABLE_GAP_S = 60.0
+GOODBYE_S = 0.5
+GOODBYE_LIFETIME_MS = 1500
 MAX_PEERS = 5000
 MAX_INTRODUCED = 64
 QUESTION_S = 5.0
@@ -142,6 +145,18 @@ class Directory:
             log.debug("no answer from the table: %s", error)
 
     async def _advertise(self, nursery: trio.Nursery) -> None:
+        try:
+            await self._keep_advertising(nursery)
+        finally:
+            with trio.move_on_after(GOODBYE_S, shield=True), suppress(NetError):
+                await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
+        """A last advert that is over at once: others need not wait until the one before expires."""
+        now = self._now_ms()
+        await self._net.publish(self.topic, sign(self._identity, self._describe(now, now + GOODBYE_LIFETIME_MS)).wire)
+
+    async def _keep_advertising(self, nursery: trio.Nursery) -> None:
         while True:
             self._changed = trio.Event()
             now = self._now_ms()

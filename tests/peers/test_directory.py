@@ -63,3 +63,13 @@ async def test_an_idle_mesh_says_little(autojump_clock: trio.testing.MockClock) 
         before = len(heard)
         await trio.sleep(600)
         assert len(heard) - before <= 2 * (600 / PRESENCE_S + 2)
+
+
+async def test_who_stops_says_goodbye(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        await mesh.worker("hub")
+        leaver = await mesh.worker("leaver")
+        asker = await mesh.requester()
+        await mesh.leave("leaver")
+        await trio.sleep(3)
+        assert asker.directory.get(leaver.net.peer_id) is None

@@ -63,6 +63,11 @@ class VirtualMesh:
         self._scopes.pop(name).cancel()
         await trio.testing.wait_all_tasks_blocked()
 
+    async def leave(self, name: str) -> None:
+        """A node that stops as its owner asks it to."""
+        self._scopes.pop(name).cancel()
+        await trio.testing.wait_all_tasks_blocked()
+
     async def _host(
         self, name: str, settings: Any, engine: Engine | None, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
