@@ -98,7 +98,8 @@ def _sheet(folder: Path, job: dict[str, Any], files: list[Path]) -> None:
     from meshgen.pictures import contact_sheet
 
     captions = [
-        f"{index + 1}: {picture['worker_alias']}  seed {picture['seed']}" for index, picture in enumerate(job["pictures"])
+        f"{index + 1}   {picture['worker_alias'].partition('#')[0]}   {picture['seed']}"
+        for index, picture in enumerate(job["pictures"])
     ]
     (folder / "sheet.png").write_bytes(contact_sheet([file.read_bytes() for file in files], captions))
 
