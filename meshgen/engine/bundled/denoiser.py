@@ -28,19 +28,32 @@ def build_unet(widths: tuple[int, int, int] = (64, 96, 128)) -> Any:
     `addition_embed_type` adds the pooled text states to the time embedding, so that every block hears the prompt.
     """
     return UNet2DConditionModel(
-        sample_size=PICTURE // 4, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
-        block_out_channels=widths, layers_per_block=1,
+        sample_size=PICTURE // 4,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=widths,
+        layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=WIDTH, attention_head_dim=4, norm_num_groups=16,
-        resnet_time_scale_shift="scale_shift", addition_embed_type="text", addition_embed_type_num_heads=8,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=16,
+        resnet_time_scale_shift="scale_shift",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=8,
     )
 
 
 def build_scheduler() -> Any:
     return DDIMScheduler(
-        num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction",
-        clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing", steps_offset=1)
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        timestep_spacing="trailing",
+        steps_offset=1,
+    )
 
 
 class Pool:
@@ -97,8 +110,13 @@ def _loss(unet: Any, latents: torch.Tensor, states: torch.Tensor, alphas: torch.
 
 
 def train_unet(
-    folder: Path, parts: tuple[Any, Any, Any], minutes: float, device: str, team: Team | None = None,
-    seed: int = 4, batch: int = 64,
+    folder: Path,
+    parts: tuple[Any, Any, Any],
+    minutes: float,
+    device: str,
+    team: Team | None = None,
+    seed: int = 4,
+    batch: int = 64,
 ) -> None:
     """Trains the denoiser for so many minutes; takes up an earlier run's checkpoint when there is one."""
     team = team or Team()
@@ -121,7 +139,14 @@ def train_unet(
 
 
 def _loop(
-    run: Run, unet: Any, optimizer: Any, average: Average, pool: Pool, batch: int, team: Team, state: Path,
+    run: Run,
+    unet: Any,
+    optimizer: Any,
+    average: Average,
+    pool: Pool,
+    batch: int,
+    team: Team,
+    state: Path,
 ) -> None:
     alphas, parameters = build_scheduler().alphas_cumprod.to(pool.device), list(unet.parameters())
     mean, saved = 0.0, run.spent
@@ -143,8 +168,15 @@ def _loop(
 
 
 def _checkpoint(path: Path, unet: Any, optimizer: Any, run: Run, average: Average) -> None:
-    keep(path, unet=unet.state_dict(), optimizer=optimizer.state_dict(), average=average.weights,
-         count=average.count, spent=run.spent, steps=run.steps)
+    keep(
+        path,
+        unet=unet.state_dict(),
+        optimizer=optimizer.state_dict(),
+        average=average.weights,
+        count=average.count,
+        spent=run.spent,
+        steps=run.steps,
+    )
 
 
 def _resume(path: Path, unet: Any, optimizer: Any, run: Run, average: Average) -> None:
@@ -161,5 +193,3 @@ def averaged_unet(path: Path) -> Any:
     unet = build_unet()
     unet.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
     return unet
-
-

@@ -16,8 +16,19 @@ import numpy.typing as npt
 from meshgen.engine.bundled.scenes import SCENES, draw_scene
 
 __all__ = [
-    "COLOURS", "LAYOUTS", "PICTURE", "SCENES", "SHAPES", "SINGLES", "Scene", "Thing",
-    "coverage", "held_out", "random_scene", "render", "unit_distance",
+    "COLOURS",
+    "LAYOUTS",
+    "PICTURE",
+    "SCENES",
+    "SHAPES",
+    "SINGLES",
+    "Scene",
+    "Thing",
+    "coverage",
+    "held_out",
+    "random_scene",
+    "render",
+    "unit_distance",
 ]
 
 Floats = npt.NDArray[np.float32]
@@ -26,8 +37,14 @@ Pixels = npt.NDArray[np.uint8]
 PICTURE = 64
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
 COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (222, 34, 42), "orange": (255, 140, 0), "yellow": (255, 226, 48), "green": (28, 158, 62),
-    "blue": (30, 84, 222), "purple": (142, 50, 180), "black": (18, 18, 22), "white": (250, 250, 250),
+    "red": (222, 34, 42),
+    "orange": (255, 140, 0),
+    "yellow": (255, 226, 48),
+    "green": (28, 158, 62),
+    "blue": (30, 84, 222),
+    "purple": (142, 50, 180),
+    "black": (18, 18, 22),
+    "white": (250, 250, 250),
 }
 SINGLES = ("single", "small", "big")
 LAYOUTS = (*SINGLES, "vertical", "horizontal", *SCENES)
@@ -150,9 +167,7 @@ def unit_distance() -> Floats:
     return _TABLES[0]
 
 
-def coverage(
-    shapes: npt.NDArray[np.int64], x: Floats, y: Floats, radius: Floats, side: int = PICTURE
-) -> Floats:
+def coverage(shapes: npt.NDArray[np.int64], x: Floats, y: Floats, radius: Floats, side: int = PICTURE) -> Floats:
     """How much of each pixel a shape covers, one shape a picture: (n, side, side) in 0..1."""
     at = np.arange(side, dtype=np.float32) + 0.5
     scale = _GRID / (2 * _REACH)
@@ -179,9 +194,11 @@ _PLACES: dict[str, tuple[tuple[float, float, float, float, float, float], ...]] 
 
 def _settle(scene: Scene, rng: np.random.Generator) -> Scene:
     """Chooses a colour wherever the scene leaves it open."""
+
     def settled(thing: Thing) -> Thing:
         free = [name for name in COLOURS if name != scene.background]
         return replace(thing, colour=thing.colour or str(rng.choice(free)))
+
     return replace(scene, a=scene.a and settled(scene.a), b=scene.b and settled(scene.b))
 
 
@@ -203,9 +220,7 @@ def render(scenes: Sequence[Scene], rng: np.random.Generator) -> Pixels:
     return painted
 
 
-def _stamp(
-    pictures: Floats, work: list[tuple[int, str, Thing]], turn: int, rng: np.random.Generator
-) -> None:
+def _stamp(pictures: Floats, work: list[tuple[int, str, Thing]], turn: int, rng: np.random.Generator) -> None:
     place = np.array([_PLACES[layout][turn] for _, layout, _ in work], np.float32)
     stray = rng.uniform(-1.0, 1.0, (len(work), 2)).astype(np.float32)
     x, y = place[:, 0] + stray[:, 0] * place[:, 2], place[:, 1] + stray[:, 1] * place[:, 3]

@@ -1,6 +1,6 @@
 """Draws prompts that training never saw, has the model paint them, and counts what the judge finds right.
 
-    python -m meshgen.engine.bundled.evaluate [--grid FILE] [--steps N] [--count N]
+python -m meshgen.engine.bundled.evaluate [--grid FILE] [--steps N] [--count N]
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Result", "held_out_prompts", "load", "paint", "score"]
 
 SEED = 20_26
 COUNT = 64
-STEPS = 20
+STEPS = 10
 GUIDANCE = 3.0
 
 
@@ -65,7 +65,11 @@ def load(folder: Path | None = None) -> Any:
 
 
 def paint(
-    pipeline: Any, prompts: Sequence[str], steps: int = STEPS, guidance: float = GUIDANCE, batch: int = 1,
+    pipeline: Any,
+    prompts: Sequence[str],
+    steps: int = STEPS,
+    guidance: float = GUIDANCE,
+    batch: int = 1,
 ) -> list[Pixels]:
     """A picture for each prompt; each has a generator of its own, so batches change nothing."""
     import torch
@@ -80,8 +84,10 @@ def paint(
 
 
 def score(prompts: Sequence[tuple[str, Scene]], pictures: Sequence[Pixels]) -> list[Result]:
-    return [Result(text, asked, picture, parts_right(picture, asked), right(picture, asked))
-            for (text, asked), picture in zip(prompts, pictures, strict=True)]
+    return [
+        Result(text, asked, picture, parts_right(picture, asked), right(picture, asked))
+        for (text, asked), picture in zip(prompts, pictures, strict=True)
+    ]
 
 
 def table(results: Sequence[Result]) -> str:

@@ -28,10 +28,16 @@ def export(work: Path, folder: Path) -> None:
     """Writes the model of a training folder; a plain `DiffusionPipeline.from_pretrained(folder)` loads it."""
     vae, encoder, tokenizer = load_parts(work)
     pipeline = StableDiffusionPipeline(
-        vae=vae.to(torch.float16), unet=averaged_unet(work / "unet.pt").to(torch.float16), tokenizer=tokenizer,
+        vae=vae.to(torch.float16),
+        unet=averaged_unet(work / "unet.pt").to(torch.float16),
+        tokenizer=tokenizer,
         # Kept in fp32: without a wish, transformers loads a text encoder in the precision it was saved in.
-        text_encoder=encoder.float(), scheduler=build_scheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+        text_encoder=encoder.float(),
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     pipeline.save_pretrained(folder)
     _write_classic_tokenizer(folder / "tokenizer")
     for config in folder.rglob("*.json"):

@@ -80,7 +80,11 @@ class Run:
         return self.rate * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * along)))
 
     def step(
-        self, optimizer: Any, loss: torch.Tensor, parameters: list[torch.Tensor], team: Team | None = None,
+        self,
+        optimizer: Any,
+        loss: torch.Tensor,
+        parameters: list[torch.Tensor],
+        team: Team | None = None,
     ) -> None:
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate()

@@ -119,8 +119,9 @@ def _see(picture: Floats, region: Bools, background: Floats) -> Seen:
 def read_picture(picture: Pixels) -> tuple[str, list[Seen], bool]:
     """The background's colour, the things, and whether nothing else of note is in the picture."""
     pixels = picture.astype(np.float32)
-    rim = np.concatenate([pixels[:2].reshape(-1, 3), pixels[-2:].reshape(-1, 3), pixels[:, :2].reshape(-1, 3),
-                          pixels[:, -2:].reshape(-1, 3)])
+    rim = np.concatenate(
+        [pixels[:2].reshape(-1, 3), pixels[-2:].reshape(-1, 3), pixels[:, :2].reshape(-1, 3), pixels[:, -2:].reshape(-1, 3)]
+    )
     background = np.median(rim, axis=0).astype(np.float32)
     apart = np.linalg.norm(pixels - background, axis=2) > _FAR
     regions = _regions(apart)

@@ -13,8 +13,12 @@ __all__ = ["EMPTY", "FILLERS", "plain_prompt", "prompt_for", "words"]
 EMPTY = Scene("")  # what a prompt that says nothing asks for
 
 _SHAPES = {
-    "circle": ("circle", "circle", "circle", "disc", "ball", "dot"), "square": ("square", "square", "square", "box"),
-    "triangle": ("triangle",), "star": ("star",), "heart": ("heart",), "cross": ("cross", "cross", "plus", "plus sign"),
+    "circle": ("circle", "circle", "circle", "disc", "ball", "dot"),
+    "square": ("square", "square", "square", "box"),
+    "triangle": ("triangle",),
+    "star": ("star",),
+    "heart": ("heart",),
+    "cross": ("cross", "cross", "plus", "plus sign"),
 }
 _COLOURS = {"purple": ("purple", "purple", "violet")}
 _SIZES = {"small": ("small", "small", "little", "tiny"), "big": ("big", "large", "huge")}
@@ -31,9 +35,39 @@ _SCENES = {
 }
 _OPENINGS = ("a picture of", "a drawing of", "an image of", "a photo of", "picture of", "draw", "a painting of")
 FILLERS = (
-    "beautiful", "highly detailed", "masterpiece", "simple", "flat", "clean", "nice", "best quality", "digital art", "vector",
-    "minimal", "sharp", "4k", "8k", "vivid colours", "bright", "art", "poster", "cute", "please", "high resolution", "icon",
-    "a cat", "a dog", "a city", "portrait of a woman", "car", "castle", "forest", "robot", "dragon", "flower", "tree",
+    "beautiful",
+    "highly detailed",
+    "masterpiece",
+    "simple",
+    "flat",
+    "clean",
+    "nice",
+    "best quality",
+    "digital art",
+    "vector",
+    "minimal",
+    "sharp",
+    "4k",
+    "8k",
+    "vivid colours",
+    "bright",
+    "art",
+    "poster",
+    "cute",
+    "please",
+    "high resolution",
+    "icon",
+    "a cat",
+    "a dog",
+    "a city",
+    "portrait of a woman",
+    "car",
+    "castle",
+    "forest",
+    "robot",
+    "dragon",
+    "flower",
+    "tree",
 )
 
 

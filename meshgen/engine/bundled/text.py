@@ -25,9 +25,12 @@ __all__ = ["LENGTH", "SLOTS", "WIDTH", "build_tokenizer", "states_of", "train_te
 LENGTH = 32  # tokens in a prompt
 WIDTH = 128
 SLOTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("background", tuple(COLOURS)), ("layout", LAYOUTS),
-    ("first shape", SHAPES), ("first colour", tuple(COLOURS)),
-    ("second shape", SHAPES), ("second colour", tuple(COLOURS)),
+    ("background", tuple(COLOURS)),
+    ("layout", LAYOUTS),
+    ("first shape", SHAPES),
+    ("first colour", tuple(COLOURS)),
+    ("second shape", SHAPES),
+    ("second colour", tuple(COLOURS)),
 )
 
 
@@ -36,23 +39,23 @@ def build_tokenizer() -> Any:
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Lowercase()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=4000, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=4000, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False)
     bpe.train_from_iterator(words(), trainer)
     merges = [(a, b) for a, b in _merges(bpe)]
     pieces = [*alphabet, *(letter + "</w>" for letter in alphabet), *(a + b for a, b in merges)]
     pieces = [*dict.fromkeys(pieces), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(
-        vocab={piece: index for index, piece in enumerate(pieces)}, merges=merges, model_max_length=LENGTH)
+    return CLIPTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, merges=merges, model_max_length=LENGTH)
 
 
 def _merges(bpe: Any) -> list[tuple[str, str]]:
     import json
 
-    return [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" "))
-            for pair in json.loads(bpe.to_str())["model"]["merges"]]
+    return [
+        tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in json.loads(bpe.to_str())["model"]["merges"]
+    ]
 
 
 def _hadamard(size: int) -> torch.Tensor:
@@ -92,15 +95,27 @@ def targets(scenes: list[Scene]) -> torch.Tensor:
 
 def build_text(tokenizer: Any) -> Any:
     end = tokenizer.eos_token_id
-    return CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=4 * WIDTH, projection_dim=WIDTH,
-        num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=LENGTH, hidden_act="gelu",
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=end, pad_token_id=end))
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            projection_dim=WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=LENGTH,
+            hidden_act="gelu",
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=end,
+            pad_token_id=end,
+        )
+    )
 
 
 def tokens(tokenizer: Any, prompts: list[str]) -> torch.Tensor:
     ids: torch.Tensor = tokenizer(
-        prompts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt").input_ids
+        prompts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
+    ).input_ids
     return ids
 
 

@@ -20,8 +20,11 @@ _WIDTH = 48
 
 def build_vae() -> Any:
     return AutoencoderTiny(
-        encoder_block_out_channels=(_WIDTH,) * 3, decoder_block_out_channels=(_WIDTH,) * 3,
-        num_encoder_blocks=(0, 1, 2), num_decoder_blocks=(2, 1, 1), latent_channels=LATENT_CHANNELS,
+        encoder_block_out_channels=(_WIDTH,) * 3,
+        decoder_block_out_channels=(_WIDTH,) * 3,
+        num_encoder_blocks=(0, 1, 2),
+        num_decoder_blocks=(2, 1, 1),
+        latent_channels=LATENT_CHANNELS,
     )
 
 
