@@ -16,7 +16,6 @@ from pathlib import Path
 import trio
 
 from meshgen.engine.catalog import Catalog
-from meshgen.engine.fake import FakeEngine, fake_model
 from meshgen.engine.port import Engine, EngineError
 from meshgen.gateway.serve import GatewayError, serve_gateway
 from meshgen.identity import IdentityError, load_or_create
@@ -114,6 +113,8 @@ async def _open_engine(settings: Settings, catalog: Catalog) -> AsyncIterator[En
     if not settings.has_role("worker"):
         yield None
     elif worker.engine == "fake":
+        from meshgen.engine.fake import FakeEngine, fake_model
+
         yield FakeEngine([fake_model()], worker.fake_seconds, worker.slots)
     elif importlib.util.find_spec("torch") is None:
         log.warning("this node can't be a worker without its engine; for one run: pip install 'meshgen-node[worker]'")

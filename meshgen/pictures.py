@@ -12,10 +12,12 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
-
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from typing import TYPE_CHECKING
 
 from meshgen import __version__
+
+if TYPE_CHECKING:
+    from PIL import Image  # imported where it is used: a node that never sees a picture does without
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 256 * 1024
@@ -59,6 +61,8 @@ def check_png(data: bytes, width: int, height: int) -> None:
         raise PictureError("it is cut off")
     if len(SIGNATURE) + sum(size for _, size in chunks) != len(data):
         raise PictureError("something follows behind its end")
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -129,6 +133,8 @@ def parameters_text(
 
 def contact_sheet(pngs: Sequence[bytes], captions: Sequence[str], cell: int = 256) -> bytes:
     """All pictures on one page, as near to square as it gets, each fitted into ``cell`` pixels over its caption."""
+    from PIL import Image, ImageDraw, ImageFont
+
     columns = max(1, math.ceil(math.sqrt(len(pngs))))
     rows = math.ceil(len(pngs) / columns)
     gap, line = cell // 16, cell // 10
@@ -149,6 +155,8 @@ def contact_sheet(pngs: Sequence[bytes], captions: Sequence[str], cell: int = 25
 
 def _fitted(png: bytes, cell: int) -> Image.Image:
     """Small pictures grow, large ones shrink, both keep their proportions."""
+    from PIL import Image
+
     with Image.open(BytesIO(png)) as opened:
         picture = opened.convert("RGB")
     scale = cell / max(picture.size)

@@ -18,6 +18,7 @@ from meshgen.cli.verb import Call, kudos, table, verb
 PROMPT = "a red circle above a blue square on a yellow background"
 PICTURES = 9
 STEPS = 20
+GUIDANCE = 3.0  # suits the bundled model best
 WORKERS = ("worker-1", "worker-2")
 HOMES = "homes"
 SETTLE_S = 20.0
@@ -78,7 +79,7 @@ def _generate(call: Call, mesh: LocalMesh, folder: Path, prompt: str, seed: int 
 
     started = time.monotonic()
     api = mesh.nodes["requester"].api
-    body = {"prompt": prompt, "count": PICTURES, "seed": seed, "steps": STEPS}
+    body = {"prompt": prompt, "count": PICTURES, "seed": seed, "steps": STEPS, "guidance_scale": GUIDANCE}
     job, files = follow_job(api, body, Saver(folder / "picture.png", PICTURES))
     seconds = time.monotonic() - started
     if job["state"] != "done":

@@ -31,15 +31,17 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 MAX_ASKED = 8
-SPARE_ASKED = 2
-"""Workers asked directly: one a picture and so many more to choose from, the least busy first, at most MAX_ASKED."""
+SPARE_ASKED = 1
+"""Workers asked directly: one a picture and so many more, the least busy first, at most MAX_ASKED. The choice of two evens out
+most of the load."""
 GOSSIP_GAP_S = 1.0
 """Offers that the known workers satisfy are gossiped at most this often."""
 MIN_GOSSIP_GAP_S = 0.25
 """Others at most this often; what is left out is offered again in the next round."""
 QUESTION_S = 10.0
-PATIENCE_S = 0.1
-"""How long an offer that is covered waits for the answers still missing."""
+PATIENCE_S = 0.25
+"""An offer of many pictures that is covered waits so long for the answers still missing: it is worth spreading. One picture needs
+one worker, so it waits only as long again as the first answer took."""
 MAX_PAST = 256
 """Offers, and liars, remembered after they are answered: a second answer that differs from the first may come late."""
 
@@ -125,9 +127,11 @@ class Market:
             for peer in asked:
                 nursery.start_soon(self._ask_one, peer, answers)
             nursery.start_soon(self._gossip, answers)
+            asked_s = trio.current_time()
             with trio.move_on_after(window_s):
                 await answers.covered.wait()
-                with trio.move_on_after(PATIENCE_S):
+                taken_s = trio.current_time() - asked_s
+                with trio.move_on_after(PATIENCE_S if offer.count > 1 else min(taken_s, PATIENCE_S)):
                     await answers.complete.wait()
         finally:
             del self._open[signed.id]
