@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from contextlib import suppress
 
+import trio
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,7 +35,10 @@ class Guard:
             refusal = self._refusal(scope["path"], Headers(scope=scope))
             body = None if refusal else await _read_body(receive)
             if body is None:
-                await (refusal or _too_large())(scope, receive, send)
+                # A client that sends on although it was refused, and malformed at that, is answered by Hypercorn itself at the
+                # same time: two writers on one socket, which is closed either way.
+                with suppress(trio.BusyResourceError):
+                    await (refusal or _too_large())(scope, receive, send)
             else:
                 await self._app(scope, _replay(body, receive), send)
 
