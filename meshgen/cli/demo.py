@@ -21,6 +21,8 @@ STEPS = 20
 GUIDANCE = 3.0  # suits the bundled model best
 WORKERS = ("worker-1", "worker-2")
 HOMES = "homes"
+MARK = ".meshgen-demo"
+"""Says that a folder is a demo's, to be cleared by the next one."""
 SETTLE_S = 20.0
 
 
@@ -33,6 +35,7 @@ SETTLE_S = 20.0
 @verb
 def demo(call: Call, prompt: str, out: str, seed: int | None, engine: str, stay: bool) -> None:
     """A whole mesh on this machine, to see it work: a hub, two workers and a requester turn PROMPT into nine pictures."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no node is left behind
     folder = Path(out).expanduser().absolute()
     _clear(folder)
     with local_mesh(folder / HOMES, "meshgen-demo-v0") as mesh:
@@ -52,9 +55,10 @@ def demo(call: Call, prompt: str, out: str, seed: int | None, engine: str, stay:
 
 def _clear(folder: Path) -> None:
     """A demo begins anew, and removes nothing but what an earlier one left."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / "report.json").exists() and not (folder / HOMES).exists():
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
         raise Fault(f"{folder} holds something else than a demo", "give another folder with --out")
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
     shutil.rmtree(folder / HOMES, ignore_errors=True)
     for name in ("report.json", "sheet.png", *(f"picture-{index}.png" for index in range(1, PICTURES + 1))):
         (folder / name).unlink(missing_ok=True)
@@ -164,7 +168,6 @@ def _stay(call: Call, mesh: LocalMesh) -> None:
     else:
         home = nodes["requester"]["home"]
         call.say(f'\nThe mesh is up. Try, in another terminal:\n  meshgen --home {home} generate "a green star"\nCtrl-C ends it.')
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         signal.pause()
     except KeyboardInterrupt:

@@ -21,10 +21,10 @@ class Bars:
 
         self._console = Console(stderr=True, highlight=False)
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[worker]}"),
+            TextColumn("{task.fields[worker]}", markup=False),  # a stranger chose it
             TimeElapsedColumn(),
         )
         self._progress: Progress = Progress(*columns, console=self._console, transient=True)

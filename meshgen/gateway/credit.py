@@ -31,7 +31,7 @@ def credit_routes(node: NodeFace) -> APIRouter:
     @routes.get("/log")
     async def log(
         peer: Peer = "",
-        since: Annotated[int, Query(ge=1, description="the first entry's number")] = 1,
+        since: Annotated[int, Query(ge=1, le=2**53 - 1, description="the first entry's number")] = 1,
         limit: Annotated[int, Query(ge=1, le=MAX_ENTRIES)] = 100,
     ) -> dict[str, Any]:
         peer = peer or node.peer_id

@@ -58,10 +58,17 @@ def _bind(api: ApiSettings) -> socket.socket:
     return listener
 
 
+def _without_trace(record: logging.LogRecord) -> bool:
+    """Hypercorn logs a failed request with its error's text, which may quote what a person asked for."""
+    record.exc_info = record.exc_text = None
+    return True
+
+
 def _config(listener: socket.socket) -> Config:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.errorlog = logging.getLogger("meshgen.gateway.http")
+    config.errorlog.addFilter(_without_trace)
     config.errorlog.setLevel(logging.WARNING)  # the node itself says where its API is
     config.accesslog = None
     config.graceful_timeout = GRACE_S

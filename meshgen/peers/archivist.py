@@ -55,7 +55,9 @@ class Archivist:
 
     def want(self, author: bytes) -> None:
         """Pull this chain from its author soon; asking again while it waits costs nothing."""
-        if author != self._ledger.identity.public_key and len(self._wanted) < MAX_WANTED:
+        if author != self._ledger.identity.public_key:
+            if author not in self._wanted and len(self._wanted) >= MAX_WANTED:
+                del self._wanted[next(iter(self._wanted))]  # a flood of strangers must not keep newcomers out
             self._wanted[author] = None
             self._nudge()
 

@@ -103,7 +103,7 @@ class Directory:
         return self.own.message.addresses if self.own else ()
 
     async def wait_heard(self) -> None:
-        """Until some advert arrives that was not known."""
+        """Until a peer is heard of that was not known, or one with other models."""
         await self._heard.wait()
 
     # -- life
@@ -217,12 +217,13 @@ class Directory:
             return
         if known and known.message.seq >= signed.message.seq:
             return
-        if not known and len(self._adverts) >= MAX_PEERS:
-            del self._adverts[min(self._adverts, key=lambda old: self._adverts[old].message.expires_ms)]
+        self._adverts.pop(peer, None)
+        if len(self._adverts) >= MAX_PEERS:  # who was not heard of for longest goes, whatever it said of its own life
+            del self._adverts[next(iter(self._adverts))]
         self._adverts[peer] = signed
         for listener in self.on_advert:
             listener(signed)
-        if not known:
+        if not known or known.message.models != signed.message.models:
             self._heard.set()
             self._heard = trio.Event()
 

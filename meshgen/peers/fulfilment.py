@@ -93,6 +93,8 @@ class Fulfilment:
         self._running = 0
         self._wake = trio.Event()
         self._losses: Counter[PeerId] = Counter()
+        self._declined: Counter[PeerId] = Counter()  # awards that were taken back, each with a HOLD in the log
+        self._pause = False
         self._inspection = Inspection()
         self._why = ""
         asked = job.request.max_mkudos
@@ -117,6 +119,9 @@ class Fulfilment:
             if not self._missing:
                 await self._wake.wait()
                 continue
+            if self._pause:
+                self._pause = False
+                await trio.sleep(ROUND_GAP_S)
             started, hopeless = await self._round(nursery)
             if started:
                 give_up_at = trio.current_time() + self._policy.patience_s
@@ -303,7 +308,7 @@ class Fulfilment:
             preview_every=job.request.preview_every,
         )
         estimate_s = (terms.start_ms + terms.picture_ms * len(part.indices)) / 1000
-        limit_s = self._policy.slack_s + self._policy.lateness * estimate_s
+        limit_s = min(self._policy.slack_s + self._policy.lateness * estimate_s, job.request.timeout_s or self._policy.timeout_s)
 
         def tell(event: RequesterEvent) -> None:
             self._tell(part, event)
@@ -323,6 +328,12 @@ class Fulfilment:
             self._losses[worker] = MAX_LOSSES
         elif lost.reason not in HARMLESS:
             self._losses[worker] += 1
+        else:
+            self._pause = True
+            self._declined[worker] += 1
+            if self._declined[worker] >= MAX_LOSSES:  # a bid that never holds is none
+                self._losses[worker] = MAX_LOSSES
+                trust.lost(worker)
         self._job.note(f"{self._means.directory.alias(worker)} {lost}; its pictures are offered again")
 
     def _keep(self, part: Part, purchase: Purchase) -> None:

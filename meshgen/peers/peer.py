@@ -29,7 +29,7 @@ from meshgen.peers.market import Market
 from meshgen.peers.own import Load, OwnEngine
 from meshgen.peers.requester import Requester
 from meshgen.peers.worker import Worker, WorkerPolicy
-from meshgen.protocols.advert import MAX_ADDRESSES, MAX_MODELS, Advert, ModelAdvert
+from meshgen.protocols.advert import MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_MODELS, Advert, ModelAdvert
 from meshgen.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -137,9 +137,9 @@ class Peer:
             alias=settings.node.alias,
             agent=f"meshgen/{__version__}",
             roles=tuple(role for role in settings.node.roles if role != "worker" or self.worker),
-            addresses=tuple(self.net.addresses()[:MAX_ADDRESSES]),
+            addresses=tuple(address for address in self.net.addresses() if len(address) <= MAX_ADDRESS_BYTES)[:MAX_ADDRESSES],
             device_kind=device.kind if device else "",
-            device_name=device.name[:64] if device else "",
+            device_name=_plain(device.name)[:64] if device else "",
             vram_total_mib=device.vram_total_mib if device else 0,
             vram_free_mib=device.vram_free_mib if device else 0,
             models=self._model_adverts(),
@@ -269,6 +269,11 @@ class Peer:
         if self.home is None:
             raise ValueError("this node keeps its log in memory")
         return report_as_dict(verify_home(self.home))
+
+
+def _plain(text: str) -> str:
+    """A driver may name its device in any letters; an advert is ASCII."""
+    return "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
 
 
 def _requester_policy(settings: Settings) -> RequesterPolicy:

@@ -13,10 +13,11 @@ from collections.abc import Callable
 import trio
 
 from meshgen.identity import Identity
+from meshgen.ledger.errors import InvalidEntry
 from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Channel, Net, PeerId, TooLarge, Unreachable
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import Bill, Entry, Head, Receipt, job_id
+from meshgen.protocols.credit import MAX_HOLD_MS, Bill, Entry, Head, Receipt, job_id
 from meshgen.protocols.envelope import Signed, sign
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.job import Accepted, Done, Failed, Preview, Progress, WorkOrder
@@ -88,6 +89,8 @@ class Purchase:
                         await channel.send(side.settle(self.receipt.wire), last=True)
         except trio.TooSlowError:
             raise Lost("slow", f"took longer than {self._limit_s:.0f} s") from None
+        except InvalidEntry as error:  # what the bid says can't stand in a log; one that can't be written ends the whole job
+            raise Lost("bad_bid", f"made a bid that no HOLD can be made for ({error})", lied=True) from None
         except Unreachable as error:
             raise Lost("gone", f"went away ({error})") from None
         except (Malformed, TooLarge) as error:
@@ -98,11 +101,12 @@ class Purchase:
 
     async def _hold(self) -> Entry:
         bid = self._bid.message
+        lifetime_ms = min(round(self._limit_s * 1000) + HOLD_MARGIN_MS, MAX_HOLD_MS)
         return await self._ledger.hold(
             job=job_id(os.urandom(32), self._offer.id),
             payee=self._bid.author,
             amount=bid.mkudos * len(self._order.seeds),
-            expires_ms=self._now_ms() + round(self._limit_s * 1000) + HOLD_MARGIN_MS,
+            expires_ms=self._now_ms() + lifetime_ms,
             payee_head=Head(bid.head_seq, bid.head_id),
         )
 

@@ -204,7 +204,14 @@ class Worker:
         if isinstance(signed.message, Offer):
             await channel.send(self.consider(cast(Signed[Offer], signed)).wire, last=True)
         elif isinstance(signed.message, Cancel):
-            self._answers.pop(signed.message.offer_id, None)
+            self._strike_out(signed.message.offer_id, signed.author)
+
+    def _strike_out(self, offer_id: bytes, author: bytes) -> None:
+        """The requester needs no more bids. The answer itself is kept, so that whoever hears the offer late gets no second one."""
+        bid = self._answers.get(offer_id)
+        standing = self._bids.get(bid.id) if bid else None
+        if standing is not None and standing.offer.author == author:
+            del self._bids[standing.bid.id]
 
     def consider(self, offer: Signed[Offer]) -> Signed[Bid] | Signed[Refusal]:
         """The answer to one offer: always the same bid, until it expires."""

@@ -17,6 +17,7 @@ FAMILIES = ("sd1", "sdxl", "sd3", "flux", "other")
 ROLES = ("requester", "worker", "hub", "archivist", "observer")
 MAX_MODELS = 64
 MAX_ADDRESSES = 8
+MAX_ADDRESS_BYTES = 128
 MAX_LIFETIME_MS = 10 * 60 * 1000
 """An advert that claims to live longer is refused: a GPU's load an hour ago says nothing."""
 TABLE_NAMESPACE = "meshgen"
@@ -47,7 +48,7 @@ class Advert(Record):
     alias: Annotated[str, Text(32)]
     agent: Annotated[str, Text(48)]
     roles: Annotated[tuple[str, ...], Array(Text(16, choices=ROLES), 5)]
-    addresses: Annotated[tuple[str, ...], Array(Text(128, low=1), MAX_ADDRESSES)]
+    addresses: Annotated[tuple[str, ...], Array(Text(MAX_ADDRESS_BYTES, low=1), MAX_ADDRESSES)]
     device_kind: Annotated[str, Text(8)]
     device_name: Annotated[str, Text(64)]
     vram_total_mib: Annotated[int, UInt(0, 2**24)]

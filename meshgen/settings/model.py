@@ -16,6 +16,8 @@ def _address(text: str) -> str:
     match = _ADDRESS.fullmatch(text)
     if not match:
         raise ValueError(f"{text!r} is not a TCP multiaddr such as /ip4/192.0.2.7/tcp/4711")
+    if len(text) > 70 and "/p2p/" not in text:
+        raise ValueError(f"{text!r} is longer than the 70 characters that fit into an advert")
     kind, host, port = match[1], match[2], int(match[3])
     if kind.startswith("ip"):
         ipaddress.IPv4Address(host) if kind == "ip4" else ipaddress.IPv6Address(host)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import trio
 import trio.testing
 
+from meshgen.engine.fake import FakeEngine, fake_model
 from meshgen.peers.directory import LIFETIME_MS, PRESENCE_S, advert_key, model_key
+from meshgen.peers.request import ImageRequest
 from tests.peers.virtual import NET, pictures_of, virtual_mesh
 
 
@@ -73,3 +75,17 @@ async def test_who_stops_says_goodbye(autojump_clock: trio.testing.MockClock) ->
         await mesh.leave("leaver")
         await trio.sleep(3)
         assert asker.directory.get(leaver.net.peer_id) is None
+
+
+async def test_a_job_sees_the_model_that_a_known_worker_adds(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        await mesh.add("hub", "hub")
+        worker = await mesh.worker("w", worker__models="later")
+        asker = await mesh.requester(requester__bid_wait_s=60)
+        assert asker.requester is not None
+        job = asker.requester.submit(ImageRequest(prompt="x", steps=2, model="later"))
+        await trio.sleep(5)
+        assert isinstance(worker.engine, FakeEngine)
+        worker.engine._models["later"] = fake_model("later")
+        await job.wait()
+        assert (job.state, job.error) == ("done", "")
