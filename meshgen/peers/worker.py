@@ -207,7 +207,7 @@ class Worker:
             self._strike_out(signed.message.offer_id, signed.author)
 
     def _strike_out(self, offer_id: bytes, author: bytes) -> None:
-        """The requester needs no more bids. The answer itself is kept, so that whoever hears the offer late gets no second one."""
+        """The requester needs no more bids. The answer is kept: whoever hears the offer late gets no second one."""
         bid = self._answers.get(offer_id)
         standing = self._bids.get(bid.id) if bid else None
         if standing is not None and standing.offer.author == author:
