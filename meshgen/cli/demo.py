@@ -21,7 +21,7 @@ STEPS = 20
 GUIDANCE = 3.0  # suits the bundled model best
 WORKERS = ("worker-1", "worker-2")
 HOMES = "homes"
-MARK = ".meshgen-demo"
+MARK = f"{HOMES}/.meshgen-demo"
 """Says that a folder is a demo's, to be cleared by the next one."""
 SETTLE_S = 20.0
 
@@ -57,9 +57,9 @@ def _clear(folder: Path) -> None:
     """A demo begins anew, and removes nothing but what an earlier one left."""
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
         raise Fault(f"{folder} holds something else than a demo", "give another folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).touch()
     shutil.rmtree(folder / HOMES, ignore_errors=True)
+    (folder / HOMES).mkdir(parents=True)
+    (folder / MARK).touch()
     for name in ("report.json", "sheet.png", *(f"picture-{index}.png" for index in range(1, PICTURES + 1))):
         (folder / name).unlink(missing_ok=True)
 

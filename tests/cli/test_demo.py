@@ -28,7 +28,8 @@ def test_a_demos_folder_is_cleared(tmp_path: Path) -> None:
     (tmp_path / "demo" / "report.json").write_text("{}")
     (tmp_path / "demo" / "notes.txt").write_text("kept")
     _clear(tmp_path / "demo")
-    assert {path.name for path in (tmp_path / "demo").iterdir()} == {MARK, "notes.txt"}
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {HOMES, "notes.txt"}
+    assert (tmp_path / "demo" / MARK).exists()
 
 
 @pytest.mark.parametrize("alias", ["[/]", "[red]x", "[link=http://a]b"])
