@@ -24,7 +24,7 @@ from meshgen.ledger.fold import Balance, Deal, Line, State, Terms, explain
 from meshgen.ledger.forks import ForkEvidence, fork_between
 from meshgen.ledger.rules import Chain
 from meshgen.ledger.standing import Standing
-from meshgen.ledger.store import Store, open_store
+from meshgen.ledger.store import Disk, Store, open_store
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import (
     MAX_AHEAD_MS,
@@ -81,9 +81,12 @@ class HoldInfo:
 
 @asynccontextmanager
 async def open_ledger(
-    home: Path | None, identity: Identity, net: bytes, *, now_ms: Callable[[], int], label: str = ""
+    home: Path | Disk | None, identity: Identity, net: bytes, *, now_ms: Callable[[], int], label: str = ""
 ) -> AsyncIterator[Ledger]:
-    """The ledger of this home, locked to this process; GENESIS is written on first run. None: in memory. Raises LedgerError."""
+    """The ledger of this home, locked to this process; GENESIS is written on first run. Raises LedgerError.
+
+    None: in memory, gone at the end. A :class:`Disk`: in memory, and there when it is opened again.
+    """
     with open_store(home) as store:
         ledger = Ledger(store, identity, net, now_ms)
         ledger._load()
@@ -315,6 +318,9 @@ class Ledger:
             # What was judged is not what is written any more; only a fresh start can tell.
             self._broken = f"the credit log can't be written ({error}); free the disk and restart"
             raise LedgerError(self._broken) from error
+        except BaseException as error:
+            self._broken = f"the credit log was interrupted ({error!r}); restart"
+            raise
         del self._unwritten[: len(batch)], self._unwritten_forks[: len(forks)]
         for entry in batch:
             self._books.add(entry)
@@ -375,9 +381,9 @@ def _info(deal: Deal, terms: Terms) -> HoldInfo:
     return HoldInfo(deal.hold_id, payer, payee, amount, expires_ms, job, seq, deal.value, deal.state, receipt_id)
 
 
-def _next_key_hash(home: Path | None, identity: Identity) -> bytes:
+def _next_key_hash(home: Path | Disk | None, identity: Identity) -> bytes:
     """What GENESIS commits to. A ledger in memory has no time to lose a key, and stays deterministic."""
-    key = load_or_create(home / RECOVERY_DIR).public_key if home else identity.public_key
+    key = load_or_create(home / RECOVERY_DIR).public_key if isinstance(home, Path) else identity.public_key
     return hashlib.sha256(key).digest()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -40,6 +40,29 @@ CREATE TABLE fork (
 """
 
 
+class Disk:
+    """A disk in memory that outlives the ledgers opened on it: what was committed is there when it is opened again.
+
+    ``before_write`` and ``after_write`` are called around each transaction; one that raises is a crash at that point.
+    """
+
+    def __init__(self) -> None:
+        self.connection = _connect(":memory:")
+        self.before_write: Callable[[], None] = _nothing
+        self.after_write: Callable[[], None] = _nothing
+        self.in_use = False
+
+    def copy(self) -> Disk:
+        """A backup of what is on it now, without the hooks."""
+        twin = Disk()
+        self.connection.backup(twin.connection)
+        return twin
+
+
+def _nothing() -> None:
+    pass
+
+
 class Row(NamedTuple):
     """One entry on disk."""
 
@@ -60,9 +83,10 @@ class Row(NamedTuple):
 class Store:
     """Rows in, rows out; it judges nothing. Writing may happen in one worker thread at a time, reading on the loop."""
 
-    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, disk: Disk | None = None) -> None:
         self._writer = writer
         self._reader = reader
+        self._disk = disk
         self._aids: dict[bytes, int] = {key: aid for aid, key in reader.execute("SELECT aid, key FROM author")}
 
     @property
@@ -130,6 +154,8 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        if self._disk:
+            self._disk.before_write()
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -137,6 +163,8 @@ class Store:
             self._writer.execute("ROLLBACK")
             raise
         self._writer.execute("COMMIT")
+        if self._disk:
+            self._disk.after_write()
 
     def _aid(self, author: bytes) -> int:
         aid = self._aids.get(author)
@@ -148,12 +176,17 @@ class Store:
 
 
 @contextmanager
-def open_store(home: Path | None) -> Iterator[Store]:
-    """The home's log, for writing; locked against every other process. None: in memory. Raises LedgerError."""
+def open_store(home: Path | Disk | None) -> Iterator[Store]:
+    """The home's log, for writing; locked against every other process. None: in memory, gone at the end. Raises LedgerError."""
     if home is None:
         with closing(_connect(":memory:")) as both:
             _prepare(both)
             yield Store(both, both)
+        return
+    if isinstance(home, Disk):
+        with _in_use(home):
+            _prepare(home.connection)
+            yield Store(home.connection, home.connection, home)
         return
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = home / LEDGER_FILE
@@ -191,6 +224,17 @@ def _check_version(connection: sqlite3.Connection, *readable: int) -> int:
     if version not in readable:
         raise LedgerError(f"the credit log has schema {version}; this meshgen reads {SCHEMA_VERSION}")
     return version
+
+
+@contextmanager
+def _in_use(disk: Disk) -> Iterator[None]:
+    if disk.in_use:
+        raise LedgerError("another ledger uses this disk")
+    disk.in_use = True
+    try:
+        yield
+    finally:
+        disk.in_use = False
 
 
 @contextmanager

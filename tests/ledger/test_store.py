@@ -14,7 +14,7 @@ import pytest
 from meshgen.identity import Identity
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import open_ledger
-from meshgen.ledger.store import LEDGER_FILE, open_read_only, open_store
+from meshgen.ledger.store import LEDGER_FILE, Disk, open_read_only, open_store
 from meshgen.ledger.verify import verify_home
 from meshgen.protocols.codec import encode
 from meshgen.protocols.credit import MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, PROOF, decode_entry, make_entry
@@ -133,3 +133,45 @@ def test_a_log_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
 def test_no_log_is_no_log(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="no credit log"), open_read_only(tmp_path / "nothing"):
         pass
+
+
+# -- a disk in memory
+
+
+class Crash(Exception):
+    pass
+
+
+def crash() -> None:
+    raise Crash
+
+
+async def test_a_disk_in_memory_outlives_its_ledger() -> None:
+    disk, bob = Disk(), author(2)
+    async with open_ledger(disk, ME, NET, now_ms=lambda: START_MS) as ledger:
+        await ledger.hold(job(1), bob.key, 1, EXPIRES_MS, bob.head)
+        with pytest.raises(LedgerError, match="another ledger"), open_store(disk):
+            pass
+    backup = disk.copy()
+    async with open_ledger(disk, ME, NET, now_ms=lambda: START_MS) as ledger:
+        assert ledger.head().seq == 2
+        await ledger.hold(job(2), bob.key, 1, EXPIRES_MS, bob.head)
+    async with open_ledger(backup, ME, NET, now_ms=lambda: START_MS) as ledger:
+        assert ledger.head().seq == 2
+
+
+@pytest.mark.parametrize(("hook", "head"), [("before_write", 1), ("after_write", 2)])
+async def test_a_crash_at_a_write_leaves_it_whole_or_not_begun(hook: str, head: int) -> None:
+    disk, bob = Disk(), author(2)
+    with pytest.raises(Crash):
+        async with open_ledger(disk, ME, NET, now_ms=lambda: START_MS) as ledger:
+            setattr(disk, hook, crash)
+            with pytest.raises(Crash):
+                await ledger.hold(job(1), bob.key, 1, EXPIRES_MS, bob.head)
+            with pytest.raises(LedgerError, match="interrupted"):
+                await ledger.hold(job(2), bob.key, 1, EXPIRES_MS, bob.head)
+            assert ledger.head().seq == 1
+            raise Crash
+    setattr(disk, hook, lambda: None)
+    async with open_ledger(disk, ME, NET, now_ms=lambda: START_MS) as ledger:
+        assert ledger.head().seq == head
