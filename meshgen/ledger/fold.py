@@ -2,7 +2,8 @@
 
 A :class:`Deal` is all that is known of one HOLD. ``join`` is a join in the sense of lattices (commutative, associative,
 idempotent), so merging two logs is set union. From the deals everything else follows, and :func:`balances` sums to zero by
-construction: what a deal costs its payer is what it brings its payee.
+construction: what a deal costs its payer is what it brings its payee. A TRANSFER is a :class:`Gift`; their set is joined by
+union. Who was proved to have forked earns nothing by deals made with it from then on: these are *void*.
 
 This module is the reference. :mod:`meshgen.ledger.books` computes the same in steps.
 """
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
-from meshgen.protocols.credit import Claim, Entry, Hold, Receipt, Release
+from meshgen.ledger.forks import ForkEvidence, convictions
+from meshgen.protocols.credit import Claim, Entry, Hold, Receipt, Release, Transfer
 
 
 class State(StrEnum):
@@ -24,6 +27,7 @@ class State(StrEnum):
     CLAIMED = "claimed"  # by a CLAIM that the payer has not answered
     RELEASED = "released"  # nothing is owed
     CONTESTED = "contested"  # released without the payee's consent, and claimed
+    VOID = "void"  # made with a payee whose chain had forked by then: nothing is owed
 
 
 class Terms(NamedTuple):
@@ -35,6 +39,8 @@ class Terms(NamedTuple):
     expires_ms: int
     job: bytes
     seq: int
+    payee_seq: int
+    """How far the payee's chain went when this was made."""
 
 
 class Paid(NamedTuple):
@@ -52,12 +58,13 @@ class Released(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """What a CLAIM says. It counts if payer and payee are those of the HOLD."""
+    """What a CLAIM says. It counts if payer, payee and number are those of the HOLD."""
 
     amount: int
     entry_id: bytes
     payer: bytes
     payee: bytes
+    hold_seq: int
 
 
 T = TypeVar("T", Terms, Paid, Released)
@@ -72,6 +79,7 @@ class Deal:
     paid: Paid | None = None
     released: Released | None = None
     claims: frozenset[Claimed] = frozenset()
+    void: bool = False
 
     def join(self, other: Deal) -> Deal:
         return Deal(
@@ -80,6 +88,7 @@ class Deal:
             _greater(self.paid, other.paid),
             _greater(self.released, other.released),
             self.claims | other.claims,
+            self.void or other.void,
         )
 
     @property
@@ -87,13 +96,13 @@ class Deal:
         """The best claim that counts."""
         if self.terms is None or not self.claims or (self.released and self.released.consented):
             return None
-        sides = (self.terms.payer, self.terms.payee)
-        return max((claim for claim in self.claims if (claim.payer, claim.payee) == sides), default=None)
+        about = (self.terms.payer, self.terms.payee, self.terms.seq)
+        return max((claim for claim in self.claims if (claim.payer, claim.payee, claim.hold_seq) == about), default=None)
 
     @property
     def value(self) -> int:
         """What the payer owes the payee, in milli-kudos: max(RECEIPT, CLAIM) <= HOLD."""
-        if self.terms is None:
+        if self.terms is None or self.void:
             return 0
         claim = self.claim
         return min(self.terms.amount, max(self.paid.amount if self.paid else 0, claim.amount if claim else 0))
@@ -108,6 +117,8 @@ class Deal:
     @property
     def state(self) -> State:
         claim = self.claim
+        if self.void:
+            return State.VOID
         if self.paid:
             return State.PAID
         if self.released:
@@ -147,6 +158,18 @@ class Balance:
 NOTHING = Balance()
 
 
+class Gift(NamedTuple):
+    """What a TRANSFER says."""
+
+    entry_id: bytes
+    payer: bytes
+    payee: bytes
+    amount: int
+
+    def shares(self) -> tuple[tuple[bytes, Balance], ...]:
+        return (self.payer, Balance(spent=self.amount)), (self.payee, Balance(earned=self.amount))
+
+
 class Edge(NamedTuple):
     """What lies between one payer and one payee, over all their deals."""
 
@@ -178,25 +201,44 @@ def deal_of(entry: Entry) -> Deal | None:
     """What one valid entry says of a deal; None if it says nothing of any."""
     match entry.content:
         case Hold() as hold:
-            terms = Terms(entry.author, hold.payee, hold.amount, hold.expires_ms, hold.job, entry.seq)
+            terms = Terms(entry.author, hold.payee, hold.amount, hold.expires_ms, hold.job, entry.seq, hold.payee_seq)
             return Deal(entry.id, terms=terms)
         case Receipt() as receipt:
             return Deal(receipt.hold_id, paid=Paid(receipt.amount, entry.id))
         case Release() as release:
             return Deal(release.hold_id, released=Released(bool(release.payee_sig), entry.id))
         case Claim() as claim:
-            return Deal(claim.hold_id, claims=frozenset((Claimed(claim.amount, entry.id, claim.payer, entry.author),)))
+            said = Claimed(claim.amount, entry.id, claim.payer, entry.author, claim.hold_seq)
+            return Deal(claim.hold_id, claims=frozenset((said,)))
     return None
 
 
-def gather(entries: Iterable[Entry]) -> dict[bytes, Deal]:
-    """hold id -> deal, for valid entries of any authors in any order."""
+def gift_of(entry: Entry) -> Gift | None:
+    """What one valid entry gives away."""
+    match entry.content:
+        case Transfer() as transfer:
+            return Gift(entry.id, entry.author, transfer.payee, transfer.amount)
+    return None
+
+
+def is_void(terms: Terms | None, forked: Mapping[bytes, int]) -> bool:
+    """Was this made with a payee who had forked by then? ``forked`` is :func:`meshgen.ledger.forks.convictions`."""
+    return terms is not None and terms.payee in forked and terms.payee_seq >= forked[terms.payee]
+
+
+def gather(entries: Iterable[Entry], forks: Iterable[ForkEvidence] = ()) -> dict[bytes, Deal]:
+    """hold id -> deal, for valid entries of any authors in any order; of who forked, from either branch."""
     deals: dict[bytes, Deal] = {}
     for entry in entries:
         if part := deal_of(entry):
             known = deals.get(part.hold_id)
             deals[part.hold_id] = known.join(part) if known else part
-    return deals
+    forked = convictions(forks)
+    return {hold_id: replace(deal, void=True) if is_void(deal.terms, forked) else deal for hold_id, deal in deals.items()}
+
+
+def gifts(entries: Iterable[Entry]) -> frozenset[Gift]:
+    return frozenset(gift for gift in map(gift_of, entries) if gift)
 
 
 def shares(deal: Deal) -> tuple[tuple[bytes, Balance], ...]:
@@ -214,11 +256,11 @@ def edge_of(deal: Deal) -> Edge:
     return Edge(deal.value, 0 if deal.paid else deal.value)
 
 
-def balances(deals: Mapping[bytes, Deal]) -> dict[bytes, Balance]:
-    """Every author that a deal names -> its balance. The nets sum to zero."""
+def balances(deals: Mapping[bytes, Deal], given: Iterable[Gift] = ()) -> dict[bytes, Balance]:
+    """Every author that a deal or gift names -> its balance. The nets sum to zero."""
     sums: defaultdict[bytes, Balance] = defaultdict(Balance)
-    for deal in deals.values():
-        for author, share in shares(deal):
+    for part in chain(map(shares, deals.values()), map(Gift.shares, given)):
+        for author, share in part:
             sums[author] = sums[author].plus(share)
     return dict(sums)
 

@@ -2,14 +2,19 @@
 
 Whoever holds both, each validly signed, needs no trust to be believed. A fork is never honest work: own appends are durable
 before they are sent, and a home is locked to one process.
+
+What follows, from the lowest forked number s on: entries below s stand; what the author then promised stands on *both* branches,
+so its victims are kept whole; it earns nothing more (:mod:`meshgen.ledger.fold`: a deal is void if its HOLD was made for the
+payee's entry s or a later one); and nobody needs to serve it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import Entry, decode_entry
+from meshgen.protocols.codec import Malformed, encode
+from meshgen.protocols.credit import FORK, MAX_BODY_BYTES, Entry, ForkProof, Proof, decode_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,16 @@ class ForkEvidence:
     seq: int
     ids: tuple[bytes, bytes]
     wires: tuple[bytes, bytes]
+
+    def as_message(self) -> ForkProof:
+        return ForkProof(*self.wires)
+
+    def as_content(self) -> Proof | None:
+        """What a log can say of it; None if its entries are too long for that."""
+        one, other = (decode_entry(wire, verify=False) for wire in self.wires)
+        if max(len(one.body), len(other.body)) > MAX_BODY_BYTES:
+            return None
+        return Proof(FORK, one.body, one.sig, other.body, other.sig)
 
 
 def fork_between(one: Entry, other: Entry) -> ForkEvidence | None:
@@ -38,3 +53,20 @@ def judge(net: bytes, wires: tuple[bytes, bytes]) -> ForkEvidence:
     if evidence is None:
         raise Malformed("two entries that prove no fork")
     return evidence
+
+
+def proven_by(proof: Proof, net: bytes) -> ForkEvidence:
+    """The evidence in a PROOF. Raises Malformed if it proves nothing."""
+    wires = encode((proof.body_a, proof.sig_a)), encode((proof.body_b, proof.sig_b))
+    evidence = judge(net, wires)
+    if evidence.wires != wires:
+        raise Malformed("the entry with the smaller id stands first")
+    return evidence
+
+
+def convictions(evidence: Iterable[ForkEvidence]) -> dict[bytes, int]:
+    """author -> the lowest number at which it is proved to have forked."""
+    lowest: dict[bytes, int] = {}
+    for fork in evidence:
+        lowest[fork.author] = min(fork.seq, lowest.get(fork.author, fork.seq))
+    return lowest

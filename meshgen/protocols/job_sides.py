@@ -309,7 +309,7 @@ class WorkerSide(_Side):
         if self._voucher is None:
             raise OutOfTurn("no voucher came, so there is nothing to claim")
         voucher = self._voucher
-        return Claim(voucher.hold_id, voucher.payer, voucher.amount, voucher.sig, self._paid_result)
+        return Claim(voucher.hold_id, self.terms.hold_seq, voucher.payer, voucher.amount, voucher.sig, self._paid_result)
 
     def feed(self, data: bytes) -> WorkerEvent:
         """One message of the requester's. Raises Malformed, and then the side has ended."""

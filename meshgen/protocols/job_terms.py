@@ -22,6 +22,7 @@ class Terms:
     net: bytes
     offer_id: bytes
     hold_id: bytes
+    hold_seq: int  # its place in the payer's chain
     job: bytes  # the hold's name for it
     payer: bytes
     payee: bytes
@@ -77,6 +78,7 @@ def terms(offer: Signed[Offer], bid: Signed[Bid], award: Signed[Award], hold: En
         net=asked.net,
         offer_id=offer.id,
         hold_id=hold.id,
+        hold_seq=hold.seq,
         job=held.job,
         payer=offer.author,
         payee=bid.author,

@@ -98,7 +98,7 @@ def receipt(payee: Author, hold: Entry, amount: int) -> Receipt:
 
 
 def claim(payer: Author, hold: Entry, amount: int) -> Claim:
-    return Claim(hold.id, payer.key, amount, voucher(payer, hold, amount).sig, RESULT)
+    return Claim(hold.id, hold.seq, payer.key, amount, voucher(payer, hold, amount).sig, RESULT)
 
 
 def release(hold: Entry, payee: Author | None = None) -> Release:

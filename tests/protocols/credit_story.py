@@ -74,7 +74,7 @@ def voucher(held: Entry, amount: int) -> Voucher:
 
 
 def claim(held: Entry, amount: int) -> Claim:
-    return Claim(held.id, PAYER.public_key, amount, voucher(held, amount).sig, RESULT)
+    return Claim(held.id, held.seq, PAYER.public_key, amount, voucher(held, amount).sig, RESULT)
 
 
 def consent(held: Entry) -> Consent:

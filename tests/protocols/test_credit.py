@@ -184,7 +184,7 @@ def test_the_largest_of_each_kind_fit() -> None:
         Genesis(key, key, "x" * 64),
         Hold(key, key, top, 2**53 - 1, 2**53 - 1, key),
         Receipt(key, key, key, top, key, 2**32, bytes(64)),
-        Claim(key, key, top, bytes(64), key),
+        Claim(key, top, key, top, bytes(64), key),
         Release(key, 255, bytes(64)),
     )
     for content in largest:

@@ -1,0 +1,141 @@
+"""Which keys speak for one account: a person's or a collective's devices, each with its own key and chain.
+
+An account is named by the id of its root's GENESIS. A key belongs to it if its own GENESIS says so *and* a member let it in: by
+adding it, by rotating to it, or because it recovers a member whose GENESIS committed to it. So nobody can join an account alone,
+and nobody can be joined to one.
+
+A key and its successors by rotation and recovery stand in one *line*; a line that adds another is above it, and may retire its
+keys. What a key said after the entry at which it was retired or recovered does not count.
+
+Facts come in any order, each as often as it likes; the answers depend on the set alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from meshgen.protocols.codec import MAX_UINT
+from meshgen.protocols.credit import ADD, RECOVER, RETIRE, ROTATE, Entry, Genesis, Key
+
+
+class Said(NamedTuple):
+    """What a GENESIS says."""
+
+    account: bytes
+    next_hash: bytes
+    founds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A key that speaks for an account."""
+
+    key: bytes
+    line: bytes
+    """The first key of its line."""
+    budget: int = 0
+    """The most that its line may owe, spent and held less earned; 0 = no bound."""
+    until_seq: int = MAX_UINT
+    """Its last entry that the account stands by."""
+
+    @property
+    def retired(self) -> bool:
+        return self.until_seq < MAX_UINT
+
+
+@dataclass(slots=True)
+class Accounts:
+    """``add`` every valid entry; kinds other than GENESIS and KEY are passed over."""
+
+    _said: dict[bytes, Said] = field(default_factory=dict)
+    _authors: defaultdict[bytes, set[bytes]] = field(default_factory=lambda: defaultdict(set))  # account -> who names it
+    _words: defaultdict[bytes, set[tuple[int, Key]]] = field(default_factory=lambda: defaultdict(set))  # author -> (seq, word)
+    _members: dict[bytes, dict[bytes, Member]] = field(default_factory=dict)  # account -> key -> ..., worked out when asked
+
+    def add(self, entry: Entry) -> None:
+        match entry.content:
+            case Genesis() as genesis:
+                said = Said(genesis.account or entry.id, genesis.next_key_hash, not genesis.account)
+                before = self._said.get(entry.author, said)  # two, if it forked at its beginning
+                self._said[entry.author] = min(said, before)
+                self._authors[said.account].add(entry.author)
+            case Key() as key:
+                self._words[entry.author].add((entry.seq, key))
+            case _:
+                return
+        self._members.clear()
+
+    def account_of(self, key: bytes) -> bytes:
+        """The account that this key speaks for; the key itself while no account is known to stand behind it."""
+        said = self._said.get(key)
+        return said.account if said and key in self.members(said.account) else key
+
+    def members(self, account: bytes) -> dict[bytes, Member]:
+        """key -> its place, the founder first; empty for an account that is not known."""
+        found = self._members.get(account)
+        if found is None:
+            found = self._members[account] = {member.key: member for member in self._gather(account)}
+        return found
+
+    def member(self, key: bytes) -> Member | None:
+        said = self._said.get(key)
+        return self.members(said.account).get(key) if said else None
+
+    def same(self, one: bytes, other: bytes) -> bool:
+        """Do two keys speak for one account?"""
+        return one == other or self.account_of(one) == self.account_of(other)
+
+    def _gather(self, account: bytes) -> Iterator[Member]:
+        """Lines from the top down, so that what is above has spoken before a line is heard."""
+        waiting = [
+            (key, 0) for key in self._authors.get(account, ()) if self._said[key].founds and self._said[key].account == account
+        ]
+        retired: dict[bytes, int] = {}
+        seen: set[bytes] = set()
+        while waiting:
+            first, budget = waiting.pop(0)
+            if first in seen:
+                continue
+            words: set[Key] = set()
+            for key in self._line(account, first):
+                seen.add(key)
+                until = min(self._recovered_at(account, key), retired.get(key, MAX_UINT))
+                words |= {word for seq, word in self._words.get(key, ()) if seq <= until}
+                yield Member(key, first, budget, until)
+            for word in sorted(words, key=lambda word: (word.key, word.at_seq, word.budget)):
+                if word.op == RETIRE:
+                    retired[word.key] = min(word.at_seq, retired.get(word.key, MAX_UINT))
+                elif word.op == ADD and self._names(word.key, account):
+                    waiting.append((word.key, word.budget))
+
+    def _line(self, account: bytes, first: bytes) -> list[bytes]:
+        """A key and its successors."""
+        line = [first]
+        for key in line:
+            line += sorted(next_one for next_one in self._successors(account, key) if next_one not in line)
+        return line
+
+    def _successors(self, account: bytes, key: bytes) -> Iterator[bytes]:
+        for _, word in self._words.get(key, ()):
+            if word.op == ROTATE and self._names(word.key, account) and self._said[word.key].next_hash == word.next_hash:
+                yield word.key
+        yield from (author for author, _ in self._recoveries(account, key))
+
+    def _recoveries(self, account: bytes, key: bytes) -> Iterator[tuple[bytes, int]]:
+        """(who recovered this key, its last entry that it stands by)."""
+        for author in self._authors.get(account, ()):
+            if hashlib.sha256(author).digest() == self._said[key].next_hash and self._names(author, account):
+                for _, word in self._words.get(author, ()):
+                    if word.op == RECOVER and word.key == key:
+                        yield author, word.at_seq
+
+    def _recovered_at(self, account: bytes, key: bytes) -> int:
+        return min((at_seq for _, at_seq in self._recoveries(account, key)), default=MAX_UINT)
+
+    def _names(self, key: bytes, account: bytes) -> bool:
+        said = self._said.get(key)
+        return said is not None and said.account == account
