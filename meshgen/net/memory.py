@@ -155,7 +155,7 @@ class MemoryNet:
         self._handlers: dict[str, ChannelHandler] = {}
         self._topics: dict[str, tuple[GossipValidator, Mailbox[Gossip]]] = {}
         self._links: dict[PeerId, PeerLink] = {}
-        self._channels: set[MemoryChannel] = set()
+        self._channels: dict[MemoryChannel, None] = {}  # an ordered set
         self._numbers: Counter[str] = Counter()
         self._stopped: str | None = None
         self.values: dict[str, bytes] = {}
@@ -238,8 +238,8 @@ class MemoryNet:
         forth, back = Pipe(), Pipe()
         near = MemoryChannel(self, other.peer_id, protocol, number, inbound=back, outbound=forth)
         far = MemoryChannel(other, self._peer_id, protocol, number, inbound=forth, outbound=back)
-        self._channels.add(near)
-        other._channels.add(far)
+        self._channels[near] = None
+        other._channels[far] = None
         return near, far
 
     async def _serve_channel(self, channel: MemoryChannel) -> None:
@@ -253,7 +253,7 @@ class MemoryNet:
             channel.close(clean=clean)
 
     def forget(self, channel: MemoryChannel) -> None:
-        self._channels.discard(channel)
+        self._channels.pop(channel, None)
 
     def cut(self, applies: Callable[[PeerId, PeerId], bool], why: str) -> None:
         for channel in [channel for channel in self._channels if applies(self._peer_id, channel.peer)]:

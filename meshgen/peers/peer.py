@@ -108,7 +108,7 @@ class Peer:
         async with trio.open_nursery() as nursery:
             while True:
                 linked = {link.peer for link in self.net.links()}
-                for peer in linked - met:
+                for peer in sorted(linked - met):
                     nursery.start_soon(self.directory.meet, peer)
                 met = linked
                 await trio.sleep(MEET_S)
