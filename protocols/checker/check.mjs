@@ -1,0 +1,112 @@
+// The second reader of the law: every vector, chain and fold of protocols/, judged from the specs alone.
+// node protocols/checker/check.mjs [folder with the protocols]
+
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
+import { Chain } from "./chain.mjs";
+import { decode, Malformed } from "./codec.mjs";
+import { decodeEntry, decodeNote, decodeSync } from "./credit.mjs";
+import { decodeSigned } from "./envelope.mjs";
+import { fold } from "./fold.mjs";
+import { decodeMessage } from "./messages.mjs";
+import { decodeSealed } from "./sealing.mjs";
+
+const root = process.argv[2] ?? fileURLToPath(new URL("..", import.meta.url));
+
+// What decodes a vector of this protocol and kind into what its `expect` tells.
+const DECODERS = {
+  codec: (kind, data) => ({ value: typedValue(decode(data, { unicode: kind === "unicode" })) }),
+  envelope: (kind, data) => decodeSigned(`${kind.replace("signed ", "")}/1`, data),
+  sealing: (kind, data) => decodeSealed(data),
+  credit: decodeCredit,
+  advert: decodePlain,
+  offer: decodePlain,
+  job: decodePlain,
+};
+
+function decodePlain(kind, data) {
+  return decodeMessage(`${kind}/1`, data);
+}
+
+function decodeCredit(kind, data) {
+  if (kind === "entry") return decodeEntry(data);
+  return ["bill", "voucher", "consent"].includes(kind) ? decodeNote(kind, data) : decodeSync(kind, data);
+}
+
+function typedValue(value) {
+  if (typeof value === "number") return { uint: value };
+  if (typeof value === "string") return { text: value };
+  return Buffer.isBuffer(value) ? { bin: value.toString("hex") } : { array: value.map(typedValue) };
+}
+
+// What disagrees, in words, or "" where a decoder takes what it should and refuses what it should.
+function judge(valid, expect, attempt) {
+  try {
+    const told = attempt();
+    if (!valid) return "accepted, but it is invalid";
+    const seen = Object.fromEntries(Object.keys(expect).map((key) => [key, told[key]]));
+    return isDeepStrictEqual(seen, expect) ? "" : `decoded to ${JSON.stringify(seen)}`;
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    return valid ? `refused: ${error.message}` : "";
+  }
+}
+
+const bytes = (hex) => Buffer.from(hex, "hex");
+
+function judgeVector(vector, valid) {
+  return judge(valid, vector.expect, () => DECODERS[vector.protocol](vector.kind, bytes(vector.hex)));
+}
+
+function judgeChain(told, valid) {
+  const chain = new Chain(told.net, told.author);
+  const wires = told.entries.map(bytes);
+  const last = wires.pop();
+  const broken = judge(true, {}, () => wires.forEach((wire) => chain.append(wire)) ?? {});
+  return broken || judge(valid, told.expect, () => chain.append(last));
+}
+
+function judgeFold(told) {
+  const wires = told.entries.map(bytes);
+  for (const order of [wires, [...wires].reverse(), [...wires, ...wires]]) {
+    const wrong = judge(true, { balances: told.expect }, () => ({ balances: fold(order) }));
+    if (wrong) return wrong;
+  }
+  return "";
+}
+
+const KINDS = [
+  ["vectors", "vectors/valid", (told) => judgeVector(told, true)],
+  ["vectors", "vectors/invalid", (told) => judgeVector(told, false)],
+  ["chains", "chains/valid", (told) => judgeChain(told, true)],
+  ["chains", "chains/invalid", (told) => judgeChain(told, false)],
+  ["folds", "folds", judgeFold],
+];
+
+function filesIn(folder) {
+  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".json")).sort().map((name) => join(folder, name)) : [];
+}
+
+function check(protocol) {
+  const row = { protocol };
+  for (const [column, folder, judgeFile] of KINDS) {
+    const files = filesIn(join(root, protocol, folder));
+    const wrong = files.map((file) => [file, judgeFile(JSON.parse(readFileSync(file, "utf8")))]).filter(([, why]) => why);
+    wrong.forEach(([file, why]) => disagreements.push(`${relative(root, file)}: ${why.slice(0, 300)}`));
+    row[column] ??= [0, 0];
+    row[column] = [row[column][0] + files.length - wrong.length, row[column][1] + files.length];
+  }
+  return row;
+}
+
+const disagreements = [];
+const protocols = readdirSync(root).filter((name) => existsSync(join(root, name, "vectors"))).sort();
+console.log(["protocol", "vectors", "chains", "folds"].map((name) => name.padEnd(12)).join(""));
+for (const { protocol, ...counts } of protocols.map(check)) {
+  const cells = Object.values(counts).map(([passed, all]) => (all ? `${passed} of ${all}` : "-"));
+  console.log([protocol, ...cells].map((cell) => cell.padEnd(12)).join(""));
+}
+disagreements.forEach((line) => console.error(line));
+process.exit(disagreements.length ? 1 : 0);

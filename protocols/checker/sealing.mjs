@@ -1,0 +1,67 @@
+// protocols/sealing: HPKE (RFC 9180), base mode, X25519, HKDF-SHA256, ChaCha20-Poly1305, one message.
+
+import { createDecipheriv, createHmac, createPrivateKey, createPublicKey, diffieHellman } from "node:crypto";
+import { decode, Malformed, need } from "./codec.mjs";
+import { decodeMessage } from "./messages.mjs";
+import { fields } from "./types.mjs";
+
+const SECRET_DER = Buffer.from("302e020100300506032b656e04220420", "hex");
+const PUBLIC_DER = Buffer.from("302a300506032b656e032100", "hex");
+const KEM = Buffer.from("KEM\x00\x20", "latin1");
+const SUITE = Buffer.from("HPKE\x00\x20\x00\x01\x00\x03", "latin1");
+const [EMPTY, BASE_MODE] = [Buffer.alloc(0), Buffer.of(0)];
+const BUCKET = 256;
+const SIZES = fields([["secret", "bin 32"], ["offer_id", "bin 32"], ["bid_id", "bin 32"], ["sealed", "bin 0..2^16"]]);
+
+const hmac = (key, ...parts) => createHmac("sha256", key).update(Buffer.concat(parts)).digest();
+const extract = (suite, salt, label, secret) => hmac(salt, Buffer.from("HPKE-v1"), suite, Buffer.from(label), secret);
+
+// At most one block of 32 bytes is ever asked for.
+function expand(suite, key, label, info, length) {
+  const labeled = [Buffer.of(0, length), Buffer.from("HPKE-v1"), suite, Buffer.from(label), info, Buffer.of(1)];
+  return hmac(key, ...labeled).subarray(0, length);
+}
+
+function decapsulate(enc, secret) {
+  const privateKey = createPrivateKey({ key: Buffer.concat([SECRET_DER, secret]), format: "der", type: "pkcs8" });
+  const publicKey = createPublicKey({ key: Buffer.concat([PUBLIC_DER, enc]), format: "der", type: "spki" });
+  const own = createPublicKey(privateKey).export({ format: "der", type: "spki" }).subarray(-32);
+  const shared = extract(KEM, EMPTY, "eae_prk", diffieHellman({ privateKey, publicKey }));
+  return expand(KEM, shared, "shared_secret", Buffer.concat([enc, own]), 32);
+}
+
+function open(sealed, secret, info) {
+  const hashes = [extract(SUITE, EMPTY, "psk_id_hash", EMPTY), extract(SUITE, EMPTY, "info_hash", info)];
+  const context = Buffer.concat([BASE_MODE, ...hashes]);
+  const schedule = extract(SUITE, decapsulate(sealed.subarray(0, 32), secret), "secret", EMPTY);
+  const [key, nonce] = [expand(SUITE, schedule, "key", context, 32), expand(SUITE, schedule, "base_nonce", context, 12)];
+  const decipher = createDecipheriv("chacha20-poly1305", key, nonce, { authTagLength: 16 });
+  decipher.setAuthTag(sealed.subarray(-16));
+  return Buffer.concat([decipher.update(sealed.subarray(32, -16)), decipher.final()]);
+}
+
+function openOrRefuse(...all) {
+  try {
+    return open(...all);
+  } catch {
+    throw new Malformed("does not open"); // node:crypto has its own error for each way to fail, a small-order enc too
+  }
+}
+
+function strip(plain) {
+  const end = plain.findLastIndex((byte) => byte !== 0);
+  need(plain.length % BUCKET === 0 && end >= 0 && plain[end] === 0x80, "padding");
+  need(plain.length - end <= BUCKET, "padding: a bucket too long");
+  return plain.subarray(0, end);
+}
+
+export function decodeSealed(data) {
+  const parts = decode(data, { bytes: 2 ** 17 });
+  SIZES(parts, "sealed");
+  const [secret, offer, bid, sealed] = parts;
+  need(sealed.length >= 32 + 16, "too short to be sealed");
+  const plain = openOrRefuse(sealed, secret, Buffer.concat([Buffer.from("meshgen/work/1\0"), offer, bid]));
+  const work = decodeMessage("work/1", strip(plain));
+  need(work.offer_id === offer.toString("hex"), "work of another offer");
+  return work;
+}
