@@ -21,6 +21,7 @@ FLOORS = {
     "cli": 6,
     "gateway": 5,
     "node": 4,
+    "testing": 4,
     "peers": 3,
     "ledger": 2,
     "protocols": 1,
