@@ -19,6 +19,7 @@ import trio
 
 from meshgen.identity import Identity, load_or_create
 from meshgen.ledger.books import Books
+from meshgen.ledger.dues import Due
 from meshgen.ledger.errors import BadChain, Early, Fork, Gap, InvalidEntry, LedgerError
 from meshgen.ledger.fold import Balance, Deal, Line, State, Terms, explain
 from meshgen.ledger.forks import ForkEvidence, fork_between
@@ -109,6 +110,8 @@ class Ledger:
         self._forks: dict[bytes, ForkEvidence] = {}
         self._unwritten: list[Entry] = []  # judged, in order
         self._unwritten_forks: list[ForkEvidence] = []
+        self._dues: dict[bytes, Due] = {}
+        self._unwritten_dues: dict[bytes, Due | None] = {}
         self._writing = trio.Lock()
         self._broken = ""
 
@@ -134,7 +137,8 @@ class Ledger:
         mine = self.identity.public_key
         if (voucher.net, voucher.hold_id, voucher.payer, voucher.payee) != (self.net, hold_id, payer, mine):
             raise InvalidEntry("the voucher is for another mesh, hold, payer or payee")
-        return await self._append(Claim(hold_id, payer, voucher.amount, voucher.sig, result))
+        info = self.hold_info(hold_id)
+        return await self._append(Claim(hold_id, info.seq if info else 1, payer, voucher.amount, voucher.sig, result))
 
     async def release(self, hold_id: bytes, reason: int, payee_sig: bytes = b"") -> Entry:
         """Take a hold back: once it has expired, or with the signature of the payee's Consent. Raises LedgerError."""
@@ -144,6 +148,27 @@ class Ledger:
         """The own holds that are neither paid nor released, oldest first: to take up after a restart, to release after expiry."""
         infos = (self.hold_info(hold_id) for hold_id in self._chain(self.identity.public_key).holds)
         return [info for info in infos if info]
+
+    # -- dues: what no entry says yet
+
+    async def keep_due(self, due: Due) -> None:
+        """On disk when it returns; it replaces what was kept of this hold before. Raises LedgerError."""
+        self._ensure_usable()
+        self._dues[due.hold_id] = self._unwritten_dues[due.hold_id] = due
+        await self._commit()
+
+    def drop_due(self, hold_id: bytes) -> None:
+        """An entry says it now. It leaves the disk with the next write: what is settled twice is settled once."""
+        if self._dues.pop(hold_id, None):
+            self._unwritten_dues[hold_id] = None
+
+    def dues(self) -> list[Due]:
+        """Of a run that was cut off, or of jobs that are under way."""
+        return list(self._dues.values())
+
+    async def settle(self, due: Due) -> Entry:
+        """Append what is due, which is dropped in the same write. Raises LedgerError."""
+        return await self._append(due)
 
     # -- others' chains
 
@@ -287,6 +312,8 @@ class Ledger:
         chain.append(entry)
         self._chains[mine] = chain
         self._unwritten.append(entry)
+        if isinstance(content, Receipt | Claim | Release):
+            self.drop_due(content.hold_id)
         await self._commit()
         return entry
 
@@ -303,12 +330,12 @@ class Ledger:
         with trio.CancelScope(shield=True):
             async with self._writing:
                 self._ensure_usable()
-                if self._unwritten or self._unwritten_forks:
-                    await self._write(list(self._unwritten), list(self._unwritten_forks))
+                if self._unwritten or self._unwritten_forks or any(self._unwritten_dues.values()):
+                    await self._write(list(self._unwritten), list(self._unwritten_forks), dict(self._unwritten_dues))
 
-    async def _write(self, batch: list[Entry], forks: list[ForkEvidence]) -> None:
-        durable = any(entry.author == self.identity.public_key for entry in batch)
-        write = partial(self._store.write, batch, forks, durable=durable)
+    async def _write(self, batch: list[Entry], forks: list[ForkEvidence], dues: dict[bytes, Due | None]) -> None:
+        durable = any(dues.values()) or any(entry.author == self.identity.public_key for entry in batch)
+        write = partial(self._store.write, batch, forks, durable=durable, dues=dues)
         try:
             if self._store.in_memory:
                 write()
@@ -322,6 +349,7 @@ class Ledger:
             self._broken = f"the credit log was interrupted ({error!r}); restart"
             raise
         del self._unwritten[: len(batch)], self._unwritten_forks[: len(forks)]
+        self._unwritten_dues = {key: due for key, due in self._unwritten_dues.items() if due is not dues.get(key, self)}
         for entry in batch:
             self._books.add(entry)
             self._heads[entry.author] = entry.head
@@ -340,6 +368,7 @@ class Ledger:
         self._store.set_meta("net", self.net)
         self._store.set_meta("self", self.identity.public_key)
         self._forks = {fork.author: fork for fork in self._store.forks()}
+        self._dues = {due.hold_id: due for due in self._store.dues()}
         for author in self._store.authors():
             self._load_chain(author)
 
@@ -377,7 +406,7 @@ def _decode_all(wires: Sequence[bytes], start: int) -> tuple[list[Entry], BadCha
 
 def _info(deal: Deal, terms: Terms) -> HoldInfo:
     receipt_id = deal.paid.entry_id if deal.paid else b""
-    payer, payee, amount, expires_ms, job, seq = terms
+    payer, payee, amount, expires_ms, job, seq, _ = terms
     return HoldInfo(deal.hold_id, payer, payee, amount, expires_ms, job, seq, deal.value, deal.state, receipt_id)
 
 

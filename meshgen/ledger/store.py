@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, NamedTuple
 
+from meshgen.ledger.dues import Due, pack, unpack
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.forks import ForkEvidence
 from meshgen.protocols.codec import Malformed, encode
@@ -24,6 +26,7 @@ LOCK_FILE = "ledger.lock"
 SCHEMA_VERSION = 1
 BUSY_MS = 5000
 
+_DUES = "CREATE TABLE IF NOT EXISTS due (hold_id BLOB PRIMARY KEY, kind INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID"
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE author (aid INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE);
@@ -93,14 +96,31 @@ class Store:
     def in_memory(self) -> bool:
         return self._writer is self._reader
 
-    def write(self, entries: Sequence[Entry], forks: Sequence[ForkEvidence], *, durable: bool) -> None:
-        """All of them or none."""
+    def write(
+        self,
+        entries: Sequence[Entry],
+        forks: Sequence[ForkEvidence],
+        *,
+        durable: bool,
+        dues: Mapping[bytes, Due | None] = MappingProxyType({}),
+    ) -> None:
+        """All of them or none. ``dues`` are by hold; None: there is none any more."""
         self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         with self._transaction():
             rows = [(self._aid(e.author), e.seq, e.id, e.kind, e.body, e.sig) for e in entries]
             self._writer.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, 1)", rows)
             proofs = [(fork.author, fork.seq, *fork.ids, *fork.wires) for fork in forks]
             self._writer.executemany("INSERT OR IGNORE INTO fork VALUES (?, ?, ?, ?, ?, ?)", proofs)
+            self._writer.executemany("DELETE FROM due WHERE hold_id = ?", [(hold_id,) for hold_id in dues])
+            kept = [(hold_id, *pack(due)) for hold_id, due in dues.items() if due]
+            self._writer.executemany("INSERT INTO due VALUES (?, ?, ?)", kept)
+
+    def dues(self) -> list[Due]:
+        """Raises LedgerError where the file is damaged."""
+        try:
+            return [unpack(kind, data) for kind, data in self._reader.execute("SELECT kind, data FROM due")]
+        except Malformed as error:
+            raise LedgerError(f"what jobs have come to can't be read: {error}") from error
 
     def cut(self, author: bytes, from_seq: int) -> None:
         """Forget a foreign chain from there on; it can be pulled again."""
@@ -217,6 +237,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     if _check_version(connection, 0, SCHEMA_VERSION) == 0:
         connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+    connection.execute(_DUES)
 
 
 def _check_version(connection: sqlite3.Connection, *readable: int) -> int:

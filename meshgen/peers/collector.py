@@ -1,18 +1,20 @@
 """What requesters signed for and this worker must see in a log: their RECEIPT, or else its own CLAIM by the last voucher.
 
 A RECEIPT counts once it stands in its author's chain: what is merely shown may be of a chain that nobody else will ever see.
+What is waited for is among the ledger's dues, so it is waited for again after a crash.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import trio
 
 from meshgen.ledger.errors import Gap, LedgerError
 from meshgen.ledger.ledger import Ledger
 from meshgen.peers.archivist import Archivist
-from meshgen.protocols.credit import Claim, Voucher
+from meshgen.protocols.credit import Claim
 from meshgen.protocols.job_sides import WorkerSide
 
 log = logging.getLogger(__name__)
@@ -24,24 +26,32 @@ PULL_PATIENCE_S = 15.0
 class Collector:
     """One a worker. ``run`` must be running for receipts that come out of order."""
 
-    def __init__(self, ledger: Ledger, archivist: Archivist) -> None:
+    def __init__(self, ledger: Ledger, archivist: Archivist, now_ms: Callable[[], int]) -> None:
         self._ledger = ledger
         self._archivist = archivist
-        self._waiting: list[Claim] = []
+        self._now_ms = now_ms
+        self._waiting: list[tuple[Claim, int]] = []
+        """What may be claimed, and when."""
 
     async def run(self) -> None:
-        """Until cancelled; what is waited for then is claimed at once."""
-        older: list[Claim] = []
-        try:
-            while True:
-                await trio.sleep(PULL_PATIENCE_S)
-                due, older, self._waiting = older, self._waiting, []
-                for claim in due:
-                    await self._claim_unless_paid(claim)
-        finally:
-            with trio.CancelScope(shield=True):
-                for claim in (*older, *self._waiting):
-                    await self._claim_unless_paid(claim)
+        """Until cancelled; what is waited for then is due at the next start."""
+        self._take_up()
+        while True:
+            waiting, self._waiting = self._waiting, []
+            for due, from_ms in waiting:
+                if not self._is_paid(due) and self._now_ms() < from_ms:
+                    self._waiting.append((due, from_ms))
+                else:
+                    await self._claim_unless_paid(due)
+            await trio.sleep(PULL_PATIENCE_S)
+
+    def _take_up(self) -> None:
+        """What an earlier run left: its requester may have signed by now, or be about to, as long as the hold lives."""
+        for due in self._ledger.dues():
+            if isinstance(due, Claim):
+                hold = self._ledger.hold_info(due.hold_id)
+                self._archivist.want(due.payer)
+                self._waiting.append((due, max(self._in_a_while(), hold.expires_ms if hold else 0)))
 
     async def collect(self, side: WorkerSide, receipt: bytes | None) -> None:
         """After a job: ``receipt`` is what the requester showed as its RECEIPT's wire, None if it showed nothing."""
@@ -49,7 +59,7 @@ class Collector:
         if not side.paid_mkudos:
             return
         if pulling:
-            self._waiting.append(side.claim())
+            self._waiting.append((side.claim(), self._in_a_while()))
         else:
             await self._claim_unless_paid(side.claim())
 
@@ -64,13 +74,18 @@ class Collector:
             log.warning("a receipt was refused: %s", error)
         return False
 
+    def _in_a_while(self) -> int:
+        return self._now_ms() + round(PULL_PATIENCE_S * 1000)
+
+    def _is_paid(self, due: Claim) -> bool:
+        hold = self._ledger.hold_info(due.hold_id)
+        return hold is not None and hold.value >= due.amount
+
     async def _claim_unless_paid(self, due: Claim) -> None:
-        info = self._ledger.hold_info(due.hold_id)
-        if info is not None and info.value >= due.amount:
+        if self._is_paid(due):
+            self._ledger.drop_due(due.hold_id)
             return
-        mine = self._ledger.identity.public_key
-        voucher = Voucher(self._ledger.net, due.hold_id, due.payer, mine, due.amount, due.voucher_sig)
         try:
-            await self._ledger.claim(due.hold_id, due.payer, voucher, due.result)
+            await self._ledger.settle(due)
         except LedgerError as error:
             log.warning("%d mkudos could not be claimed: %s", due.amount, error)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
 import trio
 
 from meshgen.engine.port import Engine, EngineError, EngineEvent, Picture, Preview, Progress, Work
 from meshgen.identity import Identity
+from meshgen.ledger.errors import LedgerError
 from meshgen.net.guard import single_errors
 from meshgen.net.port import Channel, NetError
 from meshgen.protocols.codec import Malformed
+from meshgen.protocols.credit import Claim
 from meshgen.protocols.job import FAILURES, Settled, Stop, WorkOrder
 from meshgen.protocols.job_sides import Paid, WorkerSide
 
@@ -32,17 +34,31 @@ class Unpaid(Exception):
 
 
 class Delivery:
-    """One job on one channel. ``run`` returns the RECEIPT's wire, or None if the requester left without showing one."""
+    """One job on one channel. ``run`` returns the RECEIPT's wire, or None if the requester left without showing one.
 
-    def __init__(self, channel: Channel, side: WorkerSide, order: WorkOrder, engine: Engine, identity: Identity) -> None:
+    ``keep`` puts what a voucher allows to claim on disk.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        side: WorkerSide,
+        order: WorkOrder,
+        engine: Engine,
+        identity: Identity,
+        keep: Callable[[Claim], Awaitable[None]],
+    ) -> None:
         self._channel = channel
         self._side = side
         self._order = order
         self._engine = engine
         self._identity = identity
+        self._keep = keep
         self._stop = trio.CancelScope()
         self._stopped = False
-        self._paid = trio.Event()
+        self._paid = trio.Event()  # the last picture's voucher is here...
+        self._kept = trio.Event()  # ...and on disk
+        self._kept.set()
         self._receipt: bytes | None = None
         self._settled = trio.Event()
         self._last_progress_s = float("-inf")
@@ -59,7 +75,7 @@ class Delivery:
                 with trio.move_on_after(SETTLE_S if self._side.pictures else 0.5):
                     await self._settled.wait()
                 nursery.cancel_scope.cancel()
-        except* (NetError, Malformed) as errors:
+        except* (NetError, Malformed, LedgerError) as errors:
             log.info("a job ended early: %s", "; ".join(str(error) for error in errors.exceptions))
         if failure is not None:
             raise failure
@@ -109,9 +125,14 @@ class Delivery:
                 await self._deliver(event)
 
     async def _deliver(self, picture: Picture) -> None:
-        """Send one picture with its bill and wait for the voucher: what is at risk is one picture, never two."""
+        """Send one picture with its bill and wait for the voucher: what is at risk is one picture, never two.
+
+        Nor when this node is killed: a picture goes out once the voucher for the ones before is on disk, which may take as long
+        as the engine draws.
+        """
+        await self._kept.wait()
         messages = self._side.picture(picture.index, picture.png, os.urandom(16), round(picture.seconds * 1000))
-        self._paid = trio.Event()
+        self._paid, self._kept = trio.Event(), trio.Event()
         await self._channel.send(*messages, self._side.bill(self._identity))
         with trio.move_on_after(VOUCHER_S):
             await self._paid.wait()
@@ -125,6 +146,8 @@ class Delivery:
             match self._side.feed(message):
                 case Paid():
                     self._paid.set()
+                    await self._keep(self._side.claim())
+                    self._kept.set()
                 case Stop():
                     self._stop.cancel()
                 case Settled(entry):

@@ -17,7 +17,7 @@ from meshgen.ledger.errors import InvalidEntry
 from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Channel, Net, PeerId, TooLarge, Unreachable
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import MAX_HOLD_MS, Bill, Entry, Head, Receipt, job_id
+from meshgen.protocols.credit import MAX_HOLD_MS, Entry, Head, Receipt, job_id
 from meshgen.protocols.envelope import Signed, sign
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.job import Accepted, Done, Failed, Preview, Progress, WorkOrder
@@ -145,7 +145,7 @@ class Purchase:
             if isinstance(event, PictureArrived):
                 self._check(event)
                 self.arrived.append(event)
-                self._due = side.receipt()
+                await self._promise(side)
                 await channel.send(side.pay(self._identity))
             if event is not None:
                 self._tell(event)
@@ -161,10 +161,18 @@ class Purchase:
             case Accepted() | Progress() | Preview() | Done() | PictureArrived() | None:
                 return
 
+    async def _promise(self, side: RequesterSide) -> None:
+        """Put on disk what a voucher is to promise, before it is signed: this node may be killed, and would deny it after that.
+
+        Where nothing more is to come that is the RECEIPT itself.
+        """
+        self._due = side.receipt()
+        if len(self.arrived) == len(self._order.seeds):
+            await self._settle()
+        else:
+            await self._ledger.keep_due(self._due)
+
     async def _settle(self) -> None:
         """Sign for what arrived, once. A picture that failed the check was not paid by a voucher, nor is it here."""
-        due = self._due
-        if self.receipt is None and due is not None:
-            mine = self._identity.public_key
-            bill = Bill(self._ledger.net, due.job, due.hold_id, mine, due.payee, due.amount, due.result, due.bill_sig)
-            self.receipt = await self._ledger.receipt(due.hold_id, bill, units=due.units)
+        if self.receipt is None and self._due is not None:
+            self.receipt = await self._ledger.settle(self._due)

@@ -13,7 +13,7 @@ from meshgen.ledger.errors import LedgerError
 from meshgen.peers.fulfilment import Fulfilment, Means
 from meshgen.peers.request import ImageRequest, Job, RequestError
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import RELEASE_REASONS
+from meshgen.protocols.credit import RELEASE_REASONS, Receipt
 from meshgen.protocols.job import WorkOrder
 from meshgen.protocols.offer import MAX_COUNT
 
@@ -35,6 +35,7 @@ class Requester:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            await self._settle_dues()
             task_status.started()
             while True:
                 await self._release_expired()
@@ -47,13 +48,46 @@ class Requester:
             raise RequestError("not_ready", "the node is still starting")
         if sum(not job.final for job in self.jobs.values()) >= self.policy.open_jobs:
             raise RequestError("too_many_jobs", f"{self.policy.open_jobs} jobs are open already; wait for one, or cancel one")
-        request = replace(request, private=request.private or self.policy.private)
+        request = self._completed(request)
         seed = request.seed if request.seed is not None else self._means.rng.randrange(2**32)
         job = Job(id=secrets.token_hex(8), request=request, created_ms=self._means.now_ms(), seed=seed)
         self.jobs[job.id] = job
         self._forget_old()
         self._nursery.start_soon(self._run_job, job, self._nursery)
         return job
+
+    def quote(self, request: ImageRequest) -> Quote:
+        """What it would cost, from what is known already; nobody is asked anything. Raises RequestError."""
+        _check(request)
+        request, means = self._completed(request), self._means
+        model = means.known_model(request.model or self.policy.default_model)
+        if model is None:
+            wanted = request.model or self.policy.default_model or "any model"
+            raise RequestError("no_worker", f"no worker is known that offers {wanted}: its price can't be told", "model")
+        width, height = request.width or model.default_side, request.height or model.default_side
+        tariff = picture_mkudos(
+            width, height, request.steps, model.family, means.charter().tariff, shared=bool(request.shared)
+        )
+        adverts = [signed.message for signed in means.directory.adverts()]
+        able = [advert for advert in adverts if could_draw(advert, model, width, height, request.steps)]
+        own = means.own is not None and means.own.choice(model, width, height, request.steps, request.count) is not None
+        return Quote(
+            model=model.name,
+            width=width,
+            height=height,
+            steps=request.steps,
+            count=request.count,
+            shared=bool(request.shared),
+            tariff_mkudos=tariff,
+            max_mkudos=means.max_mkudos(request),
+            levels=price_levels(able, tariff),
+            own=own,
+        )
+
+    def _completed(self, request: ImageRequest) -> ImageRequest:
+        """With the settings where the person left something open."""
+        shared = self.policy.shared if request.shared is None else request.shared
+        return replace(request, private=request.private or self.policy.private, shared=shared)
 
     def _forget_old(self) -> None:
         finished = [job for job in self.jobs.values() if job.final]
@@ -90,6 +124,15 @@ class Requester:
         except* LedgerError as errors:  # of any part: without a log that can be written none of them can go on
             why = _first(errors)
         return why
+
+    async def _settle_dues(self) -> None:
+        """Sign for what arrived in a run that was cut off: its vouchers are out."""
+        for due in self._means.ledger.dues():
+            if isinstance(due, Receipt):
+                try:
+                    await self._means.ledger.settle(due)
+                except LedgerError as error:
+                    log.warning("what arrived could not be signed for: %s", error)
 
     async def _release_expired(self) -> None:
         """Take back what no worker earned. The rest of the log stays as it is: a hold with a picture has its receipt."""

@@ -26,8 +26,9 @@ from meshgen.peers.delivery import Delivery
 from meshgen.peers.market import offer_topic
 from meshgen.peers.matching import No, find_model, refusal
 from meshgen.peers.own import Load
-from meshgen.peers.tariff import picture_mkudos, scaled
+from meshgen.peers.tariff import DEFAULT, offer_mkudos, scaled
 from meshgen.protocols.advert import Advert
+from meshgen.protocols.charter import Tariff
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import decode_entry
 from meshgen.protocols.envelope import Signed, sign, unsign
@@ -59,6 +60,8 @@ class WorkerPolicy:
     slots: int = 1
     price_permille: int = 1000
     max_debt_mkudos: int = 2**40
+    tariff: Tariff = DEFAULT
+    max_hold_mkudos: int = 2**40
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Worker:
         self._identity = identity
         self._ledger = ledger
         self._archivist = archivist
-        self._collector = Collector(ledger, archivist)
+        self._collector = Collector(ledger, archivist, now_ms)
         self._engine = engine
         self._now_ms = now_ms
         self._own_advert = own_advert
@@ -242,7 +245,7 @@ class Worker:
         return no
 
     def _price(self, offer: Offer) -> int:
-        return scaled(picture_mkudos(offer.width, offer.height, offer.steps), self.policy.price_permille)
+        return scaled(offer_mkudos(offer, self.policy.tariff), self.policy.price_permille)
 
     def _bid(self, signed: Signed[Offer]) -> Bid:
         offer = signed.message
@@ -304,6 +307,8 @@ class Worker:
         info = self._ledger.hold_info(award.message.hold_id)
         if info is None or info.state != "open" or info.expires_ms <= self._now_ms() or info.hold_id in self._holds:
             return No("bad_hold")
+        if info.amount > self.policy.max_hold_mkudos:
+            return No("bad_hold", self.policy.max_hold_mkudos)
         if not self._deserves(award.author):
             return No("standing", self.policy.max_debt_mkudos)
         try:
@@ -335,7 +340,7 @@ class Worker:
         side = WorkerSide(agreed)
         receipt: bytes | None = None
         try:
-            receipt = await Delivery(channel, side, order, self._engine, self._identity).run()
+            receipt = await Delivery(channel, side, order, self._engine, self._identity, self._ledger.keep_due).run()
         except EngineError as error:
             self.tally.failed += 1
             log.warning("a job failed (%s): %s", error.reason, error)

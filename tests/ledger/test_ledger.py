@@ -188,10 +188,10 @@ async def test_appends_at_once_share_their_commits_and_keep_their_order(tmp_path
     sizes: list[int] = []
     write = Store.write
 
-    def counted(self: Store, entries: Sequence[Entry], forks: Any, *, durable: bool) -> None:
+    def counted(self: Store, entries: Sequence[Entry], forks: Any, *, durable: bool, **rest: Any) -> None:
         assert durable
         sizes.append(len(entries))
-        write(self, entries, forks, durable=durable)
+        write(self, entries, forks, durable=durable, **rest)
 
     monkeypatch.setattr(Store, "write", counted)
     done: list[Entry] = []
