@@ -32,7 +32,8 @@ HELPERS = {
 
 
 def protocols() -> list[str]:
-    return sorted(path.stem for path in MODULES.glob("*.py") if path.stem not in {"__init__", *HELPERS})
+    packages = [path.parent.name for path in MODULES.glob("*/__init__.py")]
+    return sorted(packages + [path.stem for path in MODULES.glob("*.py") if path.stem not in {"__init__", *HELPERS}])
 
 
 def decoders(protocol: str) -> dict[str, Any]:

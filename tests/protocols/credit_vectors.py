@@ -16,9 +16,9 @@ import msgpack
 from nacl.bindings import crypto_core_ed25519_add, crypto_scalarmult_ed25519_base_noclamp
 
 from meshgen.identity import Identity
-from meshgen.ledger.fold import balances, gather
+from meshgen.ledger.fold import balances, gather, gifts
+from meshgen.ledger.forks import ForkEvidence
 from meshgen.protocols.credit import (
-    CHECKPOINT,
     MAX_HEADS,
     MAX_HOLD_MS,
     PROOF,
@@ -35,6 +35,7 @@ from meshgen.protocols.credit import (
     net_id,
 )
 from tests.conformance.vectors import FOLDER, Vector, describe
+from tests.protocols import credit_words as words
 from tests.protocols.credit_story import (
     CLAIM_CHAIN,
     NET,
@@ -122,10 +123,8 @@ def valid_messages() -> Iterator[tuple[str, str, bytes]]:
     yield "entry-release-consented", "entry", PAYER_CHAIN[5].wire
     yield "entry-release-expired", "entry", PAYER_CHAIN[7].wire
     yield "entry-claim", "entry", CLAIM_CHAIN[1].wire
-    yield "entry-transfer-carried", "entry", PAYER_CHAIN[6].wire
     yield "entry-kind-255-carried", "entry", signed(pack(body(seq=2, prev=h("prev"), kind=255, data=[])))
     yield "entry-depth-4", "entry", signed(pack(body(seq=2, prev=h("prev"), kind=8, data=[[[2**53 - 1]]])))
-    yield "entry-large-checkpoint", "entry", signed(pack(body(seq=2, prev=h("prev"), kind=CHECKPOINT, data=[bytes(3900)])))
     yield "bill", "bill", bill(PAYER_CHAIN[1], 18_000).encode()
     yield "voucher", "voucher", voucher(PAYER_CHAIN[1], 9_000).encode()
     yield "consent", "consent", consent(PAYER_CHAIN[2]).encode()
@@ -135,6 +134,7 @@ def valid_messages() -> Iterator[tuple[str, str, bytes]]:
     yield "heads", "heads", Heads(NET, (frontier,)).encode()
     yield "range-request", "range?", RangeRequest(NET, PAYER.public_key, 1, 1024).encode()
     yield "range-reply", "range", RangeReply(NET, PAYEE.public_key, 1, (PAYEE_CHAIN[0].wire,)).encode()
+    yield from words.valid_messages()
 
 
 FOREIGN: dict[str, tuple[object, str]] = {
@@ -157,7 +157,7 @@ def bad_encodings() -> Iterator[tuple[str, str, bytes, str]]:
     yield "entry-too-long", "entry", signed(pack(body(kind=PROOF, seq=2, prev=h("p"), data=[bytes(4100)]))), "more than"
     yield "entry-body-1025", "entry", signed(_sized_body(1025)), "more than the 1024 allowed"
     for name, (value, error) in FOREIGN.items():
-        yield f"entry-{name}-inside", "entry", signed(pack(body(kind=4, seq=2, prev=h("p"), data=[value]))), error
+        yield f"entry-{name}-inside", "entry", signed(pack(body(kind=8, seq=2, prev=h("p"), data=[value]))), error
     yield "entry-2-to-the-53", "entry", signed(pack(body(ts_ms=2**53))), "2^53-1"
     yield "entry-depth-5", "entry", signed(pack(body(kind=8, seq=2, prev=h("p"), data=[[[[1]]]]))), "deeper than 4"
     yield "entry-65-items", "entry", signed(pack(body(kind=8, seq=2, prev=h("p"), data=[0] * 65))), "not msgpack"
@@ -173,8 +173,8 @@ def bad_encodings() -> Iterator[tuple[str, str, bytes, str]]:
 
 
 def _sized_body(size: int) -> bytes:
-    empty = pack(body(kind=4, seq=2, prev=h("p"), data=[bytes(256)]))
-    return pack(body(kind=4, seq=2, prev=h("p"), data=[bytes(256 + size - len(empty))]))
+    empty = pack(body(kind=8, seq=2, prev=h("p"), data=[bytes(256)]))
+    return pack(body(kind=8, seq=2, prev=h("p"), data=[bytes(256 + size - len(empty))]))
 
 
 def bad_fields() -> Iterator[tuple[str, str, bytes, str]]:
@@ -198,6 +198,10 @@ def bad_fields() -> Iterator[tuple[str, str, bytes, str]]:
     ):
         data = [*good[:index], value, *good[index + 1 :]]
         yield name, "entry", signed(pack(body(kind=1, seq=2, prev=h("p"), data=data))), error
+    for name, content, index, wrong, error in words.bad_fields():
+        data = [*content.data()[:index], wrong, *content.data()[index + 1 :]]
+        yield name, "entry", signed(pack(body(kind=content.KIND, seq=2, prev=h("p"), data=data))), error
+    yield from words.bad_messages()
     yield "hold-seven-fields", "entry", signed(pack(body(kind=1, seq=2, prev=h("p"), data=[*good, 0]))), "hold"
     yield "bill-version-2", "bill", pack([pack([2, *bill(PAYER_CHAIN[1], 1).to_value()[1:-1]]), bytes(64)]), "version 1"
     frontier = ["f", PAYER.public_key, 0, h("id")]
@@ -292,9 +296,10 @@ def bad_chains() -> Iterator[tuple[str, Sequence[Entry], int, str]]:
     yield "claim-on-oneself", chain(PAYER, claiming, (1, lambda _: claim(job_2, 5))), 2, "oneself"
     again = chain(PAYEE, claiming, (1, lambda _: claim(job_2, 5)), (2, lambda _: claim(job_2, 5)))
     yield "claim-no-higher", again, 3, "above"
+    yield from words.bad_chains()
 
 
-def folds() -> Iterator[tuple[str, Sequence[Entry]]]:
+def folds() -> Iterator[tuple[str, Sequence[Entry], Sequence[ForkEvidence]]]:
     start, held = (0, genesis("laptop")), (1000, lambda _: hold("job 1", 10_000))
     open_hold = chain(PAYER, start, held)
     claimed = chain(PAYEE, (0, genesis("workshop")), (3000, lambda _: claim(open_hold[1], 4_000)))
@@ -302,14 +307,17 @@ def folds() -> Iterator[tuple[str, Sequence[Entry]]]:
     released = chain(PAYER, start, held, (600_000, lambda past: Release(past[1].id, 0, b"")))
     agreed = chain(PAYER, start, held, (2000, lambda past: Release(past[1].id, 1, consent(past[1]).sig)))
     paid = chain(PAYER, start, held, (2000, lambda past: receipt(past[1], 3_000)))
-    yield "the-whole-story", [*PAYER_CHAIN, *CLAIM_CHAIN]
-    yield "open-hold", open_hold
-    yield "claimed", [*claimed, *open_hold]
-    yield "claimed-above-the-hold", [*too_much, *open_hold]
-    yield "claimed-and-released", [*released, *claimed]
-    yield "claimed-against-a-consent", [*agreed, *claimed]
-    yield "claimed-above-the-receipt", [*paid, *claimed]
-    yield "claim-without-its-hold", claimed
+    yield "the-whole-story", [*PAYER_CHAIN, *CLAIM_CHAIN], ()
+    yield "open-hold", open_hold, ()
+    yield "claimed", [*claimed, *open_hold], ()
+    yield "claimed-above-the-hold", [*too_much, *open_hold], ()
+    yield "claimed-and-released", [*released, *claimed], ()
+    yield "claimed-against-a-consent", [*agreed, *claimed], ()
+    yield "claimed-above-the-receipt", [*paid, *claimed], ()
+    yield "claim-without-its-hold", claimed, ()
+    by_number = chain(PAYEE, (0, genesis("workshop")), (3000, lambda _: replace(claim(open_hold[1], 4_000), hold_seq=3)))
+    yield "claimed-by-another-number", [*by_number, *open_hold], ()
+    yield from words.folds()
 
 
 # -- files
@@ -336,9 +344,16 @@ def chain_file(name: str, entries: Sequence[Entry], **more: object) -> str:
     return history(name, entries, net=NET.hex(), author=entries[0].author.hex(), **more)
 
 
-def fold_file(name: str, entries: Sequence[Entry]) -> str:
-    sums = balances(gather(decode_entry(entry.wire) for entry in entries))
-    return history(name, entries, expect={author.hex(): asdict(balance) for author, balance in sorted(sums.items())})
+def fold_file(name: str, entries: Sequence[Entry], forks: Sequence[ForkEvidence]) -> str:
+    decoded = [decode_entry(entry.wire) for entry in entries]
+    sums = balances(gather(decoded, forks), gifts(decoded))
+    proofs = [[wire.hex() for wire in fork.wires] for fork in forks]
+    expect = {author.hex(): asdict(balance) for author, balance in sorted(sums.items())}
+    return history(name, entries, forks=proofs, expect=expect)
+
+
+def account_file(name: str, entries: Sequence[Entry], expect: dict[bytes, bytes]) -> str:
+    return history(name, entries, expect={key.hex(): account.hex() for key, account in sorted(expect.items())})
 
 
 def files() -> dict[Path, str]:
@@ -348,8 +363,12 @@ def files() -> dict[Path, str]:
         made[ROOT / f"chains/valid/{name}.json"] = chain_file(name, entries, expect={"id": entries[-1].id.hex()})
     for name, chained, seq, error in bad_chains():
         made[ROOT / f"chains/invalid/{name}.json"] = chain_file(name, chained, seq=seq, error=error)
-    for name, folded in folds():
-        made[ROOT / f"folds/{name}.json"] = fold_file(name, folded)
+    for name, chained in words.good_chains():
+        made[ROOT / f"chains/valid/{name}.json"] = chain_file(name, chained, expect={"id": chained[-1].id.hex()})
+    for name, folded, forks in folds():
+        made[ROOT / f"folds/{name}.json"] = fold_file(name, folded, forks)
+    for name, named, members in words.accounts():
+        made[ROOT / f"accounts/{name}.json"] = account_file(name, named, members)
     return made
 
 

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshgen.identity import Identity
+from meshgen.ledger.accounts import Accounts
 from meshgen.ledger.errors import InvalidEntry
-from meshgen.ledger.fold import balances, gather
+from meshgen.ledger.fold import balances, gather, gifts
+from meshgen.ledger.forks import judge
 from meshgen.ledger.rules import Chain
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import (
@@ -24,13 +26,20 @@ from meshgen.protocols.credit import (
     MAX_PICTURES,
     MAX_WIRE_BYTES,
     VECTOR_DECODERS,
+    Advisory,
     Bill,
+    CharterEntry,
+    Checkpoint,
     Claim,
     Consent,
+    Cosig,
     Genesis,
     Hold,
+    Key,
     Receipt,
     Release,
+    Transfer,
+    Vouch,
     Voucher,
     decode_entry,
     job_id,
@@ -96,12 +105,23 @@ def test_invalid_chain(vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize("vector", loaded("folds"))
 def test_fold(vector: dict[str, Any]) -> None:
     entries = [decode_entry(bytes.fromhex(wire)) for wire in vector["entries"]]
+    forks = [judge(entries[0].net, (bytes.fromhex(one), bytes.fromhex(other))) for one, other in vector["forks"]]
     for order in (entries, entries[::-1]):
-        sums = balances(gather(order))
+        sums = balances(gather(order, forks), gifts(order))
         assert {author.hex(): (b.earned, b.spent, b.held, b.contested) for author, b in sums.items()} == {
             author: tuple(expect.values()) for author, expect in vector["expect"].items()
         }
         assert sum(balance.net for balance in sums.values()) == 0
+
+
+@pytest.mark.parametrize("vector", loaded("accounts"))
+def test_accounts(vector: dict[str, Any]) -> None:
+    entries = [decode_entry(bytes.fromhex(wire)) for wire in vector["entries"]]
+    for order in (entries, entries[::-1], entries * 2):
+        accounts = Accounts()
+        for entry in order:
+            accounts.add(entry)
+        assert {key: accounts.account_of(bytes.fromhex(key)).hex() for key in vector["expect"]} == vector["expect"]
 
 
 # -- rule R1
@@ -186,6 +206,12 @@ def test_the_largest_of_each_kind_fit() -> None:
         Receipt(key, key, key, top, key, 2**32, bytes(64)),
         Claim(key, top, key, top, bytes(64), key),
         Release(key, 255, bytes(64)),
+        Transfer(key, top, 255, key),
+        Vouch(key, top, 2**53 - 1, 1),
+        Advisory("x" * 32, 1, 255, key, "x" * 64, 255, 2**53 - 1, key),
+        Key(255, key, key, 2**53 - 1, key, top),
+        Checkpoint(2**53 - 1, key, *[2**53 - 1] * 3, key, (Cosig(key, bytes(64)),) * 5),
+        CharterEntry(key, 2**53 - 1, key),
     )
     for content in largest:
         entry = make_entry(made.PAYER, made.NET, 2**53 - 1, key, 2**53 - 1, kind=content.KIND, data=content.data())
