@@ -100,8 +100,11 @@ class Record:
     LIMITS: ClassVar[Limits] = Limits(max_bytes=4096)
 
     def __post_init__(self) -> None:
-        for name, fault, _ in _plan(type(self)):
-            if found := fault(getattr(self, name)):
+        for name, fault, _, kind, low, high in _plan(type(self)):
+            value = getattr(self, name)
+            if type(value) is kind and low <= (len(value) if kind is bytes else value) <= high:
+                continue  # most fields, without a call
+            if found := fault(value):
                 raise Malformed(f"{self.TAG}.{name}{found}")
         self.check()
 
@@ -109,7 +112,7 @@ class Record:
         """What the fields must hold together; raises Malformed. Subclasses with such a rule override it."""
 
     def to_value(self) -> tuple[Value, ...]:
-        return (self.TAG, *[_to_wire(getattr(self, name)) for name, _, _ in _plan(type(self))])
+        return (self.TAG, *[_to_wire(getattr(self, step.name)) for step in _plan(type(self))])
 
     def encode(self) -> bytes:
         data = encode_trusted(self.to_value())
@@ -122,7 +125,9 @@ class Record:
         plan = _plan(cls)
         if type(value) is not tuple or len(value) != len(plan) + 1 or value[0] != cls.TAG:
             raise Malformed(f"not a {cls.TAG} of {len(plan)} fields")
-        return cls(*[item if step.nested is None else step.nested(item) for step, item in zip(plan, value[1:], strict=True)])
+        if cls not in _nesting:
+            return cls(*value[1:])
+        return cls(*[step.nested(item) if step.nested else item for step, item in zip(plan, value[1:], strict=True)])
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -153,21 +158,38 @@ class _Field(NamedTuple):
     fault: Fault
     nested: Callable[[object], object] | None
     """Makes records of what stands on the wire, where the field holds records."""
+    kind: Any = None
+    """A value of this type whose number or length is from ``low`` to ``high`` is good; any other is judged by ``fault``."""
+    low: int = 0
+    high: int = 0
 
 
 _plans: dict[type, tuple[_Field, ...]] = {}
+_nesting: set[type] = set()
+"""The classes with a field that holds records."""
 
 
 def _plan(cls: type[Record]) -> tuple[_Field, ...]:
     """The fields of a class, worked out once."""
     plan = _plans.get(cls)
     if plan is None:
-        plan = _plans[cls] = _make_plan(cls)
+        plan = _make_plan(cls)
+        if any(step.nested for step in plan):
+            _nesting.add(cls)
+        _plans[cls] = plan
     return plan
 
 
 def _make_plan(cls: type[Record]) -> tuple[_Field, ...]:
-    return tuple(_Field(name, _fault_of(kind), _maker_of(kind)) for name, kind in field_kinds(cls))
+    return tuple(_Field(name, _fault_of(kind), _maker_of(kind), *_range_of(kind)) for name, kind in field_kinds(cls))
+
+
+def _range_of(kind: Any) -> tuple[Any, int, int]:
+    if isinstance(kind, UInt):
+        return int, kind.low, kind.high
+    if isinstance(kind, Bin):
+        return bytes, kind.low, kind.high or kind.low
+    return None, 0, 0
 
 
 def field_kinds(cls: Any) -> list[tuple[str, Any]]:
