@@ -85,7 +85,7 @@ class LocalMesh:
             "node.roles": ",".join(roles),
         } | {key.replace("__", "."): str(value) for key, value in settings.items()}
         with (home / LOG_FILE).open("ab") as log:
-            node = LocalNode(name, home, _spawn(home, given, log))
+            node = LocalNode(name, home, _spawn(self.command(name), home, given, log))
         self.nodes[name] = node
         return node
 
@@ -97,7 +97,24 @@ class LocalMesh:
 
     def await_ready(self, *nodes: LocalNode) -> None:
         for node in nodes:
-            wait_for(lambda node=node: _ready(node), f"{node.name} to start", START_S)  # type: ignore[misc]
+            wait_for(lambda node=node: self._ready(node), f"{node.name} to start", START_S)  # type: ignore[misc]
+
+    def _ready(self, node: LocalNode) -> bool:
+        if node.process.poll() is not None:
+            raise Fault(f"{node.name} ended before it was ready:\n{node.log[-2000:]}")
+        try:
+            node.api = self.reach(node)
+            return bool(node.api.info.pid == node.process.pid and node.api.get("/v1/status"))
+        except NotRunning:
+            return False
+
+    def command(self, name: str) -> list[str]:  # noqa: ARG002
+        """What runs ``meshgen`` for this node; a test may wrap it."""
+        return [sys.executable, "-m", "meshgen.cli"]
+
+    def reach(self, node: LocalNode) -> Api:
+        """Raises NotRunning as long as it does not run."""
+        return Api.of(node.home)
 
     def stop(self) -> None:
         """All at once, so that it takes as long as the slowest."""
@@ -125,19 +142,9 @@ def wait_for(ready: Callable[[], bool], what: str, seconds: float) -> None:
         time.sleep(POLL_S)
 
 
-def _spawn(home: Path, settings: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _spawn(meshgen: list[str], home: Path, settings: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     """In a session of its own: Ctrl-C is for whoever started the mesh, and the nodes are stopped from there."""
     sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-m", "meshgen.cli", "run", "--home", str(home), *sets]
+    command = [*meshgen, "run", "--home", str(home), *sets]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MESHGEN_")}
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
-
-
-def _ready(node: LocalNode) -> bool:
-    if node.process.poll() is not None:
-        raise Fault(f"{node.name} ended before it was ready:\n{node.log[-2000:]}")
-    try:
-        node.api = Api.of(node.home)
-        return bool(node.api.info.pid == node.process.pid and node.api.get("/v1/status"))
-    except NotRunning:
-        return False
