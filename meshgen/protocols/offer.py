@@ -70,6 +70,8 @@ class Offer(Record):
     expires_ms: Millis
     addresses: Annotated[tuple[str, ...], Array(Text(128, low=1), MAX_ADDRESSES)]
     """Where the requester can be dialled by a worker that heard the offer by gossip."""
+    shared: Annotated[int, UInt(0, 1)] = 0
+    """1: the owner lets the pictures be shared, which lowers the tariff's surcharge."""
 
     def check(self) -> None:
         if not 0 < self.expires_ms - self.created_ms <= MAX_OFFER_LIFETIME_MS:
