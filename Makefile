@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROMPT ?= a red circle above a blue square on a yellow background
 
-.PHONY: demo test check lint types bench install clean
+.PHONY: demo test check lint types bench install clean fuzz exhaustive
 
 install: $(STAMP)
 
@@ -32,6 +32,12 @@ check: lint types test
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
+
+fuzz: $(STAMP)  ## every decoder for so long, two at a time: make fuzz SECONDS=600
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)
+
+exhaustive: $(STAMP)  ## every state that one job of two or three pictures can get into, whoever crashes and whatever is lost
+	$(BIN)/python -m tests.ledger.exhaustive
 
 clean:
 	rm -rf $(VENV) demo .bench
