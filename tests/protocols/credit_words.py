@@ -108,7 +108,7 @@ def valid_messages() -> Iterator[tuple[str, str, bytes]]:
     yield "fork", "fork", FORK.as_message().encode()
     yield "proofs-request", "proofs?", ProofsRequest(NET, b"").encode()
     yield "proofs", "proofs", Proofs(NET, (FORK.as_message(),)).encode()
-    yield "branch-request", "branch?", BranchRequest(NET, PAYER.public_key).encode()
+    yield "branch-request", "branch?", BranchRequest(NET, PAYER.public_key, 2, LEFT[1].id).encode()
     yield "branch", "branch", Branch(NET, PAYER.public_key, tuple(entry.wire for entry in RIGHT[1:])).encode()
     yield "news", "news", News(NET, (Frontier(PAYER.public_key, 2, LEFT[1].id),), (FORK.as_message(),)).encode()
 

@@ -18,8 +18,9 @@ BUCKETS = 256
 """Chains are compared by buckets: those whose authors' keys begin with the same byte."""
 PRINT_BYTES = 16
 MAX_PROOFS = 32
-MAX_BRANCH_ENTRIES = 256
-"""Entries off the main branch that are kept of one author who forked."""
+MAX_BRANCH_ENTRIES = 4096
+"""Entries at and after the fork that are kept of one author who forked: those that come first by (seq, id)."""
+MAX_BRANCH_REPLY = 256
 MAX_NEWS_HEADS = 256
 MAX_NEWS_PROOFS = 4
 _Wire = Bin(1, MAX_WIRE_BYTES)
@@ -91,7 +92,7 @@ class PrintsRequest(Record):
 
 @dataclass(frozen=True, slots=True)
 class Prints(Record):
-    """One fingerprint of PRINT_BYTES a bucket: the sum of SHA-256(author || seq || id) over its heads; and one of all proofs."""
+    """One fingerprint of PRINT_BYTES a bucket, and one of all that is held of who forked: sums of SHA-256, see the law."""
 
     TAG = "prints/1"
     LIMITS = Limits(max_bytes=BUCKETS * PRINT_BYTES + 128, max_depth=1)
@@ -143,21 +144,25 @@ class Proofs(Record):
 
 @dataclass(frozen=True, slots=True)
 class BranchRequest(Record):
-    """The entries off the main branch that you hold of an author who forked."""
+    """What do you hold of an author who forked, at and after the fork, in the order of (seq, id), from the one after this?"""
 
     TAG = "branch?/1"
     LIMITS = Limits(max_bytes=128, max_depth=1)
     net: NetId
     author: Hash
+    after_seq: Annotated[int, UInt()]
+    after_id: MaybeHash
 
 
 @dataclass(frozen=True, slots=True)
 class Branch(Record):
+    """Where nothing follows the last of these, there are no entries."""
+
     TAG = "branch/1"
-    LIMITS = Limits(max_bytes=MAX_RANGE_BYTES + 256, max_items=MAX_BRANCH_ENTRIES, max_depth=2)
+    LIMITS = Limits(max_bytes=MAX_RANGE_BYTES + 256, max_items=MAX_BRANCH_REPLY, max_depth=2)
     net: NetId
     author: Hash
-    entries: Annotated[tuple[bytes, ...], Array(_Wire, MAX_BRANCH_ENTRIES)]
+    entries: Annotated[tuple[bytes, ...], Array(_Wire, MAX_BRANCH_REPLY)]
 
 
 @dataclass(frozen=True, slots=True)
