@@ -144,6 +144,10 @@ class Ledger:
         """Take a hold back: once it has expired, or with the signature of the payee's Consent. Raises LedgerError."""
         return await self._append(Release(hold_id, reason, payee_sig))
 
+    async def append(self, content: Content) -> Entry:
+        """Say anything else: a transfer, a vouch, a word about keys. Raises LedgerError, and Malformed as above."""
+        return await self._append(content)
+
     def open_holds(self) -> list[HoldInfo]:
         """The own holds that are neither paid nor released, oldest first: to take up after a restart, to release after expiry."""
         infos = (self.hold_info(hold_id) for hold_id in self._chain(self.identity.public_key).holds)
@@ -262,6 +266,7 @@ class Ledger:
             self._judge(chain, entry)
             self._chains[author] = chain
             self._unwritten.append(entry)
+            known[entry.seq] = entry.id
 
     def _judge(self, chain: Chain, entry: Entry) -> None:
         if entry.seq > chain.head.seq + 1:
