@@ -1,42 +1,88 @@
-"""Routes under /v1/credit: who has which balance, and why. Amounts in milli-kudos."""
+"""Routes under /v1/credit: who has which balance, why, and what this node says of its own credit. Amounts in milli-kudos."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import trio
 from fastapi import APIRouter, Query
+from pydantic import Field
 
+from meshgen.gateway.bodies import Body
 from meshgen.gateway.errors import ApiError
 from meshgen.gateway.face import NodeFace
-from meshgen.identity import peer_id, public_key_of
-from meshgen.protocols.credit import Claim, Content, Entry, Hold, Receipt, Release, decode_entry
+from meshgen.identity import public_key_of
+from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.words import kind_number
+from meshgen.peers.accounting import LogQuery
+from meshgen.protocols.codec import Malformed
+from meshgen.protocols.record import MAX_MKUDOS
 
 MAX_ENTRIES = 1000
+MAX_UINT = 2**53 - 1
+MAX_KINDS_TEXT = 256
+FAULTS = (LedgerError, Malformed)
+"""Why the ledger may say no to what a person wants to add."""
 Peer = Annotated[str, Query(max_length=64, description="a peer id; empty = this node")]
+Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES)]
+PeerField = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class TipBody(Body):
+    """Give credit away."""
+
+    peer: PeerField
+    mkudos: int = Field(ge=1, le=MAX_MKUDOS)
+    reason: Literal["tip", "share", "rating", "treasury"] = "tip"
+    about: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", description="the id of the entry that it is for")
+
+
+class VouchBody(Body):
+    """Answer for a peer's account, as if this node owed it so much. 0 takes it back."""
+
+    peer: PeerField
+    mkudos: int = Field(ge=0, le=MAX_MKUDOS)
+    for_ms: int = Field(default=30 * 24 * 3600 * 1000, ge=1, le=MAX_UINT)
 
 
 def credit_routes(node: NodeFace) -> APIRouter:
     routes = APIRouter(prefix="/v1/credit", tags=["credit"])
+    _add_questions(routes, node)
+    _add_words(routes, node)
+    return routes
 
+
+def _add_questions(routes: APIRouter, node: NodeFace) -> None:
     @routes.get("/balance")
     async def balance(peer: Peer = "") -> dict[str, Any]:
-        peer = peer or node.peer_id
-        found = node.ledger.balance(_key(peer))
-        return {"peer": peer, "balance_mkudos": found.net, "earned_mkudos": found.earned, "spent_mkudos": found.spent} | {
-            "held_mkudos": found.held,
-            "contested_mkudos": found.contested,
-        }
+        return node.credit.balance(_key(peer or node.peer_id))
+
+    @routes.get("/deals")
+    async def deals(
+        open: Annotated[Literal["earned", "spent", "held", "contested"], Query(description="which figure of the balance")],
+        peer: Peer = "",
+        offset: Annotated[int, Query(ge=0, le=MAX_UINT)] = 0,
+        limit: Limit = 100,
+    ) -> dict[str, Any]:
+        """The deals and gifts behind a figure, each with the ids of the entries that make it."""
+        return node.credit.opened(_key(peer or node.peer_id), open, offset, limit)
 
     @routes.get("/log")
     async def log(
         peer: Peer = "",
-        since: Annotated[int, Query(ge=1, le=2**53 - 1, description="the first entry's number")] = 1,
-        limit: Annotated[int, Query(ge=1, le=MAX_ENTRIES)] = 100,
+        since: Annotated[int, Query(ge=1, le=MAX_UINT, description="the first entry's number")] = 1,
+        since_ms: Annotated[int, Query(ge=0, le=MAX_UINT, description="made at this time or later")] = 0,
+        kind: Annotated[str, Query(max_length=MAX_KINDS_TEXT, description="names or numbers, with commas; empty = all")] = "",
+        newest: Annotated[bool, Query(description="the last ones rather than the first")] = False,
+        limit: Limit = 100,
     ) -> dict[str, Any]:
-        peer = peer or node.peer_id
-        wires = node.ledger.entries(_key(peer), since, since + limit - 1)
-        return {"peer": peer, "entries": [entry_view(decode_entry(wire, verify=False)) for wire in wires]}
+        query = LogQuery(since, since_ms, _kinds(kind), limit, newest)
+        return await node.credit.log(_key(peer or node.peer_id), query)
+
+    @routes.get("/explain")
+    async def explain(peer: Annotated[str, Query(min_length=1, max_length=64, description="a peer id")]) -> dict[str, Any]:
+        """Why that peer stands where it stands for this node."""
+        return node.credit.explain(_key(peer))
 
     @routes.get("/verify")
     async def verify() -> dict[str, Any]:
@@ -45,7 +91,29 @@ def credit_routes(node: NodeFace) -> APIRouter:
         except ValueError as error:
             raise ApiError(409, "no_log", str(error)) from None
 
-    return routes
+
+def _add_words(routes: APIRouter, node: NodeFace) -> None:
+    @routes.post("/tip", status_code=201)
+    async def tip(body: TipBody) -> dict[str, Any]:
+        payee = _foreign(node, body.peer)
+        try:
+            return await node.credit.tip(payee, body.mkudos, body.reason, bytes.fromhex(body.about))
+        except FAULTS as error:
+            raise ApiError(409, "refused", str(error)) from None
+
+    @routes.post("/vouch", status_code=201)
+    async def vouch(body: VouchBody) -> dict[str, Any]:
+        key = _foreign(node, body.peer)
+        try:
+            return await node.credit.vouch(key, body.mkudos, body.for_ms)
+        except FAULTS as error:
+            raise ApiError(409, "refused", str(error)) from None
+
+
+def _foreign(node: NodeFace, peer: str) -> bytes:
+    if peer == node.peer_id:
+        raise ApiError(422, "invalid", "peer: that is this node itself", "peer")
+    return _key(peer)
 
 
 def _key(peer: str) -> bytes:
@@ -55,23 +123,8 @@ def _key(peer: str) -> bytes:
         raise ApiError(422, "invalid", f"peer: {peer[:64]!r} is not a peer id; `meshgen peers` shows them", "peer") from None
 
 
-def entry_view(entry: Entry) -> dict[str, Any]:
-    common = {"seq": entry.seq, "id": entry.id.hex(), "ts_ms": entry.ts_ms, "kind": _kind(entry.content)}
-    return common | _details(entry.content)
-
-
-def _kind(content: Content | None) -> str:
-    return "unknown" if content is None else type(content).__name__.lower()
-
-
-def _details(content: Content | None) -> dict[str, Any]:
-    match content:
-        case Hold():
-            return {"payee": peer_id(content.payee), "mkudos": content.amount, "expires_ms": content.expires_ms}
-        case Receipt():
-            return {"hold": content.hold_id.hex(), "mkudos": content.amount}
-        case Claim():
-            return {"hold": content.hold_id.hex(), "payer": peer_id(content.payer), "mkudos": content.amount}
-        case Release():
-            return {"hold": content.hold_id.hex(), "consented": bool(content.payee_sig)}
-    return {}
+def _kinds(text: str) -> frozenset[int]:
+    try:
+        return frozenset(kind_number(name) for name in text.split(",") if name.strip())
+    except ValueError as error:
+        raise ApiError(422, "invalid", f"kind: {error}", "kind") from None

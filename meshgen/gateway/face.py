@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from meshgen.ledger.fold import Balance
+from meshgen.peers.accounting import LogQuery
 from meshgen.peers.request import ImageRequest, Job
 
 
@@ -19,13 +19,25 @@ class RequesterFace(Protocol):
         """Start a job. Raises RequestError."""
 
 
-class LedgerFace(Protocol):
-    """:class:`meshgen.ledger.ledger.Ledger`, as far as it is read here. Authors are public keys."""
+class CreditFace(Protocol):
+    """:class:`meshgen.peers.accounting.Accounting`. Peers are public keys, amounts milli-kudos, answers fit for JSON.
 
-    def balance(self, author: bytes) -> Balance: ...
+    What adds an entry raises LedgerError or Malformed, with a text for people, if the ledger does not take it."""
 
-    def entries(self, author: bytes, from_seq: int, to_seq: int) -> list[bytes]:
-        """The wires, both ends included, as far as they are held."""
+    def balance(self, author: bytes) -> dict[str, Any]: ...
+
+    def opened(self, author: bytes, part: str, offset: int, limit: int) -> dict[str, Any]:
+        """The deals behind one figure of a balance: earned, spent, held or contested."""
+
+    async def log(self, author: bytes, query: LogQuery) -> dict[str, Any]: ...
+
+    def explain(self, peer: bytes) -> dict[str, Any]:
+        """Why that peer stands where it stands here."""
+
+    async def tip(self, payee: bytes, mkudos: int, reason: str, ref: bytes) -> dict[str, Any]: ...
+
+    async def vouch(self, peer: bytes, mkudos: int, for_ms: int) -> dict[str, Any]:
+        """0 takes it back."""
 
 
 class NodeFace(Protocol):
@@ -37,7 +49,7 @@ class NodeFace(Protocol):
         """None if this node is no requester."""
 
     @property
-    def ledger(self) -> LedgerFace: ...
+    def credit(self) -> CreditFace: ...
 
     def status(self) -> dict[str, Any]: ...
 

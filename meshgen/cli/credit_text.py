@@ -1,0 +1,98 @@
+"""Credit as people read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from meshgen.cli.verb import count, kudos, table
+from meshgen.cli.whom import People
+
+SHORT = 12
+"""Of an id: enough for `meshgen receipt show`."""
+MEANING = {
+    "balance": "earned less spent",
+    "earned": "for work done, and tips",
+    "spent": "for pictures, and tips",
+    "held": "set aside for jobs under way",
+    "contested": "of earned and spent: the payer denies it",
+}
+
+
+def balance(found: dict[str, Any], people: People) -> str:
+    rows = [(name, kudos(found[f"{name}_mkudos"]), meaning) for name, meaning in MEANING.items()]
+    width = max(len(amount) for _, amount, _ in rows)
+    lines = [f"Credit of {people.name(found['peer'])}:"]
+    lines += [f"{click.style(f'{name:10}', bold=True)} {amount:>{width}} kudos   {meaning}" for name, amount, meaning in rows]
+    if found["forked"]:
+        lines.append("This peer signed two histories of itself: it earns nothing more, and need not be served.")
+    if found["not_understood"]:
+        lines.append(
+            f"{count(found['not_understood'], 'entry', 'entries')} of kinds that this version does not know are left out."
+        )
+    if not found["entries"]:
+        lines.append("No entry of that peer is kept here; the figures are from what others say of it.")
+    opens = [name for name in ("earned", "spent", "held", "contested") if found[f"{name}_mkudos"]]
+    if opens:
+        lines.append(f"Open a figure with --open {'|'.join(opens)}; all entries: `meshgen credit log`")
+    return "\n".join(lines)
+
+
+def deals(found: dict[str, Any], people: People, page: int, size: int) -> str:
+    total = f"{found['open']}: {kudos(found['mkudos'])} kudos in {count(found['count'], 'deal')}"
+    if not found["items"]:
+        return total if page == 1 else f"{total}; there is no page {page}"
+    rows = [
+        (when(item["ts_ms"]), people.name(item["with"]), kudos(item["mkudos"]), item["state"], " ".join(_ids(item["entries"])))
+        for item in found["items"]
+    ]
+    pages = -(-found["count"] // size)
+    more = [f"page {page} of {pages}; go on with --page {page + 1}"] if page < pages else []
+    return "\n".join([total, table(("TIME (UTC)", "WITH", "KUDOS", "STATE", "ENTRIES"), rows), *more])
+
+
+def log(found: dict[str, Any], people: People, chosen: bool) -> str:
+    entries = found["entries"]
+    if not entries:
+        return "no such entries are kept of that peer" if chosen and found["head"] else "no entries are kept of that peer"
+    rows = (
+        (entry["seq"], when(entry["ts_ms"]), entry["kind"], _amount(entry), said(entry, people), entry["id"][:SHORT])
+        for entry in entries
+    )
+    lines = [table(("SEQ", "TIME (UTC)", "KIND", "KUDOS", "WHAT", "ID"), rows)]
+    if found["next"]:
+        lines.append(f"more follow: --since {found['next']}")
+    elif not chosen and entries[0]["seq"] > 1:
+        lines.append(f"the newest of {found['head']}; from the beginning: --since 1")
+    return "\n".join(lines)
+
+
+def said(entry: dict[str, Any], people: People) -> str:
+    """An entry as a line: what, to whom, about which other entry."""
+    whom = f" {people.name(entry['with'])}" if "with" in entry else ""
+    about = f" [{entry['about'][:SHORT]}]" if "about" in entry else ""
+    return f"{entry['words']}{whom}{about}"
+
+
+def explanation(found: dict[str, Any], people: People) -> str:
+    return str(found)
+
+
+def when(ms: int | None) -> str:
+    from datetime import UTC, datetime
+
+    if ms is None:
+        return "-"
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return str(ms)
+
+
+def _amount(entry: dict[str, Any]) -> str:
+    return kudos(entry["mkudos"]) if "mkudos" in entry else ""
+
+
+def _ids(ids: list[str]) -> list[str]:
+    return [one[:SHORT] for one in ids]

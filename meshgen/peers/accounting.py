@@ -1,0 +1,197 @@
+"""What a person asks of the ledger: every figure opened into the entries that make it, and the words that a person may add.
+
+Everything here is about one ledger and costs no network. Answers are plain values, fit for JSON; amounts are milli-kudos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from meshgen.identity import peer_id
+from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.fold import Line, State
+from meshgen.ledger.ledger import Ledger
+from meshgen.ledger.words import facts, fields
+from meshgen.protocols.credit import TRANSFER_REASONS, Entry, Genesis, Transfer, Vouch, decode_entry
+
+PARTS = ("earned", "spent", "held", "contested")
+"""What a balance opens into."""
+PAGE = 512
+"""Entries read from the disk before others have their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Which entries of a chain: from number ``since`` on, made at ``since_ms`` or later, of these kinds (none = all)."""
+
+    since: int = 1
+    since_ms: int = 0
+    kinds: frozenset[int] = frozenset()
+    limit: int = 100
+    newest: bool = False
+    """The last ``limit`` of them rather than the first."""
+
+    def admits(self, entry: Entry) -> bool:
+        return entry.seq >= self.since and entry.ts_ms >= self.since_ms and (not self.kinds or entry.kind in self.kinds)
+
+
+class Accounting:
+    """One peer's ledger for the person who runs it. Authors are public keys."""
+
+    def __init__(self, ledger: Ledger, now_ms: Callable[[], int]) -> None:
+        self._ledger = ledger
+        self._now_ms = now_ms
+
+    # -- balances
+
+    def balance(self, author: bytes) -> dict[str, Any]:
+        found = self._ledger.balance(author)
+        sums = {f"{name}_mkudos": getattr(found, name) for name in PARTS}
+        forked = any(fork.author == author for fork in self._ledger.forks())
+        return {"peer": peer_id(author), "balance_mkudos": found.net, **sums} | {
+            "entries": self._ledger.known(author).seq,
+            "not_understood": self._ledger.unfolded(author),
+            "forked": forked,
+        }
+
+    def opened(self, author: bytes, part: str, offset: int, limit: int) -> dict[str, Any]:
+        """The deals and gifts behind one figure of a balance, ``limit`` of them from ``offset`` on."""
+        items = [(line, amount) for line in self._ledger.explain(author) if (amount := _share(line, author, part))]
+        page = [self._item(line, author, amount) for line, amount in items[offset : offset + limit]]
+        return {
+            "peer": peer_id(author),
+            "open": part,
+            "mkudos": sum(amount for _, amount in items),
+            "count": len(items),
+            "offset": offset,
+            "items": page,
+        }
+
+    def _item(self, line: Line, author: bytes, amount: int) -> dict[str, Any]:
+        with_whom = line.payee if author == line.payer else line.payer
+        first = self._first_entry(line)
+        return {
+            "with": peer_id(with_whom),
+            "side": "payer" if author == line.payer else "payee",
+            "mkudos": amount,
+            "held_mkudos": line.amount,
+            "value_mkudos": line.value,
+            "state": str(line.state),
+            "kind": facts(first).kind if first else "",
+            "ts_ms": first.ts_ms if first else None,
+            "entries": [one.hex() for one in line.entries],
+        }
+
+    def _first_entry(self, line: Line) -> Entry | None:
+        """The HOLD, for its date; None where it is not kept any more."""
+        info = self._ledger.hold_info(line.entries[0])
+        wires = self._ledger.entries(line.payer, info.seq, info.seq) if info else []
+        return decode_entry(wires[0], verify=False) if wires else None
+
+    # -- logs
+
+    async def log(self, author: bytes, query: LogQuery) -> dict[str, Any]:
+        """Entries of one chain as they are kept. ``next`` is where to go on from, None at the end."""
+        found: list[Entry] = []
+        more = None
+        for start, end in self._pages(author, query):
+            page = [decode_entry(wire, verify=False) for wire in self._ledger.entries(author, start, end)]
+            fitting = [entry for entry in page if query.admits(entry)]
+            if query.newest:
+                found = [*fitting, *found][-query.limit :]
+            else:
+                room = query.limit - len(found)
+                found += fitting[:room]
+                more = fitting[room].seq if len(fitting) > room else None
+            if more is not None or (query.newest and (len(found) == query.limit or (page and page[0].ts_ms < query.since_ms))):
+                break
+            await trio.lowlevel.checkpoint()
+        head = self._ledger.known(author)
+        return {"peer": peer_id(author), "head": head.seq, "next": more, "entries": [entry_view(entry) for entry in found]}
+
+    def _pages(self, author: bytes, query: LogQuery) -> Iterator[tuple[int, int]]:
+        head = self._ledger.known(author).seq
+        if query.newest:
+            for end in range(head, query.since - 1, -PAGE):
+                yield max(query.since, end - PAGE + 1), end
+            return
+        first = max(query.since, self._first_since(author, query.since_ms))
+        for start in range(first, head + 1, PAGE):
+            yield start, min(start + PAGE - 1, head)
+
+    def _first_since(self, author: bytes, ms: int) -> int:
+        """The number of the first entry of that time or later: times never fall in a chain, so halving finds it."""
+        low, high = 1, self._ledger.known(author).seq + 1
+        while ms and low < high:
+            middle = (low + high) // 2
+            wires = self._ledger.entries(author, middle, middle)
+            if wires and decode_entry(wires[0], verify=False).ts_ms >= ms:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def explain(self, peer: bytes) -> dict[str, Any]:
+        """Why that peer stands where it stands here."""
+        return {"peer": peer_id(peer)}
+
+    # -- words
+
+    async def tip(self, payee: bytes, mkudos: int, reason: str = "tip", ref: bytes = b"") -> dict[str, Any]:
+        """Give credit away. Raises LedgerError, Malformed."""
+        entry = await self._ledger.append(Transfer(payee, mkudos, TRANSFER_REASONS.index(reason), ref))
+        return {"entry": entry_view(entry), "balance_mkudos": self._ledger.balance(entry.author).net}
+
+    async def vouch(self, peer: bytes, mkudos: int, for_ms: int) -> dict[str, Any]:
+        """Answer for the peer's account for so long; 0 mkudos takes it back. Raises LedgerError, Malformed."""
+        expires_ms = self._now_ms() + for_ms
+        entry = await self._ledger.append(Vouch(self.account_of(peer), mkudos, expires_ms, revoke=int(not mkudos)))
+        return {"entry": entry_view(entry), "expires_ms": expires_ms if mkudos else None}
+
+    def account_of(self, peer: bytes) -> bytes:
+        """The account that the peer's chain names. Raises LedgerError if its first entry is not kept."""
+        wires = self._ledger.entries(peer, 1, 1)
+        if not wires:
+            raise LedgerError(
+                "nothing of that peer's log is kept here yet, so its account is not known; it comes with its first job"
+            )
+        entry = decode_entry(wires[0], verify=False)
+        return Genesis.from_entry(entry).account or entry.id
+
+
+def entry_view(entry: Entry) -> dict[str, Any]:
+    """An entry for people and programs: what every kind says, and this kind's own fields."""
+    known = facts(entry)
+    view: dict[str, Any] = {
+        "seq": entry.seq,
+        "id": entry.id.hex(),
+        "author": peer_id(entry.author),
+        "ts_ms": entry.ts_ms,
+        "kind": known.kind,
+        "words": known.words,
+    }
+    if known.counterparty:
+        view["with"] = peer_id(known.counterparty)
+    if known.mkudos is not None:
+        view["mkudos"] = known.mkudos
+    if known.about:
+        view["about"] = known.about.hex()
+    return view | {"says": fields(entry)}
+
+
+def _share(line: Line, author: bytes, part: str) -> int:
+    """What one deal adds to one figure of the author's balance."""
+    value = line.value
+    match part:
+        case "earned":
+            return value if author == line.payee else 0
+        case "spent":
+            return value if author == line.payer else 0
+        case "contested":
+            return value if line.state is State.CONTESTED else 0
+    is_open = line.state in (State.OPEN, State.CLAIMED)
+    return line.amount - value if author == line.payer and is_open else 0
