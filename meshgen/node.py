@@ -23,14 +23,15 @@ from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import open_ledger
 from meshgen.net.libp2p import Limits, open_libp2p
 from meshgen.net.port import NetError
+from meshgen.peers.charter_file import CharterError
+from meshgen.peers.charter_home import lineage_of, through, with_charter
 from meshgen.peers.directory import table_rules
 from meshgen.peers.peer import Peer, system_ms
-from meshgen.protocols.credit import net_id
 from meshgen.settings import Settings
 
 log = logging.getLogger("meshgen")
 
-FAULTS = (IdentityError, LedgerError, NetError, GatewayError, EngineError)
+FAULTS = (IdentityError, LedgerError, NetError, GatewayError, EngineError, CharterError)
 """What can be wrong with the machine or the settings rather than with the program."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -66,13 +67,14 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 
 async def _run(settings: Settings, home: Path) -> None:
     identity = load_or_create(home)
-    mesh, catalog = net_id(settings.mesh.charter.encode()), Catalog(home)
+    lineage, catalog = lineage_of(home, settings), Catalog(home)
+    doors = with_charter(settings, lineage.current, through(home)).mesh.bootstrap
     async with (
-        open_ledger(home, identity, mesh, now_ms=system_ms, label=settings.node.alias) as ledger,
+        open_ledger(home, identity, lineage.net, now_ms=system_ms, label=settings.node.alias) as ledger,
         open_libp2p(
             identity,
             settings.mesh.listen,
-            settings.mesh.bootstrap,
+            doors,
             table=table_rules(system_ms),
             mdns=settings.mesh.mdns,
             announce=settings.mesh.announce,
@@ -80,7 +82,7 @@ async def _run(settings: Settings, home: Path) -> None:
         ) as net,
         _open_engine(settings, catalog) as engine,
     ):
-        peer = Peer(settings, identity, net, ledger, engine, home=home, catalog=catalog)
+        peer = Peer(settings, identity, net, ledger, engine, home=home, catalog=catalog, lineage=lineage)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, peer)
             await nursery.start(peer.run)

@@ -7,26 +7,18 @@ who could.
 
 from __future__ import annotations
 
-import os
-import random
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import chain
 
 import trio
 
 from meshgen.engine import port as drawn
 from meshgen.engine.port import EngineError, EngineEvent, Picture, Work
-from meshgen.identity import Identity
-from meshgen.ledger.ledger import Ledger
 from meshgen.net.guard import single_errors
-from meshgen.net.port import Net, PeerId
-from meshgen.peers.directory import Directory
+from meshgen.net.port import PeerId
 from meshgen.peers.inspection import Inspection, finish
-from meshgen.peers.market import Answers, Market
+from meshgen.peers.market import Answers
 from meshgen.peers.matching import Choice, No, allocate, explain
-from meshgen.peers.own import OwnEngine
+from meshgen.peers.means import Means
 from meshgen.peers.purchase import Lost, Purchase
 from meshgen.peers.request import FinishedPicture, Job, Part
 from meshgen.protocols.advert import ModelAdvert
@@ -48,39 +40,6 @@ HARMLESS = frozenset(("full", "expired", "not_mine"))
 """Losses that say nothing against the worker: it was asked at the wrong time."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequesterPolicy:
-    """The person's standing wishes. ``patience_s``: how long a job looks for a first worker before it says why there is none."""
-
-    default_model: str = ""
-    max_mkudos: int = 100_000
-    bid_window_s: float = 1.5
-    patience_s: float = 10.0
-    offer_lifetime_ms: int = 60_000
-    lateness: float = 4.0
-    slack_s: float = 60.0
-    timeout_s: float = 900.0
-    open_jobs: int = 256
-    kept_jobs: int = 256
-    kept_bytes: int = 256 * 2**20
-    private: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What every job of a requester works with."""
-
-    net: Net
-    identity: Identity
-    ledger: Ledger
-    directory: Directory
-    market: Market
-    own: OwnEngine | None
-    policy: RequesterPolicy
-    now_ms: Callable[[], int]
-    rng: random.Random
-
-
 class Fulfilment:
     """``background`` owns what may outlive the job: questions whose answers nobody waits for any more."""
 
@@ -97,8 +56,8 @@ class Fulfilment:
         self._pause = False
         self._inspection = Inspection()
         self._why = ""
-        asked = job.request.max_mkudos
-        self._max_mkudos = means.policy.max_mkudos if asked is None else asked
+        self._max_mkudos = means.max_mkudos(job.request)  # for the whole job: a new charter does not raise it
+        self._max_hold_mkudos = means.charter().limits.max_hold_mkudos
         self._model: ModelAdvert
 
     async def run(self) -> str:
@@ -137,29 +96,17 @@ class Fulfilment:
         """The model asked for, the default, or the one that most workers have; looks further if nobody known has it."""
         job = self._job
         wanted = job.model = job.request.model or self._policy.default_model
-        found = self._known_model(wanted)
+        found = self._means.known_model(wanted)
         if found is None:
             job.note("looking for workers" + (f" with {wanted}" if wanted else ""))
             with trio.move_on_after(self._policy.patience_s):
                 async with trio.open_nursery() as nursery:
                     if wanted:
                         nursery.start_soon(self._means.directory.search, wanted)
-                    while (found := self._known_model(wanted)) is None:
+                    while (found := self._means.known_model(wanted)) is None:
                         await self._means.directory.wait_heard()
                     nursery.cancel_scope.cancel()
         return found
-
-    def _known_model(self, name: str) -> ModelAdvert | None:
-        """The weights that most workers offer under this name (any name, if it is empty)."""
-        offers: dict[tuple[str, bytes], list[ModelAdvert]] = {}
-        served = [signed.message.models for signed in self._means.directory.adverts()]
-        for model in chain(self._own_models(), *served):
-            if name in ("", model.name):
-                offers.setdefault((model.name, model.digest), []).append(model)
-        return max(offers.values(), key=len)[0] if offers else None
-
-    def _own_models(self) -> tuple[ModelAdvert, ...]:
-        return self._means.own.models() if self._means.own else ()
 
     async def _round(self, nursery: trio.Nursery) -> tuple[bool, bool]:
         """Offer what is missing and start what was won: (did anything start, is waiting in vain)."""
@@ -195,26 +142,12 @@ class Fulfilment:
     def _choice(self, bid: Signed[Bid]) -> Choice:
         message = bid.message
         trust = self._means.market.trust.of(PeerId(bid.peer))
-        return Choice(message.count, message.mkudos, message.start_ms, message.picture_ms, trust)
+        count = min(message.count, self._max_hold_mkudos // max(message.mkudos, 1))
+        return Choice(count, message.mkudos, message.start_ms, message.picture_ms, trust)
 
     def _offer(self) -> Offer:
-        job, model, now = self._job, self._model, self._means.now_ms()
-        return Offer(
-            net=self._means.ledger.net,
-            nonce=os.urandom(16),
-            model=model.name,
-            digest=model.digest,
-            family=model.family,
-            width=job.width,
-            height=job.height,
-            steps=job.request.steps,
-            count=len(self._missing),
-            features=("negative_prompt",) if job.request.negative_prompt else (),
-            max_mkudos=self._max_mkudos,
-            created_ms=now,
-            expires_ms=now + self._policy.offer_lifetime_ms,
-            addresses=self._means.directory.own_addresses(),
-        )
+        job = self._job
+        return self._means.draft(self._model, job.request, (job.width, job.height), len(self._missing), self._max_mkudos)
 
     # -- one part
 

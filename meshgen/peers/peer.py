@@ -10,6 +10,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,19 @@ from meshgen.identity import Identity
 from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.verify import Report, verify_home
 from meshgen.net.port import Net, PeerId
+from meshgen.peers.accounting import Accounting
 from meshgen.peers.archivist import Archivist
+from meshgen.peers.charter_file import parse_charter
+from meshgen.peers.charter_home import keep, with_charter
+from meshgen.peers.charters import Charters
 from meshgen.peers.directory import Directory
-from meshgen.peers.fulfilment import Means, RequesterPolicy
 from meshgen.peers.market import Market
+from meshgen.peers.means import Means, RequesterPolicy
 from meshgen.peers.own import Load, OwnEngine
 from meshgen.peers.requester import Requester
 from meshgen.peers.worker import Worker, WorkerPolicy
 from meshgen.protocols.advert import MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_MODELS, Advert, ModelAdvert
+from meshgen.protocols.charter import Charter, Lineage
 from meshgen.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -55,10 +61,16 @@ class Peer:
         *,
         home: Path | None = None,
         catalog: Catalog | None = None,
+        lineage: Lineage | None = None,
         now_ms: Callable[[], int] = system_ms,
         rng: random.Random | None = None,
     ) -> None:
-        self.settings = settings
+        lineage = lineage or Lineage(ledger.net, Charter(settings.mesh.charter))
+        save = partial(keep, home) if home and lineage.documents else None
+        self.charters = Charters(net, ledger, lineage, save)
+        self.charters.on_change.append(self._follow_charter)
+        self._given = settings
+        self.settings = settings = with_charter(settings, lineage.current)
         self.identity = identity
         self.net = net
         self.ledger = ledger
@@ -69,6 +81,7 @@ class Peer:
         self._now_ms = now_ms
         self._advert_seq = 0
         self._stop = trio.Event()
+        self.credit = Accounting(ledger, now_ms)
         self.archivist = Archivist(net, ledger, keep_all=settings.has_role("archivist"))
         self.directory = Directory(net, identity, ledger.net, now_ms, self._describe)
         self.directory.on_advert.append(self.archivist.heard)
@@ -78,12 +91,13 @@ class Peer:
         if engine is not None and settings.has_role("worker"):
             load = Load(engine, on_change=self.directory.changed)
             own = OwnEngine(engine, load, settings.worker.slots, self._model_adverts)
-            policy = _worker_policy(settings)
+            policy = _worker_policy(settings, lineage.current)
             self.worker = Worker(net, identity, ledger, self.archivist, engine, policy, now_ms, self._own_advert, load)
         if settings.has_role("requester"):
             rng = rng or random.Random(secrets.randbits(64))
             market = Market(net, identity, ledger.net, self.directory, now_ms, rng)
-            means = Means(net, identity, ledger, self.directory, market, own, _requester_policy(settings), now_ms, rng)
+            wishes = _requester_policy(settings)
+            means = Means(net, identity, ledger, self.directory, market, own, wishes, now_ms, rng, lambda: self.charters.current)
             self.requester = Requester(means, on_settled=self.directory.changed)
 
     @property
@@ -95,6 +109,7 @@ class Peer:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.archivist.run)
             await nursery.start(self.directory.run)
+            await nursery.start(self.charters.run)
             if self.worker is not None:
                 await nursery.start(self.worker.run)
             if self.requester is not None:
@@ -110,8 +125,16 @@ class Peer:
                 linked = {link.peer for link in self.net.links()}
                 for peer in sorted(linked - met):
                     nursery.start_soon(self.directory.meet, peer)
+                    nursery.start_soon(self.charters.ask, peer)
                 met = linked
                 await trio.sleep(MEET_S)
+
+    def _follow_charter(self) -> None:
+        """A new version is in force: what the owner left open follows it, for whatever is asked from now on."""
+        self.settings = with_charter(self._given, self.charters.current)
+        if self.worker is not None:
+            self.worker.policy = _worker_policy(self.settings, self.charters.current)
+        self.directory.changed()
 
     def request_stop(self) -> None:
         self._stop.set()
@@ -146,7 +169,7 @@ class Peer:
             max_pixels=worker.max_pixels if device else 0,
             max_steps=worker.max_steps if device else 0,
             max_count=worker.max_count if device else 0,
-            policies=(),
+            policies=self.charters.current.policies.declines if device else (),
             price_permille=worker.price_permille,
             slots=worker.slots if device else 0,
             queued=self.worker.queued if self.worker else 0,
@@ -186,7 +209,7 @@ class Peer:
             "peer_id": self.peer_id,
             "alias": self.settings.node.alias,
             "roles": list(self.settings.node.roles),
-            "mesh": {"charter": self.settings.mesh.charter, "net": self.ledger.net.hex()},
+            "mesh": self._mesh_status(),
             "home": str(self.home) if self.home else None,
             "uptime_s": (self._now_ms() - self.started_ms) // 1000,
             "addresses": self.net.addresses(),
@@ -196,6 +219,11 @@ class Peer:
             "worker": self._worker_status(),
             "credit": {"net_mkudos": balance.net, "held_mkudos": balance.held, "entries": self.ledger.head().seq},
         }
+
+    def _mesh_status(self) -> dict[str, Any]:
+        charter = self.charters.current
+        signed = {"hash": self.charters.lineage.hash.hex(), "delegates": len(charter.delegates), "threshold": charter.threshold}
+        return {"charter": charter.name, "version": charter.version, "net": self.ledger.net.hex()} | signed
 
     def _job_counts(self) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -265,6 +293,11 @@ class Peer:
         except CatalogError as error:
             raise KeyError(name) from error
 
+    async def adopt_charter(self, text: str) -> dict[str, Any]:
+        """Take the next version of the charter, as YAML. Raises ValueError with a text for people."""
+        await self.charters.adopt(parse_charter(text))
+        return self._mesh_status()
+
     def verify_credit(self) -> dict[str, Any]:
         if self.home is None:
             raise ValueError("this node keeps its log in memory")
@@ -289,12 +322,20 @@ def _requester_policy(settings: Settings) -> RequesterPolicy:
         kept_jobs=settings.limits.kept_jobs,
         kept_bytes=settings.limits.kept_mib * 2**20,
         private=given.private,
+        shared=given.share,
     )
 
 
-def _worker_policy(settings: Settings) -> WorkerPolicy:
+def _worker_policy(settings: Settings, charter: Charter) -> WorkerPolicy:
     given = settings.worker
-    return WorkerPolicy(given.max_queue, given.slots, given.price_permille, given.max_debt_mkudos)
+    return WorkerPolicy(
+        max_queue=given.max_queue,
+        slots=given.slots,
+        price_permille=given.price_permille,
+        max_debt_mkudos=given.max_debt_mkudos,
+        tariff=charter.tariff,
+        max_hold_mkudos=charter.limits.max_hold_mkudos,
+    )
 
 
 def _peer_row(peer: str, advert: Advert, links: dict[PeerId, Any]) -> dict[str, Any]:

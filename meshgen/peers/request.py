@@ -42,6 +42,7 @@ class ImageRequest:
     max_mkudos: int | None = None  # for one picture; None = what the settings allow
     preview_every: int = 0
     private: bool = False  # leaves the prompt out of the picture's metadata
+    shared: bool | None = None  # lets the pictures be shared, for less; None = as the settings say
     timeout_s: float | None = None
 
 

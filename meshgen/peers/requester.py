@@ -10,8 +10,10 @@ from dataclasses import replace
 import trio
 
 from meshgen.ledger.errors import LedgerError
-from meshgen.peers.fulfilment import Fulfilment, Means
+from meshgen.peers.fulfilment import Fulfilment
+from meshgen.peers.means import Means
 from meshgen.peers.request import ImageRequest, Job, RequestError
+from meshgen.peers.supply import Quote
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import RELEASE_REASONS, Receipt
 from meshgen.protocols.job import WorkOrder
@@ -59,30 +61,7 @@ class Requester:
     def quote(self, request: ImageRequest) -> Quote:
         """What it would cost, from what is known already; nobody is asked anything. Raises RequestError."""
         _check(request)
-        request, means = self._completed(request), self._means
-        model = means.known_model(request.model or self.policy.default_model)
-        if model is None:
-            wanted = request.model or self.policy.default_model or "any model"
-            raise RequestError("no_worker", f"no worker is known that offers {wanted}: its price can't be told", "model")
-        width, height = request.width or model.default_side, request.height or model.default_side
-        tariff = picture_mkudos(
-            width, height, request.steps, model.family, means.charter().tariff, shared=bool(request.shared)
-        )
-        adverts = [signed.message for signed in means.directory.adverts()]
-        able = [advert for advert in adverts if could_draw(advert, model, width, height, request.steps)]
-        own = means.own is not None and means.own.choice(model, width, height, request.steps, request.count) is not None
-        return Quote(
-            model=model.name,
-            width=width,
-            height=height,
-            steps=request.steps,
-            count=request.count,
-            shared=bool(request.shared),
-            tariff_mkudos=tariff,
-            max_mkudos=means.max_mkudos(request),
-            levels=price_levels(able, tariff),
-            own=own,
-        )
+        return self._means.quote(self._completed(request))
 
     def _completed(self, request: ImageRequest) -> ImageRequest:
         """With the settings where the person left something open."""

@@ -8,6 +8,7 @@ its parent's hash and is signed by as many delegates as the parent asks for.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Self
@@ -28,6 +29,9 @@ MAX_PERMILLE = 1_000_000
 MAX_EXPONENT = 4000
 EXPONENT_STEP = 125
 NET_BYTES = 16
+
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+"""Plain, so that no mesh passes for another by look-alike letters."""
 
 _HASH_DOMAIN = b"meshgen/charter/v1\0"
 _SIGN_DOMAIN = b"meshgen/charter-sig/v1\0"
@@ -126,6 +130,8 @@ class Charter(Record):
     policies: CharterPolicies = field(default_factory=CharterPolicies)
 
     def check(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise Malformed(f"{self.TAG}.name: only a-z, 0-9, dots and hyphens, a letter or digit first")
         if (self.version == 0) != (self.parent == b""):
             raise Malformed(f"{self.TAG}.parent: version 0 has none, every other has one")
         if list(self.delegates) != sorted(set(self.delegates)):

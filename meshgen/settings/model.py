@@ -26,7 +26,8 @@ def _address(text: str) -> str:
     return text
 
 
-def _with_peer(text: str) -> str:
+def peer_address(text: str) -> str:
+    """A multiaddr that ends with a peer id, unchanged. Raises ValueError with words for people."""
     if "/p2p/" not in _address(text):
         raise ValueError(f"{text!r} must end with /p2p/ and the other node's peer id, as `meshgen status` shows it there")
     return text
@@ -41,7 +42,7 @@ Role = Literal["requester", "worker", "hub", "archivist", "observer"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^\S.*$")]
 ListOf = BeforeValidator(_split)
 Addresses = Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], ListOf]
-PeerAddresses = Annotated[tuple[Annotated[str, AfterValidator(_with_peer)], ...], ListOf]
+PeerAddresses = Annotated[tuple[Annotated[str, AfterValidator(peer_address)], ...], ListOf]
 MilliKudos = Annotated[int, Field(ge=0, le=2**40)]
 
 
@@ -79,12 +80,13 @@ class MeshSettings(Group):
 
     charter: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")] = Field(
         default="meshgen-public-v0",
-        description="Name of the mesh. Peers of different charters ignore each other; credit never crosses",
+        description="Name of the mesh. Peers of different charters ignore each other; credit never crosses. A home that has joined "
+        "a signed charter with `meshgen mesh join` belongs to that mesh, and needs no name here",
     )
     bootstrap: PeerAddresses = Field(
         default=(),
         description="Nodes to join through, as multiaddrs with peer id, e.g. /ip4/192.0.2.7/tcp/4711/p2p/12D3KooW...; "
-        "empty = start a mesh of one's own",
+        "empty = those of the joined charter, else a mesh of one's own",
         max_length=32,
     )
     listen: Addresses = Field(
@@ -124,6 +126,9 @@ class RequesterSettings(Group):
         default="", description="Where `meshgen generate` saves pictures; empty = the folder it is called from"
     )
     private: bool = Field(default=False, description="Leave the prompt out of every picture's metadata")
+    share: bool = Field(
+        default=False, description="Let others have the pictures too, unless a request says otherwise; by the tariff each costs less"
+    )
 
 
 class WorkerSettings(Group):

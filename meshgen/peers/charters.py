@@ -1,0 +1,143 @@
+"""Keeping a mesh's charter and passing it on: every peer gives it to whoever asks, and takes newer versions, if fully signed.
+
+A question from a version that one has not got tells that its asker has more; so whoever has adopted a version asks those linked
+to it for the next, and each of them asks back. No gossip is needed for what changes a few times a year.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import trio
+
+from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.ledger import Ledger
+from meshgen.net.port import Channel, Net, NetError, PeerId, request
+from meshgen.protocols.charter import (
+    MAX_ANSWERED,
+    PROTOCOL,
+    Charter,
+    CharterAnswer,
+    CharterQuestion,
+    Lineage,
+    SignedCharter,
+)
+from meshgen.protocols.codec import Malformed
+from meshgen.protocols.credit import CHARTER, CharterEntry, decode_entry
+
+log = logging.getLogger(__name__)
+
+QUESTION_S = 5.0
+ASK_S = 3600.0
+"""Those linked are asked so often whether there is a newer version, beside when they are met."""
+
+
+async def fetch_charters(net: Net, peer: PeerId, mesh: bytes, from_version: int) -> list[SignedCharter]:
+    """What a peer has from this version on, none of it judged. Raises NetError, Malformed."""
+    answer = CharterAnswer.decode(await request(net, peer, PROTOCOL, CharterQuestion(mesh, from_version).encode()))
+    if answer.net != mesh:
+        raise Malformed("charter: the answer is about another mesh")
+    return [SignedCharter.decode(document) for document in answer.documents]
+
+
+class Charters:
+    """``lineage`` is what holds now. ``save`` makes a new one durable; ``on_change`` are told of it."""
+
+    def __init__(self, net: Net, ledger: Ledger, lineage: Lineage, save: Callable[[Lineage], None] | None = None) -> None:
+        self._net = net
+        self._ledger = ledger
+        self._save = save
+        self._adopting = trio.Lock()
+        self._asking: set[PeerId] = set()
+        self._nursery: trio.Nursery | None = None
+        self.lineage = lineage
+        self.on_change: list[Callable[[], None]] = []
+
+    @property
+    def current(self) -> Charter:
+        return self.lineage.current
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._net.serve(PROTOCOL, self._serve)
+            await self._record_signed()
+            task_status.started()
+            while True:
+                await trio.sleep(ASK_S)
+                self._ask_linked()
+
+    async def ask(self, peer: PeerId) -> None:
+        """Take what this peer has that is newer. A peer that has nothing, or nothing good, is no error."""
+        if not self.lineage.documents or peer in self._asking:
+            return
+        self._asking.add(peer)
+        try:
+            with trio.move_on_after(QUESTION_S):
+                while documents := await fetch_charters(self._net, peer, self.lineage.net, self.current.version + 1):
+                    for document in documents:
+                        await self.adopt(document)
+        except (NetError, Malformed) as error:
+            log.info("no newer charter from %s: %s", peer, error)
+        finally:
+            self._asking.discard(peer)
+
+    async def adopt(self, document: SignedCharter) -> None:
+        """The next version, kept and in force when this returns. Raises Malformed if it is not, or too few have signed it."""
+        async with self._adopting:
+            lineage = self.lineage.amended(document)
+            if self._save is not None:
+                await trio.to_thread.run_sync(self._save, lineage)
+            self.lineage = lineage
+            for tell in self.on_change:
+                tell()
+        log.info("version %d of the charter of %s is in force", self.current.version, self.current.name)
+        self._ask_linked()
+        await self._record_signed()
+
+    def _ask_linked(self) -> None:
+        if self._nursery is not None:
+            for link in self._net.links():
+                self._nursery.start_soon(self.ask, link.peer)
+
+    # -- others' questions
+
+    async def _serve(self, channel: Channel) -> None:
+        message = await channel.receive()
+        if message is None:
+            return
+        question = CharterQuestion.decode(message)
+        known = self.lineage.documents if question.net == self.lineage.net else ()
+        documents = _encoded(known[question.from_version :])
+        await channel.send(CharterAnswer(question.net, documents).encode(), last=True)
+        if known and question.from_version > len(known) and self._nursery is not None:
+            self._nursery.start_soon(self.ask, channel.peer)
+
+    # -- on the record
+
+    async def _record_signed(self) -> None:
+        """A delegate's log says which charter it has signed, once."""
+        mine = self._ledger.identity.public_key
+        documents = self.lineage.documents
+        if not documents or mine not in [signature.key for signature in documents[-1].signatures]:
+            return
+        charter, doc_hash = self.current, self.lineage.hash
+        if doc_hash in self._recorded(mine):
+            return
+        try:
+            await self._ledger.append(CharterEntry(doc_hash, charter.version, charter.parent))
+        except LedgerError as error:
+            log.warning("the charter could not be put on record: %s", error)
+
+    def _recorded(self, author: bytes) -> set[bytes]:
+        found, seq = set[bytes](), 1
+        while wires := self._ledger.entries(author, seq, seq + 1023):
+            entries = [decode_entry(wire, verify=False) for wire in wires]
+            found |= {CharterEntry.from_entry(entry).doc_hash for entry in entries if entry.kind == CHARTER}
+            seq = entries[-1].seq + 1
+        return found
+
+
+def _encoded(documents: Sequence[SignedCharter]) -> tuple[bytes, ...]:
+    return tuple(document.encode() for document in documents[:MAX_ANSWERED])

@@ -1,0 +1,110 @@
+"""What every job of a requester works with, and what its standing wishes and the mesh's charter make of a request."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meshgen.identity import Identity
+from meshgen.ledger.ledger import Ledger
+from meshgen.net.port import Net
+from meshgen.peers.directory import Directory
+from meshgen.peers.market import Market
+from meshgen.peers.own import OwnEngine
+from meshgen.peers.request import ImageRequest, RequestError
+from meshgen.peers.supply import Quote, find_weights, price_levels
+from meshgen.peers.tariff import offer_mkudos
+from meshgen.protocols.advert import ModelAdvert
+from meshgen.protocols.charter import Charter
+from meshgen.protocols.offer import Offer
+from meshgen.protocols.record import MAX_MKUDOS
+
+
+@dataclass(frozen=True, slots=True)
+class RequesterPolicy:
+    """The person's standing wishes. ``patience_s``: how long a job looks for a first worker before it says why there is none."""
+
+    default_model: str = ""
+    max_mkudos: int = 100_000
+    bid_window_s: float = 1.5
+    patience_s: float = 10.0
+    offer_lifetime_ms: int = 60_000
+    lateness: float = 4.0
+    slack_s: float = 60.0
+    timeout_s: float = 900.0
+    open_jobs: int = 256
+    kept_jobs: int = 256
+    kept_bytes: int = 256 * 2**20
+    private: bool = False
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    net: Net
+    identity: Identity
+    ledger: Ledger
+    directory: Directory
+    market: Market
+    own: OwnEngine | None
+    policy: RequesterPolicy
+    now_ms: Callable[[], int]
+    rng: random.Random
+    charter: Callable[[], Charter]
+    """As it stands now."""
+
+    def known_model(self, name: str) -> ModelAdvert | None:
+        adverts = [signed.message for signed in self.directory.adverts()]
+        return find_weights(adverts, self.own.models() if self.own else (), name)
+
+    def max_mkudos(self, request: ImageRequest) -> int:
+        """The most that one picture may cost: what the request says, else the settings; never more than a hold may have."""
+        wanted = self.policy.max_mkudos if request.max_mkudos is None else request.max_mkudos
+        return min(wanted, self.charter().limits.max_hold_mkudos, MAX_MKUDOS // request.count)
+
+    def draft(self, model: ModelAdvert, request: ImageRequest, size: tuple[int, int], count: int, max_mkudos: int) -> Offer:
+        """The offer for ``count`` pictures of a request; ``size`` in pixels."""
+        now = self.now_ms()
+        return Offer(
+            net=self.ledger.net,
+            nonce=os.urandom(16),
+            model=model.name,
+            digest=model.digest,
+            family=model.family,
+            width=size[0],
+            height=size[1],
+            steps=request.steps,
+            count=count,
+            features=("negative_prompt",) if request.negative_prompt else (),
+            max_mkudos=max_mkudos,
+            created_ms=now,
+            expires_ms=now + self.policy.offer_lifetime_ms,
+            addresses=self.directory.own_addresses(),
+            shared=int(bool(request.shared)),
+        )
+
+    def quote(self, request: ImageRequest) -> Quote:
+        """What it would cost, from what is known already: nobody is asked anything. Raises RequestError."""
+        wanted = request.model or self.policy.default_model
+        model = self.known_model(wanted)
+        if model is None:
+            which = f"the model {wanted!r}" if wanted else "any model"
+            raise RequestError("no_worker", f"no worker is known yet that offers {which}, so its price can't be told", "model")
+        size = request.width or model.default_side, request.height or model.default_side
+        offer = self.draft(model, request, size, request.count, self.max_mkudos(request))
+        able, _ = self.directory.able(offer)
+        tariff = offer_mkudos(offer, self.charter().tariff)
+        return Quote(
+            model=model.name,
+            width=offer.width,
+            height=offer.height,
+            steps=offer.steps,
+            count=offer.count,
+            shared=bool(offer.shared),
+            tariff_mkudos=tariff,
+            max_mkudos=offer.max_mkudos,
+            levels=price_levels([advert for peer in able if (advert := self.directory.get(peer))], tariff),
+            own=self.own is not None and self.own.choice(model, *size, request.steps, request.count) is not None,
+        )
