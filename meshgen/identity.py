@@ -31,8 +31,9 @@ class IdentityError(Exception):
     """The key file can't be used; the text says why and how to mend it."""
 
 
+@lru_cache(maxsize=65536)
 def peer_id(public_key: bytes) -> str:
-    """The libp2p peer id (base58 text) of a 32-byte Ed25519 public key."""
+    """The libp2p peer id (base58 text) of a 32-byte Ed25519 public key. Cached: base58 is slow."""
     if len(public_key) != KEY_BYTES:
         raise ValueError(f"a public key has {KEY_BYTES} bytes, not {len(public_key)}")
     return str(base58.b58encode(_PEER_ID_PREFIX + public_key), "ascii")

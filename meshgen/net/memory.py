@@ -222,6 +222,8 @@ class MemoryNet:
     @asynccontextmanager
     async def open(self, peer: PeerId, protocol: str) -> AsyncIterator[Channel]:
         other = await self._reach(peer)
+        if other._stopped:  # while it was dialled
+            raise Unreachable(other._stopped)
         if protocol not in other._handlers:
             raise Unreachable(f"{peer} does not serve {protocol}")
         near, far = self._channel_pair(other, protocol)
