@@ -5,13 +5,16 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
+import { accounts } from "./accounts.mjs";
 import { Chain } from "./chain.mjs";
 import { decode, Malformed } from "./codec.mjs";
-import { decodeEntry, decodeNote, decodeSync } from "./credit.mjs";
+import { decodeEntry } from "./entry.mjs";
 import { decodeSigned } from "./envelope.mjs";
 import { fold } from "./fold.mjs";
 import { decodeMessage } from "./messages.mjs";
+import { decodeNote, isNote } from "./notes.mjs";
 import { decodeSealed } from "./sealing.mjs";
+import { decodeSync } from "./sync.mjs";
 
 const root = process.argv[2] ?? fileURLToPath(new URL("..", import.meta.url));
 
@@ -32,7 +35,7 @@ function decodePlain(kind, data) {
 
 function decodeCredit(kind, data) {
   if (kind === "entry") return decodeEntry(data);
-  return ["bill", "voucher", "consent"].includes(kind) ? decodeNote(kind, data) : decodeSync(kind, data);
+  return isNote(kind) ? decodeNote(kind, data) : decodeSync(kind, data);
 }
 
 function typedValue(value) {
@@ -68,14 +71,17 @@ function judgeChain(told, valid) {
   return broken || judge(valid, told.expect, () => chain.append(last));
 }
 
-function judgeFold(told) {
+// Neither order nor repeats may matter.
+function judgeSet(told, work) {
   const wires = told.entries.map(bytes);
   for (const order of [wires, [...wires].reverse(), [...wires, ...wires]]) {
-    const wrong = judge(true, { balances: told.expect }, () => ({ balances: fold(order) }));
+    const wrong = judge(true, { whole: told.expect }, () => ({ whole: work(order) }));
     if (wrong) return wrong;
   }
   return "";
 }
+
+const judgeFold = (told) => judgeSet(told, (wires) => fold(wires, (told.forks ?? []).map((pair) => pair.map(bytes))));
 
 const KINDS = [
   ["vectors", "vectors/valid", (told) => judgeVector(told, true)],
@@ -83,6 +89,7 @@ const KINDS = [
   ["chains", "chains/valid", (told) => judgeChain(told, true)],
   ["chains", "chains/invalid", (told) => judgeChain(told, false)],
   ["folds", "folds", judgeFold],
+  ["accounts", "accounts", (told) => judgeSet(told, accounts)],
 ];
 
 function filesIn(folder) {
@@ -103,7 +110,7 @@ function check(protocol) {
 
 const disagreements = [];
 const protocols = readdirSync(root).filter((name) => existsSync(join(root, name, "vectors"))).sort();
-console.log(["protocol", "vectors", "chains", "folds"].map((name) => name.padEnd(12)).join(""));
+console.log(["protocol", ...new Set(KINDS.map(([column]) => column))].map((name) => name.padEnd(12)).join(""));
 for (const { protocol, ...counts } of protocols.map(check)) {
   const cells = Object.values(counts).map(([passed, all]) => (all ? `${passed} of ${all}` : "-"));
   console.log([protocol, ...cells].map((cell) => cell.padEnd(12)).join(""));

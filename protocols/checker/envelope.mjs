@@ -8,11 +8,11 @@ import { fields } from "./types.mjs";
 
 export const sha256 = (...parts) => createHash("sha256").update(Buffer.concat(parts)).digest();
 
-const SIZES = fields([["body", "bin 0..2^20"], ["author", "bin 32"], ["signature", "bin 64"]]);
+const WIRE = fields({ body: "bin 0..2^20", author: "bin 32", signature: "bin 64" });
 
 export function decodeSigned(tag, data) {
   const wire = decode(data, { bytes: bytesOf(tag) + 128 });
-  SIZES(wire, "wire");
+  WIRE(wire, "wire");
   const [body, author, signature] = wire;
   const message = decodeMessage(tag, body);
   const id = sha256(author, body);

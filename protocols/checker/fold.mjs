@@ -1,48 +1,65 @@
-// protocols/credit, "The fold": what entries come to, in whatever order and however often they are seen.
+// protocols/credit, "The fold" and "Forks": what entries come to, in whatever order and however often they are seen.
 
-import { decodeEntry } from "./credit.mjs";
+import { decodeEntry, decodeFork, decodeProof } from "./entry.mjs";
+import { isSigned } from "./notes.mjs";
 
 const NOTHING = { earned: 0, spent: 0, held: 0, contested: 0 };
 
-// {author: {earned, spent, held, contested}} of those that a deal names.
-export function fold(wires) {
-  const entries = new Map(wires.map(decodeEntry).map((entry) => [entry.id, entry]));
+// {author: {earned, spent, held, contested}} of those that a deal or a TRANSFER names. `forks` are pairs of wires.
+export function fold(wires, forks) {
+  const entries = [...new Map(wires.map(decodeEntry).map((entry) => [entry.id, entry])).values()];
+  const forkedAt = convictions(entries, forks);
   const balances = {};
-  for (const deal of deals([...entries.values()])) addDeal(balances, deal);
+  deals(entries, forkedAt).forEach((deal) => addDeal(balances, deal));
+  ofKind(entries, "transfer").forEach((gift) => addGift(balances, gift));
   return balances;
 }
 
-// Each HOLD with what other entries say of it.
-function deals(entries) {
-  const about = groupBy(entries, holdOf);
-  return entries.filter((entry) => entry.content?.tag === "hold").map((hold) => deal(hold, about.get(hold.id)));
+const ofKind = (entries, tag) => entries.filter((entry) => entry.content?.tag === tag);
+
+// author -> the lowest number for which there is evidence.
+function convictions(entries, forks) {
+  const proofs = ofKind(entries, "proof").filter((entry) => entry.content.type === 0);
+  const told = [...forks.map((pair) => decodeFork(...pair)), ...proofs.map((entry) => decodeProof(entry.content))];
+  const forkedAt = new Map();
+  for (const { author, seq } of told) forkedAt.set(author, Math.min(seq, forkedAt.get(author) ?? Infinity));
+  return forkedAt;
 }
 
-const holdOf = (entry) => (entry.content?.tag === "hold" ? entry.id : entry.content?.hold_id);
-
-function groupBy(items, keyOf) {
-  const groups = new Map();
-  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
-  return groups;
+// Each HOLD with what others say of it.
+function deals(entries, forkedAt) {
+  const about = new Map(ofKind(entries, "hold").map((hold) => [hold.id, []]));
+  for (const entry of entries) about.get(entry.content?.hold_id)?.push(entry);
+  return ofKind(entries, "hold").map((hold) => deal(hold, about.get(hold.id), forkedAt));
 }
 
-function deal(hold, about) {
-  const [payer, payee] = [hold.author, hold.content.payee];
-  const by = (tag, author) => about.filter((entry) => entry.content.tag === tag && entry.author === author);
-  const [receipts, releases] = [by("receipt", payer), by("release", payer)];
-  const consented = releases.some((entry) => entry.content.payee_sig !== "");
-  const claims = consented ? [] : by("claim", payee).filter((entry) => entry.content.payer === payer);
-  const value = Math.min(hold.content.amount, Math.max(0, ...[...receipts, ...claims].map((entry) => entry.content.amount)));
-  const closed = receipts.length + releases.length > 0;
-  const contested = releases.length > 0 && claims.length > 0;
-  return { payer, payee, value, held: closed ? 0 : hold.content.amount - value, contested: contested ? value : 0 };
+function deal(hold, about, forkedAt) {
+  const { payee, job, amount, payee_seq } = hold.content;
+  const terms = { net: hold.net, hold_id: hold.id, payer: hold.author, payee };
+  const said = (tag, author) => ofKind(about, tag).filter((entry) => entry.author === author).map((entry) => entry.content);
+  const receipts = said("receipt", hold.author).filter((receipt) => receipt.job === job && receipt.payee === payee);
+  const releases = said("release", hold.author);
+  const consented = releases.some(({ payee_sig }) => payee_sig !== "" && isSigned("consent", terms, payee_sig));
+  const claims = consented ? [] : said("claim", payee).filter((claim) => claim.payer === hold.author && claim.hold_seq === hold.seq);
+  const isVoid = payee_seq >= (forkedAt.get(payee) ?? Infinity);
+  const value = isVoid ? 0 : Math.min(amount, Math.max(0, ...[...receipts, ...claims].map((each) => each.amount)));
+  const held = receipts.length + releases.length > 0 ? 0 : amount - value;
+  const contested = receipts.length === 0 && releases.length > 0 && claims.length > 0 ? value : 0;
+  return { payer: hold.author, payee, value, held, contested };
 }
+
+const balanceOf = (balances, author) => (balances[author] ??= { ...NOTHING });
 
 function addDeal(balances, { payer, payee, value, held, contested }) {
-  const [debtor, creditor] = [payer, payee].map((author) => (balances[author] ??= { ...NOTHING }));
+  const [debtor, creditor] = [balanceOf(balances, payer), balanceOf(balances, payee)];
   debtor.spent += value;
   debtor.held += held;
   creditor.earned += value;
   debtor.contested += contested;
   creditor.contested += contested;
+}
+
+function addGift(balances, { author, content }) {
+  balanceOf(balances, author).spent += content.amount;
+  balanceOf(balances, content.payee).earned += content.amount;
 }

@@ -2,23 +2,24 @@
 
 import { readFileSync } from "node:fs";
 import { decode, need } from "./codec.mjs";
-import { fields } from "./types.mjs";
+import { tagged } from "./types.mjs";
 
 const SPECS = new URL("..", import.meta.url);
 
+// "a known word" by field, where two messages have that field by "message.field".
 const KNOWN = {
-  roles: ["requester", "worker", "hub", "archivist", "observer"],
-  family: ["sd1", "sdxl", "sd3", "flux", "other"],
-  "refusal/1.reason": (
+  roles: "requester worker hub archivist observer",
+  family: "sd1 sdxl sd3 flux other",
+  "refusal/1.reason":
     "unknown_model too_large too_many_steps too_many_pictures unsupported full price policy standing paused expired " +
-    "other_mesh bad_offer bad_hold bad_chain not_mine engine"
-  ).split(" "),
-  "failed/1.reason": "unknown_model unsupported out_of_memory crashed bad_model bad_input busy stopped unpaid".split(" "),
+    "other_mesh bad_offer bad_hold bad_chain not_mine engine",
+  "failed/1.reason": "unknown_model unsupported out_of_memory crashed bad_model bad_input busy stopped unpaid",
 };
 
 // job: "Limits of whole messages"; where a heading says its own, that one.
 const BYTES = { "preview/1": 65600, "chunk/1": 262208, "settled/1": 2048 };
-const TEXT_BYTES = { "work/1": 16384 };
+const OTHERS_BYTES = 1024;
+const TEXTS = { "work/1": { textBytes: 16384, unicode: true } };
 const MOST_MKUDOS = 2 ** 40;
 
 // What the tables tell in words.
@@ -36,34 +37,33 @@ const RULES = {
   "progress/1": (m) => need(m.step <= m.steps, "step: beyond the last"),
 };
 
-// {tag: {bytes, tell}} of one spec: a heading with the tag, then a table of fields.
+const READERS = {}; // tag -> what reads the message
+const MOST_BYTES = {};
+
+// Sections that begin with a tag and hold a table of its fields.
 function readSpec(protocol) {
   const sections = readFileSync(new URL(`${protocol}/README.md`, SPECS), "utf8").split(/^#+ /m);
-  const records = {};
-  for (const section of sections.filter((text) => /^`[a-z]+\/1`/.test(text))) {
-    const [heading, ...lines] = section.split("\n");
-    const tag = heading.split("`")[1];
-    const rows = lines.filter((line) => line.startsWith("| ")).map((line) => line.split("|").map((cell) => cell.trim()));
-    const table = rows.slice(1).map(([, name, type]) => [name, type]).filter(([, type]) => /^(bin|uint|text|array)/.test(type));
-    const [, told] = heading.match(/at most ([\d,]+) bytes/) ?? [];
-    const context = (name) => ({ known: KNOWN[name] ?? KNOWN[`${tag}.${name}`], record: (type, value) => tell(records[type], value) });
-    records[tag] = { tag, bytes: told ? Number(told.replaceAll(",", "")) : (BYTES[tag] ?? 1024), fields: fields(table, context) };
+  for (const section of sections.filter((text) => /^`[a-z-]+\/1`/.test(text))) {
+    const tag = section.split("`")[1];
+    const [, bytes] = section.split("\n")[0].match(/at most ([\d,]+) bytes/) ?? [];
+    MOST_BYTES[tag] = bytes ? Number(bytes.replaceAll(",", "")) : (BYTES[tag] ?? OTHERS_BYTES);
+    READERS[tag] = tagged(tag, fieldsOf(tag, section), READERS);
   }
-  return records;
 }
 
-function tell(record, value) {
-  need(Array.isArray(value) && value[0] === record.tag, `not a ${record.tag}`);
-  const told = { tag: record.tag, ...record.fields(value.slice(1), record.tag) };
-  RULES[record.tag]?.(told);
-  return told;
+function fieldsOf(tag, section) {
+  const rows = section.split("\n").filter((line) => line.startsWith("| ")).map((line) => line.split("|").map((cell) => cell.trim()));
+  const types = rows.map(([, name, type]) => [name, type]).filter(([, type]) => /^(bin|uint|text|array) |^text,/.test(type));
+  const words = (name) => `one of ${KNOWN[name] ?? KNOWN[`${tag}.${name}`]}`;
+  return Object.fromEntries(types.map(([name, type]) => [name, type.replace("a known word", words(name))]));
 }
 
-const RECORDS = Object.assign({}, ...["advert", "offer", "job"].map(readSpec));
+["advert", "offer", "job"].forEach(readSpec);
 
-export const bytesOf = (tag) => RECORDS[tag].bytes;
+export const bytesOf = (tag) => MOST_BYTES[tag];
 
 export function decodeMessage(tag, data) {
-  const textBytes = TEXT_BYTES[tag];
-  return tell(RECORDS[tag], decode(data, { bytes: bytesOf(tag), ...(textBytes && { textBytes, unicode: true }) }));
+  const message = READERS[tag](decode(data, { bytes: bytesOf(tag), ...TEXTS[tag] }));
+  RULES[tag]?.(message);
+  return message;
 }

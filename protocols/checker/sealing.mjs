@@ -11,7 +11,7 @@ const KEM = Buffer.from("KEM\x00\x20", "latin1");
 const SUITE = Buffer.from("HPKE\x00\x20\x00\x01\x00\x03", "latin1");
 const [EMPTY, BASE_MODE] = [Buffer.alloc(0), Buffer.of(0)];
 const BUCKET = 256;
-const SIZES = fields([["secret", "bin 32"], ["offer_id", "bin 32"], ["bid_id", "bin 32"], ["sealed", "bin 0..2^16"]]);
+const PARTS = fields({ secret: "bin 32", offer_id: "bin 32", bid_id: "bin 32", sealed: "bin 0..2^16" });
 
 const hmac = (key, ...parts) => createHmac("sha256", key).update(Buffer.concat(parts)).digest();
 const extract = (suite, salt, label, secret) => hmac(salt, Buffer.from("HPKE-v1"), suite, Buffer.from(label), secret);
@@ -57,7 +57,7 @@ function strip(plain) {
 
 export function decodeSealed(data) {
   const parts = decode(data, { bytes: 2 ** 17 });
-  SIZES(parts, "sealed");
+  PARTS(parts, "sealed");
   const [secret, offer, bid, sealed] = parts;
   need(sealed.length >= 32 + 16, "too short to be sealed");
   const plain = openOrRefuse(sealed, secret, Buffer.concat([Buffer.from("meshgen/work/1\0"), offer, bid]));

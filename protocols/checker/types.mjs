@@ -1,8 +1,36 @@
 // The types of fields as the tables of the specs write them: "bin 32 or empty", "uint 1..1000", "array 0..8 of text 1..128".
+// What reads a value is a function (value, field) => the value as JSON shows it (bytes as hex); it throws Malformed.
 
 import { isAscii, need } from "./codec.mjs";
 
-const number = (digits) => digits.split("-").map((part) => part.split("^").map(Number).reduce((a, b) => a ** b)).reduce((a, b) => a - b);
+// A type of one word is a record of `records`, {name: what reads it}, which may be filled later.
+export function typed(type, records = {}) {
+  if (/^[a-z-]+(\/1)?$/.test(type)) return (value, field) => records[type](value, field);
+  const [, count, items] = type.match(/^array (\S+) of (.*)$/) ?? [];
+  if (items) return list(range(count), typed(items, records));
+  const [, words] = type.match(/^text, one of (.*)$/) ?? [];
+  if (words) return word(words.split(" "));
+  const [, name, span, more] = type.match(/^(bin|uint|text) (\S+?)(?:,? (or empty|Unicode))?$/);
+  return { bin, uint, text }[name](range(span), more);
+}
+
+// Fields in their order, {name: type}, as what reads [value, ...] as {name: ..., ...}.
+export function fields(types, records) {
+  const readers = Object.entries(types).map(([name, type]) => [name, typed(type, records)]);
+  return (values, of) => {
+    need(Array.isArray(values) && values.length === readers.length, `${of}: not ${readers.length} fields`);
+    return Object.fromEntries(readers.map(([name, read], place) => [name, read(values[place], `${of}.${name}`)]));
+  };
+}
+
+// A record: its tag, then its fields.
+export function tagged(tag, types, records) {
+  const read = fields(types, records);
+  return (value) => {
+    need(Array.isArray(value) && value[0] === tag, `not a ${tag}`);
+    return { tag, ...read(value.slice(1), tag) };
+  };
+}
 
 // "16" or "0..2^53-1" as [least, most].
 function range(words) {
@@ -10,14 +38,10 @@ function range(words) {
   return [least, most];
 }
 
-// What tells a value as JSON (bytes as hex), or throws Malformed. `known` are the words of "a known word", `records` tells "x/1".
-export function typed(type, { known = [], record = null } = {}) {
-  const array = type.match(/^array (\S+) of (.*)$/);
-  if (array) return list(range(array[1]), typed(array[2], { known, record }));
-  if (type.includes("/")) return (value, field) => record(type, value, field);
-  if (type === "text, a known word") return word(known);
-  const [, name, span, more = ""] = type.match(/^(bin|uint|text) (\S+?)(?:,? (or empty|Unicode))?$/);
-  return { bin, uint, text }[name](range(span), more);
+function number(words) {
+  const [power, less = 0] = words.split("-");
+  const [base, exponent = 1] = power.split("^");
+  return Number(base) ** Number(exponent) - Number(less);
 }
 
 function list([least, most], item) {
@@ -29,7 +53,7 @@ function list([least, most], item) {
 
 function word(known) {
   return (value, field) => {
-    need(typeof value === "string" && known.includes(value), `${field}: not a known word`);
+    need(known.includes(value), `${field}: not a known word`);
     return value;
   };
 }
@@ -56,14 +80,5 @@ function text([least, most], more) {
     const length = Buffer.byteLength(value);
     need(length >= least && length <= most, `${field}: ${length} bytes`);
     return value;
-  };
-}
-
-// Fields in their order, [[name, type], ...], as a function that tells [value, ...] as {name: ..., ...}.
-export function fields(pairs, context) {
-  const tellers = pairs.map(([name, type]) => [name, typed(type, typeof context === "function" ? context(name) : context)]);
-  return (values, of) => {
-    need(Array.isArray(values) && values.length === tellers.length, `${of}: not ${tellers.length} fields`);
-    return Object.fromEntries(tellers.map(([name, tell], place) => [name, tell(values[place], `${of}.${name}`)]));
   };
 }

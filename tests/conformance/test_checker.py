@@ -55,7 +55,7 @@ def test_it_agrees_on_every_file() -> None:
     status, table, told = check(FOLDER)
     assert (status, told) == (0, {})
     cells = re.findall(r"(\d+) of (\d+)", table)
-    files = [*places("*/vectors/*valid/*.json"), *places("*/chains/*valid/*.json"), *places("*/folds/*.json")]
+    files = [*places("*/*/*valid/*.json"), *places("*/folds/*.json"), *places("*/accounts/*.json")]
     assert sum(int(passed) for passed, _ in cells) == sum(int(of) for _, of in cells) == len(files)
 
 
@@ -68,15 +68,18 @@ def test_it_names_every_file_on_the_wrong_side(tmp_path: Path) -> None:
     assert not re.search(r"[1-9]\d* of", table)
 
 
-def test_it_sees_a_figure_that_is_off_by_one(tmp_path: Path) -> None:
+def test_it_names_every_fold_that_is_off_by_one_and_every_account_of_another(tmp_path: Path) -> None:
     folds = {place: fold for place, fold in places("credit/folds/*.json").items() if fold["expect"]}
+    accounts = places("credit/accounts/*.json")
+    for fold in folds.values():
+        fold["expect"][min(fold["expect"])]["spent"] += 1
+    for told in accounts.values():
+        told["expect"][max(told["expect"])] = "00" * 32
     (tmp_path / "credit" / "vectors").mkdir(parents=True)
-    for place, fold in folds.items():
-        author = min(fold["expect"])
-        fold["expect"][author]["spent"] += 1
-        write(tmp_path, place, fold)
-    status, _, told = check(tmp_path)
-    assert (status, set(told)) == (1, set(folds))
+    for place, content in {**folds, **accounts}.items():
+        write(tmp_path, place, content)
+    status, _, told_wrong = check(tmp_path)
+    assert (status, set(told_wrong)) == (1, {*folds, *accounts})
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
