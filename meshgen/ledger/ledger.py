@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +21,9 @@ from meshgen.identity import Identity, load_or_create
 from meshgen.ledger.books import Books
 from meshgen.ledger.dues import Due
 from meshgen.ledger.errors import BadChain, Early, Fork, Gap, InvalidEntry, LedgerError
-from meshgen.ledger.fold import Balance, Deal, Line, State, Terms, explain
+from meshgen.ledger.fold import Balance, Deal, Edge, Line, State, Terms, explain
 from meshgen.ledger.forks import ForkEvidence, fork_between
+from meshgen.ledger.prints import bucket_prints
 from meshgen.ledger.rules import Chain
 from meshgen.ledger.standing import Standing
 from meshgen.ledger.store import Disk, Store, open_store
@@ -93,6 +94,7 @@ async def open_ledger(
         ledger._load()
         if ledger.head() == NO_HEAD:
             await ledger._append(Genesis(b"", _next_key_hash(home, identity), _ascii_label(label)))
+            ledger.is_new = True
         yield ledger
 
 
@@ -114,6 +116,11 @@ class Ledger:
         self._unwritten_dues: dict[bytes, Due | None] = {}
         self._writing = trio.Lock()
         self._broken = ""
+        self._confirmed = trio.Event()
+        self._confirmed.set()
+        self._refusal = ""
+        self.is_new = False
+        """Was the own chain begun in this run?"""
 
     # -- the own chain
 
@@ -152,6 +159,22 @@ class Ledger:
         """The own holds that are neither paid nor released, oldest first: to take up after a restart, to release after expiry."""
         infos = (self.hold_info(hold_id) for hold_id in self._chain(self.identity.public_key).holds)
         return [info for info in infos if info]
+
+    # -- a home that may have come from a backup
+
+    @property
+    def confirmed(self) -> bool:
+        """Is it known where the own chain ends?"""
+        return self._confirmed.is_set()
+
+    def hold_appends(self) -> None:
+        """Own appends wait from here on, until others have said how far they know the own chain."""
+        self._confirmed = trio.Event()
+
+    def allow_appends(self, refusal: str = "") -> None:
+        """They go on, or fail with this text."""
+        self._refusal = refusal
+        self._confirmed.set()
 
     # -- dues: what no entry says yet
 
@@ -207,6 +230,20 @@ class Ledger:
     def heads(self) -> list[tuple[bytes, Head]]:
         return list(self._heads.items())
 
+    def id_at(self, author: bytes, seq: int) -> bytes:
+        """The id of one entry; b"" if it is not held."""
+        head = self.known(author)
+        return head.id if seq == head.seq else self._store.ids(author, seq, seq).get(seq, b"")
+
+    def prints(self) -> bytes:
+        """One fingerprint a bucket: :func:`meshgen.ledger.prints.bucket_prints`."""
+        return bucket_prints(self._heads.items())
+
+    def forked_at(self, author: bytes) -> int:
+        """The lowest number at which the author is proved to have forked; 0 if it is not."""
+        fork = self._forks.get(author)
+        return fork.seq if fork else 0
+
     def forks(self) -> list[ForkEvidence]:
         """Proof against each author who was caught."""
         return list(self._forks.values())
@@ -219,6 +256,10 @@ class Ledger:
 
     def balance(self, author: bytes) -> Balance:
         return self._books.balance(author)
+
+    def edges(self) -> Mapping[tuple[bytes, bytes], Edge]:
+        """(payer, payee) -> what lies between them."""
+        return self._books.edges
 
     def balances(self) -> dict[bytes, Balance]:
         return dict(self._books.balances)
@@ -306,6 +347,9 @@ class Ledger:
 
     async def _append(self, content: Content) -> Entry:
         """Judge, queue and write one own entry. Once queued it can't be cancelled: a chain has no holes."""
+        await self._confirmed.wait()
+        if self._refusal:
+            raise LedgerError(self._refusal)
         self._ensure_usable()
         mine = self.identity.public_key
         if mine in self._forks:
