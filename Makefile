@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROMPT ?= a red circle above a blue square on a yellow background
 
-.PHONY: demo test check lint types bench install clean fuzz exhaustive
+.PHONY: demo test check lint types bench simulate install clean fuzz exhaustive
 
 install: $(STAMP)
 
@@ -38,6 +38,9 @@ fuzz: $(STAMP)  ## every decoder for so long, two at a time: make fuzz SECONDS=6
 
 exhaustive: $(STAMP)  ## every state that one job of two or three pictures can get into, whoever crashes and whatever is lost
 	$(BIN)/python -m tests.ledger.exhaustive
+
+simulate: $(STAMP)  ## a mesh of thirty peers a seed, with splits, crashes and cheaters: make simulate SEEDS=200 FIRST=1
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1)
 
 clean:
 	rm -rf $(VENV) demo .bench

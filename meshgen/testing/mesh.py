@@ -117,6 +117,10 @@ class VirtualMesh:
         place = self._places[name]
         place.crash_in, place.crash_after = writes, after
 
+    async def died(self, name: str) -> None:
+        """Wait until it is gone, however it ends."""
+        await self._places[name].gone.wait()
+
     async def restart(self, name: str) -> Peer:
         """Start a node that stopped or died, with the same disk."""
         place = self._places[name]

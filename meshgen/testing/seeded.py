@@ -1,9 +1,11 @@
 """Chance on a lead: while :func:`seeded` is entered, everything that this process draws follows from one number.
 
-Four sources are replaced. ``os.urandom``, and with it ``secrets``: nonces, salts, job ids. The keys that work is sealed with,
+Three sources are replaced. ``os.urandom``, and with it ``secrets``: nonces, salts, job ids. The keys that work is sealed with,
 which the crypto library draws inside. trio's scheduler, which shuffles the tasks that are ready at one instant; its generator is
-private, and Hypothesis' plugin for trio takes the same way. And signatures are judged by rule R1 as ever, but the same one by
-the same key over the same bytes is judged once: thirty peers that hear one advert would each spend 0.1 ms on it.
+private, and Hypothesis' plugin for trio takes the same way.
+
+What is pure is done once: signatures are judged by rule R1 and signed messages decoded as ever, but thirty peers that hear one
+advert share the work.
 
 For simulations alone: keys and nonces that follow from a seed protect nothing.
 """
@@ -24,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from meshgen import identity
-from meshgen.protocols import sealing
+from meshgen.protocols import envelope, record, sealing
 from meshgen.testing.hpke import hpke_seal
 
 
@@ -41,6 +43,7 @@ def seeded(seed: int | str) -> Iterator[random.Random]:
             (sealing, "_SUITE", _SeededSuite(rng)),
             (sealing.SealKey, "generate", lambda: sealing.SealKey.from_bytes(rng.randbytes(32))),
             (identity, "_loaded", lru_cache(maxsize=4096)(_Key)),
+            (envelope, "decode_any", lru_cache(maxsize=4096)(record.decode_any)),
             (scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
         ):
             patches.enter_context(patch.object(target, name, twin))

@@ -1,0 +1,134 @@
+"""What must hold whatever happened. Each check gives a line for every fault that it finds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from meshgen.ledger.fold import balances, gather
+from meshgen.ledger.ledger import Ledger
+from meshgen.peers.peer import Peer
+from meshgen.protocols.credit import Entry, decode_entry
+from meshgen.testing import VirtualMesh
+from tests.simulation.watch import Deliveries
+
+if TYPE_CHECKING:
+    from tests.simulation.story import Story
+
+SYNCED = False
+"""Proofs are not passed on yet."""
+FORKS_BOUND_S = 60.0
+"""Within so long after the heal a fork that two honest peers could see is proved at all."""
+
+
+def check_end(mesh: VirtualMesh, deliveries: Deliveries, story: Story) -> list[str]:
+    """Of a mesh that was left in peace for a while."""
+    return [
+        *_sums(mesh),
+        *_merges(mesh),
+        *_honest_are_never_convicted(mesh),
+        *_losses(mesh, deliveries, story),
+    ]
+
+
+# -- forks
+
+
+def visible_forks(mesh: VirtualMesh) -> dict[bytes, set[int]]:
+    """author -> places at which honest peers, taken together, hold two entries."""
+    seen: defaultdict[tuple[bytes, int], set[bytes]] = defaultdict(set)
+    for node in mesh.nodes.values():
+        for entry in _held(node.ledger):
+            seen[entry.author, entry.seq].add(entry.id)
+        for fork in node.ledger.forks():
+            seen[fork.author, fork.seq].update(fork.ids)
+    forks: defaultdict[bytes, set[int]] = defaultdict(set)
+    for (author, seq), ids in seen.items():
+        if len(ids) > 1:
+            forks[author].add(seq)
+    return dict(forks)
+
+
+def check_forks(mesh: VirtualMesh, visible: Mapping[bytes, set[int]]) -> list[str]:
+    """Every honest peer can prove every one of them."""
+    faults: list[str] = []
+    for name, node in mesh.nodes.items() if SYNCED else ():
+        proved = {fork.author for fork in node.ledger.forks()}
+        faults += [f"{name} can't prove the fork of {_short(author)}" for author in visible.keys() - proved]
+    return faults
+
+
+def _honest_are_never_convicted(mesh: VirtualMesh) -> Iterator[str]:
+    honest = {node.identity.public_key: name for name, node in mesh.nodes.items()}
+    for name, node in mesh.nodes.items():
+        for fork in node.ledger.forks():
+            if fork.author in honest:
+                yield f"{name} convicts {honest[fork.author]}, who is honest, at entry {fork.seq}"
+
+
+# -- balances
+
+
+def _sums(mesh: VirtualMesh) -> Iterator[str]:
+    for name, node in mesh.nodes.items():
+        total = sum(balance.net for balance in node.ledger.balances().values())
+        if total:
+            yield f"at {name} all balances sum to {total}"
+
+
+def _merges(mesh: VirtualMesh) -> Iterator[str]:
+    """Same entries, same figures; and an archivist has every honest chain whole."""
+    views: dict[object, tuple[str, dict[bytes, object]]] = {}
+    for name, node in mesh.nodes.items():
+        ledger = node.ledger
+        figures: dict[bytes, object] = {author: balance for author, balance in ledger.balances().items() if balance.earned}
+        view = frozenset(ledger.heads()), frozenset(fork.ids for fork in ledger.forks())
+        other, expected = views.setdefault(view, (name, figures))
+        if figures != expected:
+            yield f"{name} and {other} hold the same entries and disagree about balances"
+        if node.settings.has_role("archivist"):
+            yield from _has_everything(name, ledger, mesh.nodes)
+
+
+def _has_everything(name: str, archive: Ledger, nodes: Mapping[str, Peer]) -> Iterator[str]:
+    for other, node in nodes.items():
+        own, known = node.ledger.head(), archive.known(node.identity.public_key)
+        if own != known:
+            yield f"the archivist {name} has {other}'s chain up to {known.seq} of {own.seq}"
+
+
+def _fold_is_the_reference(ledger: Ledger) -> bool:
+    return balances(gather(_held(ledger))) == ledger.balances()
+
+
+# -- what workers lose
+
+
+def _losses(mesh: VirtualMesh, deliveries: Deliveries, story: Story) -> Iterator[str]:
+    workers = {node.net.peer_id: (name, node.ledger) for name, node in mesh.nodes.items()}
+    for hold_id, billed in deliveries.billed.items():
+        if deliveries.worker[hold_id] not in workers:
+            continue
+        name, ledger = workers[deliveries.worker[hold_id]]
+        hold = ledger.hold_info(hold_id)
+        lost = billed - (hold.value if hold else 0)
+        pictures = lost / deliveries.price[hold_id]
+        story.worst_loss = max(story.worst_loss, pictures)
+        if pictures > 1:
+            yield f"{name} lost {pictures:.1f} pictures in one job ({hold.state if hold else 'without a hold'})"
+
+
+def _held(ledger: Ledger) -> Iterator[Entry]:
+    for author, head in ledger.heads():
+        have = 0
+        while have < head.seq:
+            wires = ledger.entries(author, have + 1, head.seq)
+            if not wires:
+                break
+            have += len(wires)
+            yield from (decode_entry(wire, verify=False) for wire in wires)
+
+
+def _short(author: bytes) -> str:
+    return author.hex()[:8]
