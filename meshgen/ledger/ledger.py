@@ -23,7 +23,7 @@ from meshgen.ledger.dues import Due
 from meshgen.ledger.errors import BadChain, Early, Fork, Gap, InvalidEntry, LedgerError
 from meshgen.ledger.fold import Balance, Deal, Edge, Line, State, Terms, explain
 from meshgen.ledger.forks import ForkEvidence, fork_between
-from meshgen.ledger.prints import bucket_prints
+from meshgen.ledger.prints import bucket_prints, proofs_print
 from meshgen.ledger.rules import Chain
 from meshgen.ledger.standing import Standing
 from meshgen.ledger.store import Disk, Store, open_store
@@ -199,7 +199,7 @@ class Ledger:
 
     # -- others' chains
 
-    async def add(self, author: bytes, wires: Sequence[bytes]) -> Added:
+    async def add(self, author: bytes, wires: Sequence[bytes], *, head_mode: bool = False) -> Added:
         """Take in consecutive entries of one author that overlap or follow what is known. Each is judged; known ones are skipped.
 
         Raises BadChain, Gap, Early or Fork at the first entry that is refused; those before it are kept.
@@ -218,6 +218,32 @@ class Ledger:
             after = self._chain(author).head.seq
             await self._commit()
         return Added(after - before, self.known(author))
+
+    async def judge_pending(self) -> None:
+        """Judge what head mode took in, in the background, until cancelled."""
+        await trio.sleep_forever()
+
+    async def convict(self, evidence: ForkEvidence) -> bool:
+        """Keep the proof of a fork. True if it says more than what was known."""
+        self._ensure_usable()
+        if 0 < self.forked_at(evidence.author) <= evidence.seq:
+            return False
+        self._forks[evidence.author] = evidence
+        self._unwritten_forks.append(evidence)
+        await self._commit()
+        return True
+
+    async def add_branch(self, author: bytes, wires: Sequence[bytes]) -> int:
+        """Take in entries of an author who forked, at and after the fork, each for itself. How many were new."""
+        return 0
+
+    def branch(self, author: bytes, after: tuple[int, bytes] = (0, b""), limit: int = MAX_RANGE_ENTRIES) -> list[bytes]:
+        """What is held of an author who forked, at and after the fork, in the order of (seq, id), from the one after ``after``."""
+        return []
+
+    def proofs_print(self) -> bytes:
+        """One fingerprint of all forks and branches: :func:`meshgen.ledger.prints.proofs_print`."""
+        return proofs_print([(fork.author, fork.seq) for fork in self.forks()], ())
 
     def known(self, author: bytes) -> Head:
         """How far this author's chain is held; (0, b"") if not at all."""

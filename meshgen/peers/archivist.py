@@ -1,75 +1,112 @@
-"""Keeping others' credit chains: every peer answers for what it holds and pulls what it needs; an archivist pulls everything.
+"""Keeping others' credit chains: every peer pulls what it needs, an archivist everything.
 
-Adverts carry each peer's head, so presence tells when a chain has grown; nothing else needs to be gossiped.
+What there is to pull is heard from adverts (each peer's own head), from the news (what others saw), and in reconciliation.
+Wherever two chains of one author turn out to differ, they are compared down to the first place where they do: that proves a fork.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 import trio
 
 from meshgen.identity import peer_id
-from meshgen.ledger.errors import LedgerError
-from meshgen.ledger.ledger import Ledger
-from meshgen.net.port import Channel, Net, NetError, PeerId, request
+from meshgen.ledger.errors import BadChain, Fork, LedgerError
+from meshgen.ledger.forks import ForkEvidence, fork_between
+from meshgen.ledger.ledger import Added, Ledger
+from meshgen.net.port import Net, NetError, PeerId, request
+from meshgen.peers.interest import Interest
 from meshgen.protocols.advert import Advert
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import (
     MAX_RANGE_ENTRIES,
     PROTOCOL,
+    Branch,
+    BranchRequest,
+    Entry,
     Frontier,
-    Heads,
-    HeadsRequest,
     RangeReply,
     RangeRequest,
+    decode_entry,
 )
 from meshgen.protocols.envelope import Signed
-from meshgen.protocols.record import Record, decode_any
 
 log = logging.getLogger(__name__)
 
 PULL_S = 10.0
 MAX_PULLS = 4
 """Chains pulled at the same time."""
-MAX_WANTED = 1024
+MAX_WANTED = 4096
+HEAD_MODE_ENTRIES = 4096
+"""A chain that is behind by more than so many entries is taken in by its last signatures, and judged afterwards."""
 
 
 class Archivist:
-    """``keep_all`` makes it follow every chain that it hears of; else it follows those that are wanted."""
+    """``interest`` says which chains are kept; ``on_fork`` hears of each fork that is newly proved here."""
 
-    def __init__(self, net: Net, ledger: Ledger, *, keep_all: bool = False) -> None:
+    def __init__(self, net: Net, ledger: Ledger, interest: Interest) -> None:
         self._net = net
         self._ledger = ledger
-        self._keep_all = keep_all
-        self._wanted: dict[bytes, None] = {}  # in the order of asking
+        self._interest = interest
+        self._wanted: OrderedDict[bytes, PeerId] = OrderedDict()  # author -> whom to ask, in the order of asking
         self._news = trio.Event()
         self._following: set[bytes] = set()
+        self.on_fork: list[Callable[[ForkEvidence], None]] = []
+        self.on_dealing: list[Callable[[bytes], None]] = []
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        self._net.serve(PROTOCOL, self._serve)
         async with trio.open_nursery() as nursery:
             for _ in range(MAX_PULLS):
                 nursery.start_soon(self._follow_wanted)
+            nursery.start_soon(self._ledger.judge_pending)
             task_status.started()
 
-    def want(self, author: bytes) -> None:
-        """Pull this chain from its author soon; asking again while it waits costs nothing."""
-        if author != self._ledger.identity.public_key:
-            if author not in self._wanted and len(self._wanted) >= MAX_WANTED:
-                del self._wanted[next(iter(self._wanted))]  # a flood of strangers must not keep newcomers out
-            self._wanted[author] = None
-            self._nudge()
+    # -- what there is to pull
+
+    def want(self, author: bytes, source: PeerId | None = None) -> None:
+        """Pull this chain soon, from its author or another source; asking again while it waits costs nothing."""
+        if author == self._ledger.identity.public_key or author in self._wanted:
+            return
+        if len(self._wanted) >= MAX_WANTED:
+            self._wanted.popitem(last=False)  # a flood of strangers must not keep newcomers out
+        self._wanted[author] = source or PeerId(peer_id(author))
+        self._nudge()
+
+    def heard(self, advert: Signed[Advert]) -> None:
+        """An advert came in: does its head run ahead of what is known, or aside of it?"""
+        if advert.message.head_seq:
+            self.heard_head(Frontier(advert.author, advert.message.head_seq, advert.message.head_id), PeerId(advert.peer))
+
+    def heard_head(self, frontier: Frontier, source: PeerId) -> None:
+        """Somebody holds an author's chain up to there."""
+        author, known = frontier.author, self._ledger.known(frontier.author)
+        if self._ledger.forked_at(author):
+            return
+        if frontier.seq > known.seq:
+            if self._interest.keeps(author):
+                self.want(author, source)
+        elif self._ledger.id_at(author, frontier.seq) not in (frontier.id, b""):
+            self.want(author, source)
+
+    async def take(self, author: bytes, wires: Sequence[bytes]) -> Added:
+        """Entries that came in the course of a job with their author. Raises LedgerError."""
+        try:
+            added = await self._ledger.add(author, wires)
+        except Fork as fork:
+            self._tell_fork(fork.author)
+            raise
+        if added.new:
+            for listener in self.on_dealing:
+                listener(author)
+        return added
+
+    # -- pulling
 
     def _nudge(self) -> None:
         self._news.set()
         self._news = trio.Event()
-
-    def heard(self, advert: Signed[Advert]) -> None:
-        """An advert came in: does its head run ahead of what is known?"""
-        known = self._ledger.known(advert.author).seq
-        if advert.message.head_seq > known and (self._keep_all or known):
-            self.want(advert.author)
 
     async def _follow_wanted(self) -> None:
         """One after the other; a chain is never pulled twice at the same time."""
@@ -78,11 +115,11 @@ class Archivist:
             if author is None:
                 await self._news.wait()
                 continue
-            del self._wanted[author]
+            source = self._wanted.pop(author)
             self._following.add(author)
             try:
                 with trio.move_on_after(PULL_S):
-                    await self.pull(PeerId(peer_id(author)), author)
+                    await self.pull(source, author)
             except (NetError, Malformed, LedgerError) as error:
                 log.info("a chain could not be pulled: %s", error)
             finally:
@@ -91,36 +128,87 @@ class Archivist:
 
     async def pull(self, source: PeerId, author: bytes) -> None:
         """Fetch from ``source`` what is missing of an author's chain. Raises NetError, Malformed, LedgerError."""
-        while True:
+        while self._interest.may_add(author):
             start = self._ledger.known(author).seq + 1
-            question = RangeRequest(self._ledger.net, author, start, start + MAX_RANGE_ENTRIES - 1)
-            reply = RangeReply.decode(await request(self._net, source, PROTOCOL, question.encode()))
-            if reply.author != author or reply.net != self._ledger.net:
-                raise Malformed("range: the answer is about another chain")
+            reply = await self._range(source, author, start, start + MAX_RANGE_ENTRIES - 1)
             if not reply.entries:
+                await self.compare(source, author, min(start - 1, reply.head_seq))
                 return
-            added = await self._ledger.add(author, reply.entries)
+            try:
+                ahead = reply.head_seq - start
+                added = await self._ledger.add(author, reply.entries, head_mode=ahead >= HEAD_MODE_ENTRIES)
+            except Fork:
+                self._tell_fork(author)
+                return
+            except BadChain:
+                if start == 1 or not await self.compare(source, author, start - 1):
+                    raise
+                return
+            self._interest.added(author, added.new)
             if not added.new or added.head.seq >= reply.head_seq:
                 return
 
-    async def _serve(self, channel: Channel) -> None:
-        message = await channel.receive()
-        if message is None:
-            return
-        question: Record = decode_any(message, (RangeRequest, HeadsRequest))
-        assert isinstance(question, RangeRequest | HeadsRequest)
-        if question.net != self._ledger.net:
-            raise Malformed("credit: a question about another mesh")
-        answer = self._range(question) if isinstance(question, RangeRequest) else self._heads(question)
-        await channel.send(answer, last=True)
+    async def _range(self, source: PeerId, author: bytes, first: int, last: int) -> RangeReply:
+        question = RangeRequest(self._ledger.net, author, first, last)
+        reply = RangeReply.decode(await request(self._net, source, PROTOCOL, question.encode()))
+        if reply.author != author or reply.net != self._ledger.net:
+            raise Malformed("range: the answer is about another chain")
+        return reply
 
-    def _range(self, question: RangeRequest) -> bytes:
-        last = min(question.to_seq, question.from_seq + MAX_RANGE_ENTRIES - 1)
-        entries = tuple(self._ledger.entries(question.author, question.from_seq, last))
-        return RangeReply(self._ledger.net, question.author, self._ledger.known(question.author).seq, entries).encode()
+    # -- forks
 
-    def _heads(self, question: HeadsRequest) -> bytes:
-        heads = dict(self._ledger.heads())
-        authors = question.authors or tuple(heads)[:MAX_RANGE_ENTRIES]
-        frontiers = tuple(Frontier(author, *heads[author]) for author in authors if author in heads)
-        return Heads(self._ledger.net, frontiers).encode()
+    async def compare(self, source: PeerId, author: bytes, upto_seq: int) -> bool:
+        """Do we hold another chain of this author than ``source``, up to there? Then prove it, at the first difference."""
+        if upto_seq < 1 or (theirs := await self._differing(source, author, upto_seq)) is None:
+            return False
+        same, differs = 0, upto_seq
+        while differs - same > 1:
+            middle = (same + differs) // 2
+            found = await self._differing(source, author, middle)
+            if found is None:
+                same = middle
+            else:
+                differs, theirs = middle, found
+        ours = decode_entry(self._ledger.entries(author, differs, differs)[0])
+        evidence = fork_between(ours, theirs)
+        return evidence is not None and await self.convict(evidence)
+
+    async def _differing(self, source: PeerId, author: bytes, seq: int) -> Entry | None:
+        """Their entry of that number, if it is another than ours."""
+        reply = await self._range(source, author, seq, seq)
+        entry = decode_entry(reply.entries[0]) if reply.entries else None
+        if entry is None or entry.id == self._ledger.id_at(author, seq):
+            return None
+        if (entry.author, entry.seq) != (author, seq):
+            raise Malformed("range: the answer is about another place")
+        return entry
+
+    async def convict(self, evidence: ForkEvidence) -> bool:
+        """Keep the proof; tell everybody if it is new. Raises LedgerError."""
+        new = await self._ledger.convict(evidence)
+        if new:
+            for listener in self.on_fork:
+                listener(evidence)
+        return new
+
+    def _tell_fork(self, author: bytes) -> None:
+        for evidence in self._ledger.forks():
+            if evidence.author == author:
+                for listener in self.on_fork:
+                    listener(evidence)
+
+    async def pull_branch(self, source: PeerId, author: bytes) -> None:
+        """Fetch what another holds of an author who forked. Raises NetError, Malformed, LedgerError."""
+        after = (0, b"")
+        while True:
+            question = BranchRequest(self._ledger.net, author, *after)
+            reply = Branch.decode(await request(self._net, source, PROTOCOL, question.encode()))
+            if reply.author != author or reply.net != self._ledger.net:
+                raise Malformed("branch: the answer is about another author")
+            if not reply.entries:
+                return
+            last = decode_entry(reply.entries[-1], verify=False)
+            if (last.seq, last.id) <= after:
+                raise Malformed("branch: the answer does not go on")
+            after = (last.seq, last.id)
+            await self._ledger.add_branch(author, reply.entries)

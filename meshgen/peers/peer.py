@@ -24,7 +24,7 @@ from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.verify import Report, verify_home
 from meshgen.net.port import Net, PeerId
 from meshgen.peers.accounting import Accounting
-from meshgen.peers.archivist import Archivist
+from meshgen.peers.bookkeeping import Bookkeeping
 from meshgen.peers.charter_file import parse_charter
 from meshgen.peers.charter_home import keep, with_charter
 from meshgen.peers.charters import Charters
@@ -82,9 +82,10 @@ class Peer:
         self._advert_seq = 0
         self._stop = trio.Event()
         self.credit = Accounting(ledger, now_ms)
-        self.archivist = Archivist(net, ledger, keep_all=settings.has_role("archivist"))
         self.directory = Directory(net, identity, ledger.net, now_ms, self._describe)
-        self.directory.on_advert.append(self.archivist.heard)
+        rng = rng or random.Random(secrets.randbits(64))
+        keep_all = settings.has_role("archivist")
+        self.bookkeeping = Bookkeeping(net, ledger, self.directory, now_ms, random.Random(rng.random()), keep_all=keep_all)
         self.requester: Requester | None = None
         self.worker: Worker | None = None
         own: OwnEngine | None = None
@@ -92,9 +93,10 @@ class Peer:
             load = Load(engine, on_change=self.directory.changed)
             own = OwnEngine(engine, load, settings.worker.slots, self._model_adverts)
             policy = _worker_policy(settings, lineage.current)
-            self.worker = Worker(net, identity, ledger, self.archivist, engine, policy, now_ms, self._own_advert, load)
+            self.worker = Worker(
+                net, identity, ledger, self.bookkeeping.archivist, engine, policy, now_ms, self._own_advert, load
+            )
         if settings.has_role("requester"):
-            rng = rng or random.Random(secrets.randbits(64))
             market = Market(net, identity, ledger.net, self.directory, now_ms, rng)
             wishes = _requester_policy(settings)
             means = Means(net, identity, ledger, self.directory, market, own, wishes, now_ms, rng, lambda: self.charters.current)
@@ -107,7 +109,7 @@ class Peer:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the roles until cancelled."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self.archivist.run)
+            await nursery.start(self.bookkeeping.run)
             await nursery.start(self.directory.run)
             await nursery.start(self.charters.run)
             if self.worker is not None:

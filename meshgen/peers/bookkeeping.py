@@ -1,0 +1,49 @@
+"""All that keeps this peer's view of the credit logs whole, put together."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import trio
+
+from meshgen.ledger.ledger import Ledger
+from meshgen.net.port import Net
+from meshgen.peers.archivist import Archivist
+from meshgen.peers.directory import Directory
+from meshgen.peers.interest import Interest
+from meshgen.peers.log_server import LogServer
+from meshgen.peers.news import NewsDesk
+from meshgen.peers.recall import Recall
+from meshgen.peers.reconciliation import Reconciliation
+
+
+class Bookkeeping:
+    """``keep_all`` makes it an archivist's: every chain that it hears of."""
+
+    def __init__(
+        self,
+        net: Net,
+        ledger: Ledger,
+        directory: Directory,
+        now_ms: Callable[[], int],
+        rng: random.Random,
+        *,
+        keep_all: bool = False,
+    ) -> None:
+        self.interest = Interest(ledger, now_ms, keep_all=keep_all)
+        self.archivist = Archivist(net, ledger, self.interest)
+        self._server = LogServer(net, ledger)
+        self._news = NewsDesk(net, ledger, self.archivist)
+        self._reconciliation = Reconciliation(net, ledger, directory, self.archivist, self.interest, self._news, rng)
+        self._recall = Recall(net, ledger, self.archivist)
+        directory.on_advert.append(self.archivist.heard)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self._server.start()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._recall.run)
+            await nursery.start(self.archivist.run)
+            await nursery.start(self._news.run)
+            nursery.start_soon(self._reconciliation.run)
+            task_status.started()

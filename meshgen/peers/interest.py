@@ -1,0 +1,74 @@
+"""Which chains a peer keeps, and how much it takes from those who mean nothing to anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshgen.ledger.ledger import Ledger
+
+DAY_MS = 24 * 3600 * 1000
+MAX_STRANGER_ENTRIES = 2048
+"""New entries a day of an author whom nobody owes anything."""
+MAX_NEW_AUTHORS = 20_000
+"""Authors a day whose first entries are taken in."""
+FRESH_MS = 10_000
+"""The neighbourhood is worked out again at most so often."""
+
+
+class Interest:
+    """``keep_all`` is an archivist's. Others keep their counterparties and three hops of whom they owe."""
+
+    def __init__(
+        self, ledger: Ledger, now_ms: Callable[[], int], *, keep_all: bool = False, follow: frozenset[bytes] = frozenset()
+    ):
+        self._ledger = ledger
+        self._now_ms = now_ms
+        self._follow = follow
+        self._near: frozenset[bytes] = frozenset()
+        self._near_at_ms = -FRESH_MS
+        self._day = -1
+        self._taken: dict[bytes, int] = {}  # stranger -> entries taken today
+        self._newcomers = 0
+        self.keep_all = keep_all
+
+    def keeps(self, author: bytes) -> bool:
+        return self.keep_all or bool(self._ledger.known(author).seq) or author in self._follow or author in self.near()
+
+    def near(self) -> frozenset[bytes]:
+        """Those we deal with, whom we owe, and whom they owe: what standing over three hops can pass through."""
+        now = self._now_ms()
+        if now - self._near_at_ms >= FRESH_MS:
+            self._near, self._near_at_ms = self._neighbourhood(), now
+        return self._near
+
+    def _neighbourhood(self) -> frozenset[bytes]:
+        me, edges = self._ledger.identity.public_key, self._ledger.edges()
+        dealt = {other for sides in edges if me in sides for other in sides} - {me}
+        owed = {payee for payer, payee in edges if payer == me}
+        return frozenset(dealt | {payee for payer, payee in edges if payer in owed} - {me})
+
+    # -- quotas
+
+    def may_add(self, author: bytes) -> bool:
+        """May another range of this author be taken in today?"""
+        self._turn_day()
+        if not self._is_stranger(author):
+            return True
+        if not self._ledger.known(author).seq and self._newcomers >= MAX_NEW_AUTHORS:
+            return False
+        return self._taken.get(author, 0) < MAX_STRANGER_ENTRIES
+
+    def added(self, author: bytes, entries: int) -> None:
+        self._turn_day()
+        if self._is_stranger(author):
+            self._newcomers += author not in self._taken
+            self._taken[author] = self._taken.get(author, 0) + entries
+
+    def _is_stranger(self, author: bytes) -> bool:
+        return not self._ledger.balance(author).earned and author not in self._follow and author not in self.near()
+
+    def _turn_day(self) -> None:
+        day = self._now_ms() // DAY_MS
+        if day != self._day:
+            self._day, self._newcomers = day, 0
+            self._taken.clear()

@@ -1,0 +1,146 @@
+"""Comparing notes with one neighbour at a time: what gossip did not carry, across a partition or an absence, is found here."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator
+
+import trio
+
+from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.forks import judge
+from meshgen.ledger.ledger import Ledger
+from meshgen.ledger.prints import differing
+from meshgen.net.port import Net, NetError, PeerId, request
+from meshgen.peers.archivist import PULL_S, Archivist
+from meshgen.peers.directory import Directory
+from meshgen.peers.interest import Interest
+from meshgen.peers.news import NEWS_GAP_S, NewsDesk
+from meshgen.protocols.codec import Malformed
+from meshgen.protocols.credit import (
+    MAX_HEADS,
+    MAX_PROOFS,
+    PROTOCOL,
+    BucketRequest,
+    Frontier,
+    Heads,
+    HeadsRequest,
+    Prints,
+    PrintsRequest,
+    Proofs,
+    ProofsRequest,
+)
+from meshgen.protocols.record import Record
+
+log = logging.getLogger(__name__)
+
+RECONCILE_S = 30.0
+QUESTION_S = 10.0
+PROVED_S = 2 * RECONCILE_S + 2 * NEWS_GAP_S + PULL_S
+"""In a mesh with an archivist, a fork that two peers were shown is proved at all within so long of their being linked again."""
+
+
+class Reconciliation:
+    """Every second time with an archivist, where there is one: what one half of the mesh knows, the other finds there."""
+
+    def __init__(
+        self,
+        net: Net,
+        ledger: Ledger,
+        directory: Directory,
+        archivist: Archivist,
+        interest: Interest,
+        news: NewsDesk,
+        rng: random.Random,
+    ) -> None:
+        self._net = net
+        self._ledger = ledger
+        self._directory = directory
+        self._archivist = archivist
+        self._interest = interest
+        self._news = news
+        self._rng = rng
+        self._rounds = 0
+
+    async def run(self) -> None:
+        while True:
+            await trio.sleep(RECONCILE_S * self._rng.uniform(0.75, 1.0))  # so that a mesh does not beat as one
+            neighbour = self._choose()
+            if neighbour is not None:
+                await self.meet(neighbour)
+
+    def _choose(self) -> PeerId | None:
+        linked = sorted(link.peer for link in self._net.links())
+        self._rounds += 1
+        if self._rounds % 2:
+            archivists = [
+                peer for peer in linked if (advert := self._directory.get(peer)) and {"archivist", "hub"} & {*advert.roles}
+            ]
+            linked = archivists or linked
+        return self._rng.choice(linked) if linked else None
+
+    async def meet(self, neighbour: PeerId) -> None:
+        """Compare everything with one neighbour. One that does not answer is no error."""
+        try:
+            with trio.move_on_after(QUESTION_S):
+                prints = Prints.decode(await self._ask(neighbour, PrintsRequest(self._ledger.net)))
+                if prints.net != self._ledger.net:
+                    return
+                if prints.proofs != self._ledger.proofs_print():
+                    await self._learn_forks(neighbour)
+                if self._interest.keep_all:
+                    await self._compare_buckets(neighbour, prints)
+                else:
+                    await self._compare_heads(neighbour)
+        except (NetError, Malformed, LedgerError) as error:
+            log.debug("no reconciliation with %s: %s", neighbour, error)
+
+    async def _ask(self, neighbour: PeerId, question: Record) -> bytes:
+        return await request(self._net, neighbour, PROTOCOL, question.encode())
+
+    async def _learn_forks(self, neighbour: PeerId) -> None:
+        after = b""
+        while True:
+            reply = Proofs.decode(await self._ask(neighbour, ProofsRequest(self._ledger.net, after)))
+            for proof in reply.proofs:
+                evidence = judge(self._ledger.net, (proof.wire_a, proof.wire_b))
+                await self._archivist.convict(evidence)
+                await self._archivist.pull_branch(neighbour, evidence.author)
+                after = max(after, evidence.author)
+            if len(reply.proofs) < MAX_PROOFS:
+                return
+
+    async def _compare_buckets(self, neighbour: PeerId, prints: Prints) -> None:
+        for bucket in differing(self._ledger.prints(), prints.prints):
+            after = b""
+            while True:
+                reply = Heads.decode(await self._ask(neighbour, BucketRequest(self._ledger.net, bucket, after)))
+                for frontier in reply.frontiers:
+                    self._archivist.heard_head(frontier, neighbour)
+                if len(reply.frontiers) < MAX_HEADS:
+                    break
+                after = reply.frontiers[-1].author
+
+    async def _compare_heads(self, neighbour: PeerId) -> None:
+        """Only of the chains that are kept here; the neighbour hears of those that it holds less of."""
+        for authors in self._kept():
+            reply = Heads.decode(await self._ask(neighbour, HeadsRequest(self._ledger.net, authors)))
+            theirs = {frontier.author: frontier for frontier in reply.frontiers}
+            for author in authors:
+                self._compare(neighbour, author, theirs.get(author))
+
+    def _compare(self, neighbour: PeerId, author: bytes, theirs: Frontier | None) -> None:
+        if theirs is not None:
+            self._archivist.heard_head(theirs, neighbour)
+        if self._ledger.known(author).seq > (theirs.seq if theirs else 0) and self._keeps_all(neighbour):
+            self._news.saw(author)
+
+    def _keeps_all(self, neighbour: PeerId) -> bool:
+        advert = self._directory.get(neighbour)
+        return advert is not None and "archivist" in advert.roles
+
+    def _kept(self) -> Iterator[tuple[bytes, ...]]:
+        mine = sorted({author for author, _ in self._ledger.heads()} | self._interest.near())
+        for start in range(0, len(mine), MAX_HEADS):
+            yield tuple(mine[start : start + MAX_HEADS])
