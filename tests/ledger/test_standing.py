@@ -6,7 +6,7 @@ import pytest
 
 from meshgen.identity import Identity
 from meshgen.ledger.ledger import open_ledger
-from meshgen.ledger.standing import Policy, Standing, decide
+from meshgen.ledger.standing import OWNER, STRANGER, Policy, Standing, decide
 from meshgen.protocols.credit import Entry, Head, Hold
 from tests.ledger.people import EXPIRES_MS, NET, RESULT, START_MS, Author, author, bill, job, receipt, release, voucher
 
@@ -19,24 +19,49 @@ def hold_for_me(payer: Author, head: Head, amount: int, number: int = 0) -> Entr
 
 def test_strangers_are_served_last() -> None:
     verdict = decide(Standing())
-    assert (verdict.serve, verdict.priority) == (True, 0)
+    assert (verdict.serve, verdict.rank) == (True, STRANGER)
+    assert "served last" in verdict.why
 
 
 def test_each_step_up_is_twice_the_standing() -> None:
-    priorities = [decide(Standing(i_owe=amount)).priority for amount in (1, 2, 3, 4, 1000, 2000)]
-    assert priorities == [1, 2, 2, 3, 10, 11]
+    ranks = [decide(Standing(credit=amount)).rank for amount in (1, 2, 3, 4, 1000, 2000)]
+    assert [rank.bucket for rank in ranks] == [1, 2, 2, 3, 10, 11]
+    assert min(ranks) > STRANGER
+
+
+def test_the_own_account_goes_first_then_friends_then_others_by_credit() -> None:
+    own, friend = decide(Standing(own=True)), decide(Standing(), friend=True)
+    rich = decide(Standing(credit=2**40))
+    assert own.rank > friend.rank > rich.rank > decide(Standing(credit=1)).rank > decide(Standing()).rank
+    assert decide(Standing(own=True), friend=True).rank == own.rank == OWNER
+
+
+def test_the_own_account_is_not_judged_by_credit() -> None:
+    standing = Standing(own=True, claimed=11, open_holds=2, debt=10**9)
+    assert decide(standing, Policy(max_open_holds=2, max_claimed_mkudos=10, max_debt_mkudos=5)).serve
+
+
+def test_over_its_budget_a_key_has_nothing_of_its_accounts_standing() -> None:
+    for standing in (Standing(credit=1000, over_budget=True), Standing(own=True, over_budget=True)):
+        verdict = decide(standing, friend=True)
+        assert (verdict.serve, verdict.rank) == (True, STRANGER)
+        assert "no more" in verdict.why
 
 
 @pytest.mark.parametrize(
     ("standing", "why"),
     [
-        (Standing(forked=True, i_owe=5), "forked"),
+        (Standing(forked=True, credit=5), "forked"),
+        (Standing(forked=True, own=True), "forked"),
+        (Standing(retired=True, own=True), "retired this key"),
         (Standing(open_holds=2), "2 of its holds are open"),
         (Standing(claimed=11), "no receipt for work of 11"),
+        (Standing(debt=8), "owes the mesh 8 mkudos, more than 7"),
     ],
 )
-def test_who_is_not_served_is_told_why(standing: Standing, why: str) -> None:
-    verdict = decide(standing, Policy(max_open_holds=2, max_claimed_mkudos=10))
+@pytest.mark.parametrize("friend", [True, False])
+def test_who_is_not_served_is_told_why(standing: Standing, why: str, friend: bool) -> None:
+    verdict = decide(standing, Policy(max_open_holds=2, max_claimed_mkudos=10, max_debt_mkudos=7), friend=friend)
     assert not verdict.serve
     assert why in verdict.why
 
@@ -53,7 +78,7 @@ async def test_standing_as_the_ledger_sees_it() -> None:
 
         mine = await ledger.hold(job(7), alice.key, 500, EXPIRES_MS, alice.head)
         await ledger.receipt(mine.id, bill(alice, mine, 200))
-        assert ledger.standing(alice.key).i_owe == 120
+        assert ledger.standing(alice.key).credit == 120
         assert ledger.standing(bob.key) == Standing()
 
 
