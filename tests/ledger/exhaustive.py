@@ -20,22 +20,10 @@ from meshgen.ledger.fold import Balance, Deal, State, balances, gather
 from meshgen.ledger.rules import replay
 from meshgen.protocols.credit import Entry
 from meshgen.protocols.job_sides import Turn
-from tests.ledger.one_job import (
-    NET,
-    PAYEE,
-    PAYER,
-    PRICE,
-    Log,
-    R,
-    Requester,
-    RequesterShell,
-    Step,
-    W,
-    Worker,
-    WorkerShell,
-    make_deal,
-)
+from tests.ledger.one_job import NET, PAYEE, PAYER, PRICE, Log, Step, make_deal
+from tests.ledger.paying_side import R, Requester, RequesterShell
 from tests.ledger.search import Search, search
+from tests.ledger.working_side import LyingShell, W, Worker, WorkerShell
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +37,8 @@ class Scope:
     """Messages that the channel loses, repeats or swaps, and awards that a stale stream repeats."""
     denies: bool = False
     """The requester may leave out what it owes."""
+    lies: bool = False
+    """The worker may bill for what it does not send."""
 
 
 class World(NamedTuple):
@@ -74,7 +64,7 @@ class OneJob:
         self.scope = scope
         self.deal = make_deal(scope.pictures)
         self._requester = self.requester_shell(self.deal, scope.denies)
-        self._worker = self.worker_shell(self.deal)
+        self._worker = (LyingShell if scope.lies else self.worker_shell)(self.deal)
         self._locals: list[Any] = []
         self._numbers: dict[Any, int] = {}
         self._steps: dict[tuple[Any, ...], list[tuple[Step, int]]] = {}
@@ -200,18 +190,18 @@ class OneJob:
             "a deal is worth its HOLD at most": value <= self.deal.hold.amount,
             "nobody knows of an entry that is not on its author's disk": worker.known == requester.log[: len(worker.known)],
             "the requester pays for nothing that it did not get whole": value <= requester.whole * PRICE,
-            "the worker risks one picture at most": worker.sent * PRICE - max(value, worker.voucher) <= PRICE,
-            **self._when_over(worker, value),
+            **({} if self.scope.lies else self._for_the_worker(worker, value)),
             **self._of_state(deal, requester),
             **(self._in_the_end(requester, worker, deal) if final else {}),
         }
         return next((f"not so: {fact}" for fact, holds in facts.items() if not holds), "")
 
-    def _when_over(self, worker: Worker, value: int) -> dict[str, bool]:
-        """Once the worker has nothing more to do of its own accord, whether the requester ever comes back or not."""
+    def _for_the_worker(self, worker: Worker, value: int) -> dict[str, bool]:
+        """At any time; and once it has nothing more to do of its own accord, whether the requester ever comes back or not."""
+        risk = {"the worker risks one picture at most": worker.sent * PRICE - max(value, worker.voucher) <= PRICE}
         if worker.at is not W.OVER or worker.due:
-            return {}
-        return {
+            return risk
+        return risk | {
             "what a voucher promised is in the logs": value >= worker.voucher,
             "the worker lost one picture at most": worker.sent * PRICE - value <= PRICE,
         }
@@ -292,6 +282,7 @@ QUICK = (
     Scope(pictures=2, crashes=1, faults=1, denies=True),
     Scope(pictures=2, crashes=1, faults=2),
     Scope(pictures=3, crashes=2, denies=True),
+    Scope(pictures=2, crashes=1, denies=True, lies=True),
 )
 SCOPES = (
     Scope(pictures=1, crashes=3, faults=3, denies=True),
@@ -301,6 +292,8 @@ SCOPES = (
     Scope(pictures=3, crashes=1, faults=2),
     Scope(pictures=3, crashes=2, faults=2, denies=True),
     Scope(pictures=4, crashes=3, faults=1, denies=True),
+    Scope(pictures=3, crashes=2, faults=2, lies=True),
+    Scope(pictures=3, crashes=2, faults=1, denies=True, lies=True),
 )
 
 
