@@ -26,6 +26,7 @@ VERBS = {
     "generate": "Ask the mesh for pictures.",
     "jobs": "List jobs, show one, cancel one.",
     "peers": "Who else is in the mesh.",
+    "mesh": "The mesh's charter: found one, join one, show or change it.",
     "models": "Models of the mesh, and of this node.",
     "credit": "Kudos: balances, the log behind them, its proof.",
     "demo": "A whole mesh on this machine, to see it work.",

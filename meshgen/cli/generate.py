@@ -43,12 +43,18 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option("--n", "-n", "number", type=click.IntRange(1, 64), default=1, show_default=True, help="How many pictures.")
 @click.option("--out", "-o", default=None, metavar="DIR|FILE", help="Where to save them; a name ending in .png is a file.")
 @click.option("--private", is_flag=True, help="Leave the prompt out of the pictures' metadata.")
+@click.option("--share/--no-share", "shared", default=None, help="Let others have the pictures too, for less (default: as set).")
+@click.option("--dry-run", is_flag=True, help="Say what it would cost, and ask nobody anything.")
 @click.option("--max-kudos", type=click.FloatRange(0, 2**30), default=None, help="The most that one picture may cost.")
 @click.option("--timeout", type=click.FloatRange(1, 86400), default=None, metavar="SECONDS", help="Give up after so long.")
 @verb
-def generate(call: Call, out: str | None, **given: Any) -> None:
+def generate(call: Call, out: str | None, dry_run: bool, **given: Any) -> None:
     """Ask the mesh for pictures. PROMPT says what to draw; - reads it from standard input."""
     api = Api.of(call.home)
+    if dry_run:
+        quote = api.post("/v1/jobs", _body(**given) | {"dry_run": True})
+        call.result(quote, _price(quote))
+        return
     job, files = follow_job(api, _body(**given), Saver(Path(out or api.info.pictures_dir or "."), given["number"]))
     if call.json:
         call.result(_document(job, files))
@@ -124,6 +130,22 @@ def _events(api: Api, job_id: str) -> Iterator[Event]:
                 return
         if api.get(f"/v1/jobs/{job_id}")["state"] in OVER:
             return
+
+
+def _price(quote: dict[str, Any]) -> str:
+    number = quote["count"]
+    each = " each" if number > 1 else ""
+    lines = [f"{count(number, 'picture')} of {quote['width']}x{quote['height']} in {quote['steps']} steps by {quote['model']}"]
+    lines.append(f"by the tariff: {kudos(quote['tariff_total_mkudos'])} kudos{', shared' if quote['shared'] else ''}")
+    lines.append(f"at most:       {kudos(quote['total_mkudos'])} kudos ({kudos(quote['max_mkudos'])}{each}; --max-kudos sets it)")
+    for level in quote["levels"]:
+        asks = f"{count(level['workers'], 'worker asks', 'workers ask')} {kudos(level['mkudos'])} kudos{each}"
+        lines.append(asks + ("" if level["in_reach"] else ", which is more than that"))
+    if not quote["levels"]:
+        lines.append("no worker is known yet that would do it")
+    if quote["own"]:
+        lines.append("this node can draw it too, for nothing")
+    return "\n".join([*lines, "nobody was asked anything"])
 
 
 def _document(job: dict[str, Any], files: dict[int, Path]) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from meshgen.peers.charter_file import MAX_TEXT_BYTES
 from meshgen.peers.request import ImageRequest, Job
+from meshgen.peers.supply import Quote
 from meshgen.protocols.offer import MAX_COUNT, MAX_SIDE, MAX_STEPS
 
 MAX_PROMPT = 8000  # characters: models read 77 to 512 tokens
@@ -34,7 +37,11 @@ class GenerateBody(Body):
     )
     preview_every: int = Field(default=0, ge=0, le=MAX_STEPS, description="steps between previews; 0 = none")
     private: bool = Field(default=False, description="leave the prompt out of the pictures' metadata, whatever the settings say")
+    shared: bool | None = Field(
+        default=None, description="let others have the pictures too, which costs less; null = as the settings say"
+    )
     timeout_s: float | None = Field(default=None, gt=0, le=24 * 3600)
+    dry_run: bool = Field(default=False, description="say what it would cost, and ask nobody anything")
 
     @model_validator(mode="after")
     def _whole_size(self) -> GenerateBody:
@@ -43,7 +50,7 @@ class GenerateBody(Body):
         return self
 
     def request(self) -> ImageRequest:
-        return ImageRequest(**self.model_dump())
+        return ImageRequest(**self.model_dump(exclude={"dry_run"}))
 
 
 class ModelBody(Body):
@@ -51,6 +58,19 @@ class ModelBody(Body):
 
     name: str = Field(min_length=1, max_length=64)
     path: str = Field(min_length=1, max_length=4096)
+
+
+class CharterBody(Body):
+    """A version of the mesh's charter as YAML, with its signatures."""
+
+    text: str = Field(min_length=1, max_length=MAX_TEXT_BYTES)
+
+
+def quote_view(quote: Quote) -> dict[str, Any]:
+    """Amounts in milli-kudos: of one picture, and of all as ``total_mkudos``, which no bill exceeds."""
+    levels = [asdict(level) | {"in_reach": level.mkudos <= quote.max_mkudos} for level in quote.levels]
+    sums = {"tariff_total_mkudos": quote.tariff_mkudos * quote.count, "total_mkudos": quote.total_mkudos}
+    return {"dry_run": True} | asdict(quote) | sums | {"levels": levels, "workers_in_reach": quote.in_reach}
 
 
 def job_view(job: Job) -> dict[str, Any]:
@@ -65,6 +85,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "steps": job.request.steps,
         "count": job.request.count,
         "seed": job.seed,
+        "shared": bool(job.request.shared),
         "created_ms": job.created_ms,
         "finished_ms": job.finished_ms,
         "mkudos": job.mkudos,

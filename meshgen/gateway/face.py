@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from meshgen.peers.accounting import LogQuery
 from meshgen.peers.request import ImageRequest, Job
+from meshgen.peers.supply import Quote
 
 
 class RequesterFace(Protocol):
@@ -17,6 +18,9 @@ class RequesterFace(Protocol):
 
     def submit(self, request: ImageRequest) -> Job:
         """Start a job. Raises RequestError."""
+
+    def quote(self, request: ImageRequest) -> Quote:
+        """What it would cost; nobody is asked anything. Raises RequestError."""
 
 
 class CreditFace(Protocol):
@@ -67,5 +71,8 @@ class NodeFace(Protocol):
     def verify_credit(self) -> dict[str, Any]:
         """Everything that this node keeps, checked from the first entry on: ``{"ok": bool, ...}``. Called in a thread.
         Raises ValueError if nothing is kept."""
+
+    async def adopt_charter(self, text: str) -> dict[str, Any]:
+        """The mesh as it is with the next version of its charter, given as YAML. Raises ValueError with a text for people."""
 
     def request_stop(self) -> None: ...

@@ -8,14 +8,14 @@ import trio
 from fastapi import APIRouter, Header, Query
 from starlette.responses import JSONResponse, Response
 
-from meshgen.gateway.bodies import GenerateBody, job_view
+from meshgen.gateway.bodies import GenerateBody, job_view, quote_view
 from meshgen.gateway.errors import ApiError
 from meshgen.gateway.events import JobEvents
 from meshgen.gateway.face import NodeFace, RequesterFace
 from meshgen.peers.request import Job, RequestError
 
 MAX_WAIT_S = 50.0
-STATUS = {"not_ready": 503, "too_many_jobs": 429}
+STATUS = {"not_ready": 503, "no_worker": 503, "too_many_jobs": 429}
 """What is no fault of the request's content."""
 
 
@@ -24,7 +24,10 @@ def job_routes(node: NodeFace) -> APIRouter:
 
     @routes.post("", status_code=202)
     async def submit(body: GenerateBody) -> Response:
+        """A job (202); with ``dry_run`` what it would cost (200)."""
         try:
+            if body.dry_run:
+                return JSONResponse(quote_view(_requester(node).quote(body.request())))
             job = _requester(node).submit(body.request())
         except RequestError as error:
             raise ApiError(STATUS.get(error.code, 422), error.code, str(error), error.field) from None

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
 
-from meshgen.gateway.bodies import ModelBody
+from meshgen.gateway.bodies import CharterBody, ModelBody
 from meshgen.gateway.errors import ApiError
 from meshgen.gateway.face import NodeFace
 
@@ -53,6 +53,14 @@ def mesh_routes(node: NodeFace) -> APIRouter:
         except KeyError:
             raise ApiError(404, "no_model", f"no model {name[:64]!r} was added to this node", "name") from None
         return {"removed": name}
+
+    @routes.post("/v1/mesh/charter")
+    async def adopt_charter(body: CharterBody) -> dict[str, Any]:
+        """Bring the next version of the mesh's charter into force, here and at those that are linked."""
+        try:
+            return await node.adopt_charter(body.text)
+        except ValueError as error:
+            raise ApiError(422, "bad_charter", str(error), "text") from None
 
     @routes.post("/v1/stop", status_code=202)
     async def stop() -> Response:
