@@ -29,6 +29,7 @@ VERBS = {
     "mesh": "The mesh's charter: found one, join one, show or change it.",
     "models": "Models of the mesh, and of this node.",
     "credit": "Kudos: balances, the log behind them, its proof.",
+    "receipt": "Receipts: what was paid for, and its proof.",
     "demo": "A whole mesh on this machine, to see it work.",
     "doctor": "Check this node and say what to mend.",
     "completion": "Shell completion for bash, zsh or fish.",
