@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 
 from meshgen.protocols.codec import Malformed
+from tests.conformance.chain_walks import walks
 from tests.conformance.vectors import FOLDER, describe, describe_value, stored
 
 NODE = shutil.which("node")
 CHECKER = FOLDER / "checker" / "check.mjs"
 SEED = 20_261_122
 DAMAGED = 1_500
+WALKS, STEPS = 15, 30
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="the checker runs in Node.js (20 or later), and there is no `node` here")
 
@@ -121,3 +123,17 @@ def test_it_says_of_damaged_bytes_what_the_package_says(tmp_path: Path) -> None:
     status, _, told_wrong = check(tmp_path)
     assert (status, told_wrong) == (0, {}), f"seed {SEED}"
     assert 0 < accepted < DAMAGED
+
+
+def test_it_judges_random_chains_as_the_package_does(tmp_path: Path) -> None:
+    rng = random.Random(SEED)
+    (tmp_path / "credit" / "vectors").mkdir(parents=True)
+    judged_so = {"valid": 0, "invalid": 0}
+    for number, chain in enumerate(chain for _ in range(WALKS) for chain in walks(rng, STEPS)):
+        side = "valid" if "expect" in chain else "invalid"
+        judged_so[side] += 1
+        write(tmp_path, f"credit/chains/{side}/{number}.json", chain)
+    status, _, told = check(tmp_path)
+    assert (status, told) == (0, {}), f"seed {SEED}"
+    assert judged_so["valid"] == WALKS
+    assert judged_so["invalid"] > 5 * WALKS
