@@ -37,8 +37,8 @@ class Requester:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            await self._settle_dues()
             task_status.started()
+            await self._settle_dues()
             while True:
                 await self._release_expired()
                 await trio.sleep(SWEEP_S)
