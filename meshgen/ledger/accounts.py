@@ -60,14 +60,18 @@ class Accounts:
         match entry.content:
             case Genesis() as genesis:
                 said = Said(genesis.account or entry.id, genesis.next_key_hash, not genesis.account)
-                before = self._said.get(entry.author, said)  # two, if it forked at its beginning
-                self._said[entry.author] = min(said, before)
+                self._forget(entry.author)
+                self._said[entry.author] = min(said, self._said.get(entry.author, said))  # two, if it forked at its beginning
                 self._authors[said.account].add(entry.author)
+                self._forget(entry.author)
             case Key() as key:
                 self._words[entry.author].add((entry.seq, key))
-            case _:
-                return
-        self._members.clear()
+                self._forget(entry.author)
+
+    def _forget(self, author: bytes) -> None:
+        """What was worked out of its account."""
+        if said := self._said.get(author):
+            self._members.pop(said.account, None)
 
     def account_of(self, key: bytes) -> bytes:
         """The account that this key speaks for; the key itself while no account is known to stand behind it."""

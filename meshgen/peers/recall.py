@@ -40,7 +40,9 @@ class Recall:
             return
         why = "this node is stopping, and nobody has confirmed yet where its own credit log ends"
         try:
-            while not await self._ask_neighbours():
+            while True:
+                if await self._ask_neighbours():
+                    break
                 await trio.sleep(LOOK_S)
             why = ""
         finally:

@@ -1,0 +1,175 @@
+"""How logs travel and how two stories meet, on the in-memory net in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from meshgen.ledger import checkpoints
+from meshgen.net.port import Channel, ChannelHandler, Unreachable, request
+from meshgen.peers.archivist import PULL_S
+from meshgen.peers.interest import MAX_STRANGER_ENTRIES
+from meshgen.peers.news import NEWS_GAP_S
+from meshgen.peers.peer import Peer
+from meshgen.peers.reconciliation import PROVED_S, RECONCILE_S
+from meshgen.protocols.codec import encode
+from meshgen.protocols.credit import (
+    MAX_RANGE_ENTRIES,
+    PROTOCOL,
+    Advisory,
+    Entry,
+    Hold,
+    RangeReply,
+    RangeRequest,
+    Witness,
+    WitnessRequest,
+    make_entry,
+)
+from meshgen.protocols.record import peek_tag
+from meshgen.testing import NET, VirtualMesh, identity, now_ms, pictures_of, virtual_mesh
+from meshgen.testing.outsiders import extend, make_chain, outsider
+
+EVERYBODY = ("hub", "w1", "w2", "asker")
+
+
+async def village(mesh: VirtualMesh) -> list[Peer]:
+    return [
+        await mesh.add("hub", "hub archivist"),
+        await mesh.worker("w1"),
+        await mesh.worker("w2"),
+        await mesh.requester("asker"),
+    ]
+
+
+def hold(payee: Peer, number: int) -> Hold:
+    head = payee.ledger.head()
+    return Hold(bytes([number]) * 32, payee.identity.public_key, 100, now_ms() + 60_000, head.seq, head.id)
+
+
+def two_stories(one: Peer, other: Peer) -> tuple[bytes, list[Entry], list[Entry]]:
+    """A cheat's chains for two workers: they part at entry 3."""
+    cheat = identity("cheat")
+    left = make_chain(cheat, hold(one, 1))
+    right = list(left)
+    extend(left, cheat, hold(one, 2))
+    extend(right, cheat, hold(other, 3))
+    extend(right, cheat, hold(other, 4))
+    return cheat.public_key, left, right
+
+
+def serving(chain: list[Entry]) -> ChannelHandler:
+    """Answers for one chain as an honest peer would."""
+
+    async def answer(channel: Channel) -> None:
+        wire = await channel.receive()
+        assert wire is not None
+        if peek_tag(wire) == RangeRequest.TAG:
+            asked = RangeRequest.decode(wire)
+            found = chain[asked.from_seq - 1 : asked.to_seq] if asked.author == chain[0].author else []
+            reply = RangeReply(NET, asked.author, chain[-1].seq, tuple(entry.wire for entry in found))
+            await channel.send(reply.encode(), last=True)
+
+    return answer
+
+
+def wires(chain: list[Entry]) -> list[bytes]:
+    return [entry.wire for entry in chain]
+
+
+async def test_two_stories_told_to_two_workers_meet(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        everybody = await village(mesh)
+        _, w1, w2, _ = everybody
+        cheat, left, right = two_stories(w1, w2)
+        await w1.bookkeeping.archivist.take(cheat, wires(left))
+        await w2.bookkeeping.archivist.take(cheat, wires(right))
+        await trio.sleep(2 * NEWS_GAP_S)
+        assert [node.ledger.forked_at(cheat) for node in everybody] == [3, 3, 3, 3]
+        await trio.sleep(2 * RECONCILE_S)
+        assert len({node.ledger.proofs_print() for node in everybody[:3]}) == 1, "both branches are kept by all who keep any"
+
+
+async def test_two_halves_that_were_told_two_stories_find_out_when_they_meet(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh(seed=4) as mesh:
+        everybody = await village(mesh)
+        hub, w1, w2, asker = everybody
+        mesh.net.partition({hub.net.peer_id, w1.net.peer_id}, {w2.net.peer_id, asker.net.peer_id})
+        cheat, left, right = two_stories(w1, w2)
+        await w1.bookkeeping.archivist.take(cheat, wires(left))
+        await w2.bookkeeping.archivist.take(cheat, wires(right))
+        await trio.sleep(PROVED_S)
+        assert not any(node.ledger.forked_at(cheat) for node in everybody)
+        mesh.net.heal()
+        await trio.sleep(PROVED_S)
+        assert [node.ledger.forked_at(cheat) for node in everybody] == [3, 3, 3, 3]
+
+
+async def test_a_lie_about_anothers_chain_convicts_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    """A neighbour that answers with an entry that its author never signed."""
+    async with virtual_mesh() as mesh:
+        _, w1, _, asker = await village(mesh)
+        await pictures_of(asker)
+        async with outsider(mesh) as liar:
+            forged = make_entry(identity("mallory"), NET, 2, bytes(32), now_ms(), kind=255, data=())
+            body = forged.body.replace(identity("mallory").public_key, asker.identity.public_key)
+            wire = encode((body, forged.sig))
+
+            async def answer(channel: Channel) -> None:
+                await channel.receive()
+                await channel.send(RangeReply(NET, asker.identity.public_key, 9, (wire,)).encode(), last=True)
+
+            liar.net.serve(PROTOCOL, answer)
+            await liar.net.connect(w1.net.addresses()[0])
+            w1.bookkeeping.archivist.want(asker.identity.public_key, liar.net.peer_id)
+            await trio.sleep(PULL_S)
+        assert not w1.ledger.forked_at(asker.identity.public_key)
+
+
+async def test_an_archivist_that_was_away_catches_up(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        hub, w1, w2, asker = await village(mesh)
+        mesh.net.partition({hub.net.peer_id}, {node.net.peer_id for node in (w1, w2, asker)})
+        for _ in range(3):
+            assert (await pictures_of(asker)).state == "done"
+        mesh.net.heal()
+        await trio.sleep(3 * RECONCILE_S)
+        for node in (w1, w2, asker):
+            assert hub.ledger.known(node.identity.public_key) == node.ledger.head()
+        assert hub.ledger.balance(asker.identity.public_key).net < 0
+
+
+async def test_who_means_nothing_to_anybody_gets_little_room(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        hub, *_ = await village(mesh)
+        talker = identity("mallory")
+        word = Advisory("noise", 0, 1, bytes(32), "", 2, now_ms() + 10**9, b"")
+        chain = make_chain(talker, *[word] * (MAX_STRANGER_ENTRIES + 3 * MAX_RANGE_ENTRIES))
+        async with outsider(mesh) as mallory:
+            mallory.net.serve(PROTOCOL, serving(chain))
+            await mallory.net.connect(hub.net.addresses()[0])
+            await mallory.show_itself(head_seq=chain[-1].seq, head_id=chain[-1].id)
+            await trio.sleep(3 * RECONCILE_S)
+        assert MAX_STRANGER_ENTRIES <= hub.ledger.known(talker.public_key).seq < MAX_STRANGER_ENTRIES + 2 * MAX_RANGE_ENTRIES
+
+
+async def test_a_witness_signs_what_it_finds_itself_and_nothing_else(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        hub, _, _, asker = await village(mesh)
+        await pictures_of(asker)
+        await trio.sleep(RECONCILE_S * 2)
+        ledger, key = asker.ledger, asker.identity.public_key
+        found = checkpoints.sums(key, ledger.balance(key), ledger.edges())
+        honest = checkpoints.question(NET, key, ledger.head(), found)
+
+        async def ask(question: WitnessRequest) -> bytes:
+            return await request(asker.net, hub.net.peer_id, PROTOCOL, question.encode())
+
+        note = Witness.decode(await ask(honest))
+        assert note.witness == hub.identity.public_key
+        await ledger.append(checkpoints.content(honest, [note]))
+        for change in ("earned", "spent", "held"):
+            wrong = {field: getattr(honest, field) for field in WitnessRequest.__dataclass_fields__}
+            wrong[change] += 1
+            with pytest.raises(Unreachable):  # the channel ends without an answer
+                await ask(WitnessRequest(**wrong))
