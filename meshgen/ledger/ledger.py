@@ -17,6 +17,7 @@ from pathlib import Path
 
 import trio
 
+from meshgen.home import read_account
 from meshgen.identity import Identity, load_or_create
 from meshgen.ledger.books import Books
 from meshgen.ledger.dues import Due
@@ -93,7 +94,7 @@ async def open_ledger(
         ledger = Ledger(store, identity, net, now_ms)
         ledger._load()
         if ledger.head() == NO_HEAD:
-            await ledger._append(Genesis(b"", _next_key_hash(home, identity), _ascii_label(label)))
+            await ledger._append(Genesis(_account(home), _next_key_hash(home, identity), _ascii_label(label)))
             ledger.is_new = True
         yield ledger
 
@@ -489,6 +490,14 @@ def _next_key_hash(home: Path | Disk | None, identity: Identity) -> bytes:
     """What GENESIS commits to. A ledger in memory has no time to lose a key, and stays deterministic."""
     key = load_or_create(home / RECOVERY_DIR).public_key if isinstance(home, Path) else identity.public_key
     return hashlib.sha256(key).digest()
+
+
+def _account(home: Path | Disk | None) -> bytes:
+    """The account that the home was made for; b"" begins one of its own."""
+    try:
+        return read_account(home) if isinstance(home, Path) else b""
+    except ValueError as error:
+        raise LedgerError(str(error)) from None
 
 
 def _ascii_label(label: str) -> str:
