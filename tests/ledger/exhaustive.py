@@ -20,8 +20,9 @@ from meshgen.ledger.fold import Balance, Deal, State, balances, gather
 from meshgen.ledger.rules import replay
 from meshgen.protocols.credit import Entry
 from meshgen.protocols.job_sides import Turn
-from tests.ledger.one_job import NET, PAYEE, PAYER, PRICE, Log, Step, make_deal
+from tests.ledger.one_job import PAYEE, PAYER, PRICE, Log, Step, make_deal
 from tests.ledger.paying_side import R, Requester, RequesterShell
+from tests.ledger.people import NET
 from tests.ledger.search import Search, search
 from tests.ledger.working_side import LyingShell, W, Worker, WorkerShell
 
