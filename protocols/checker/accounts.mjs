@@ -43,30 +43,35 @@ class Said {
 // The keys that speak for an account: from the root's line down, a line's keys, then whom they retire and add.
 function members(said, account) {
   const root = [...said.genesis].find(([, genesis]) => genesis.account === account && genesis.founds);
-  const lines = root ? [root[0]] : [];
+  const lines = root ? [{ first: root[0], retired: new Map() }] : [];
   const found = new Set();
-  const until = new Map(); // key -> its last entry that the account stands by
-  const end = (key, seq) => until.set(key, Math.min(seq, until.get(key) ?? Infinity));
-  for (const first of lines) {
-    const line = lineOf(said, account, first, until, end).filter((key) => !found.has(key));
+  for (const { first, retired } of lines) {
+    if (found.has(first)) continue;
+    const until = new Map(retired); // key -> its last entry that the account stands by
+    const line = lineOf(said, account, first, until);
     line.forEach((key) => found.add(key));
     const words = (op) => line.flatMap((key) => said.of(key, op, until));
-    words(RETIRE).forEach(({ key, at_seq }) => found.has(key) || end(key, at_seq));
-    words(ADD).forEach(({ key }) => said.names(key, account) && lines.push(key));
+    const above = new Map(retired); // what counts in the lines below, and in those alone
+    words(RETIRE).forEach(({ key, at_seq }) => shorten(above, key, at_seq));
+    words(ADD).forEach(({ key }) => said.names(key, account) && lines.push({ first: key, retired: above }));
   }
   return found;
 }
 
+function shorten(until, key, seq) {
+  until.set(key, Math.min(seq, until.get(key) ?? Infinity));
+}
+
 // A key and its successors by rotation and recovery; what was recovered ends where its heir says.
-function lineOf(said, account, first, until, end) {
+function lineOf(said, account, first, until) {
   const line = [first];
   for (const key of line) {
     const recoveries = said.recoveries(key, account);
-    recoveries.forEach(({ at_seq }) => end(key, at_seq));
+    recoveries.forEach(({ at_seq }) => shorten(until, key, at_seq));
     const committed = (word) => said.names(word.key, account) && said.genesis.get(word.key).next_key_hash === word.next_hash;
     const rotations = said.of(key, ROTATE, until).filter(committed);
     const heirs = [...recoveries.map((word) => word.author), ...rotations.map((word) => word.key)];
-    line.push(...heirs.filter((heir) => !line.includes(heir)));
+    line.push(...new Set(heirs.filter((heir) => !line.includes(heir))));
   }
   return line;
 }
