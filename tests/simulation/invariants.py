@@ -16,11 +16,6 @@ from tests.simulation.watch import Deliveries
 if TYPE_CHECKING:
     from tests.simulation.story import Story
 
-SYNCED = False
-"""Proofs are not passed on yet."""
-FORKS_BOUND_S = 60.0
-"""Within so long after the heal a fork that two honest peers could see is proved at all."""
-
 
 def check_end(mesh: VirtualMesh, deliveries: Deliveries, story: Story) -> list[str]:
     """Of a mesh that was left in peace for a while."""
@@ -53,7 +48,7 @@ def visible_forks(mesh: VirtualMesh) -> dict[bytes, set[int]]:
 def check_forks(mesh: VirtualMesh, visible: Mapping[bytes, set[int]]) -> list[str]:
     """Every honest peer can prove every one of them."""
     faults: list[str] = []
-    for name, node in mesh.nodes.items() if SYNCED else ():
+    for name, node in mesh.nodes.items():
         proved = {fork.author for fork in node.ledger.forks()}
         faults += [f"{name} can't prove the fork of {_short(author)}" for author in visible.keys() - proved]
     return faults

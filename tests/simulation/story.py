@@ -15,10 +15,11 @@ import trio
 
 from meshgen.engine.fake import FakeEngine
 from meshgen.peers.peer import Peer
+from meshgen.peers.reconciliation import PROVED_S
 from meshgen.peers.request import ImageRequest, Job, RequestError
 from meshgen.testing import VirtualMesh, simulate
 from tests.simulation.cheaters import CAST, Cheater, cheaters
-from tests.simulation.invariants import FORKS_BOUND_S, check_end, check_forks, visible_forks
+from tests.simulation.invariants import check_end, check_forks, visible_forks
 from tests.simulation.watch import Deliveries
 
 CONDITIONS = {"delay_s": (0.005, 0.25), "loss": 0.03}
@@ -71,7 +72,7 @@ class _Scenes:
         async with cheaters(mesh) as cast:
             await self._trouble(mesh, cast)
             visible = visible_forks(mesh)
-            await trio.sleep(FORKS_BOUND_S)
+            await trio.sleep(PROVED_S)
             story.faults += check_forks(mesh, visible)
             await self._rest(mesh)
             story.faults += check_end(mesh, deliveries, story)
