@@ -15,7 +15,7 @@ from typing import Annotated, Self
 
 from meshgen.identity import SIGNATURE_BYTES, Identity, peer_id, verify
 from meshgen.protocols.advert import FAMILIES, MAX_ADDRESS_BYTES
-from meshgen.protocols.codec import Limits, Malformed
+from meshgen.protocols.codec import Limits, Malformed, decode
 from meshgen.protocols.record import MAX_MKUDOS, Array, Bin, Hash, MaybeHash, MilliKudos, NetId, Record, Text, UInt
 
 PROTOCOL = "/meshgen/charter/1"
@@ -250,6 +250,8 @@ class Lineage:
             raise Malformed(f"charter: it is no child of version {self.current.version}, which is the current one")
         if not charter.delegates:
             raise Malformed("charter: a version needs delegates, or it were the last")
+        if charter.name != self.current.name:
+            raise Malformed(f"charter: a mesh keeps its name, which is {self.current.name}")
         _ensure_complete(signed, self.current)
         return Lineage(self.net, charter, (*self.documents, signed))
 
@@ -278,6 +280,12 @@ class CharterAnswer(Record):
     """Signed charters from ``from_version`` on, in order; none if there are none (yet), or no such mesh here."""
 
 
+def _lineage(data: bytes) -> Lineage:
+    documents = decode(data, Limits(max_bytes=64 * 1024, max_depth=1))
+    wires = [wire for wire in documents if isinstance(wire, bytes)] if isinstance(documents, tuple) else []
+    return Lineage.of([SignedCharter.decode(wire) for wire in wires])
+
+
 VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {
     "tariff": Tariff.decode,
     "charter-limits": CharterLimits.decode,
@@ -287,5 +295,5 @@ VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {
     "charter-signed": SignedCharter.decode,
     "charter-question": CharterQuestion.decode,
     "charter-answer": CharterAnswer.decode,
-    "charter-founding": lambda data: Lineage.founded(SignedCharter.decode(data)),
+    "charter-lineage": _lineage,
 }

@@ -6,6 +6,7 @@ import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import { accounts } from "./accounts.mjs";
+import { decodeCharter } from "./charter.mjs";
 import { Chain } from "./chain.mjs";
 import { decode, Malformed } from "./codec.mjs";
 import { decodeEntry } from "./entry.mjs";
@@ -27,6 +28,7 @@ const DECODERS = {
   advert: decodePlain,
   offer: decodePlain,
   job: decodePlain,
+  charter: decodeCharter,
 };
 
 function decodePlain(kind, data) {

@@ -1,4 +1,4 @@
-// protocols/advert, offer, job: messages, read by the tables of their specs.
+// protocols/advert, offer, job, charter: messages, read by the tables of their specs.
 
 import { readFileSync } from "node:fs";
 import { decode, need } from "./codec.mjs";
@@ -34,8 +34,26 @@ const RULES = {
     need(m.max_mkudos * m.count <= MOST_MKUDOS, "costs more than one hold");
   },
   "bid/1": (m) => need(m.mkudos * m.count <= MOST_MKUDOS, "costs more than one hold"),
+  "charter/1": (m) => {
+    need(/^[a-z0-9][a-z0-9.-]*$/.test(m.name), "name: not plain");
+    need((m.version === 0) === (m.parent === ""), "parent: empty if and only if the version is 0");
+    need(ascending(m.delegates), "delegates: not ascending, each once");
+    need(m.threshold >= Math.min(1, m.delegates.length) && m.threshold <= m.delegates.length, "threshold");
+    ["tariff/1", "charter-policies/1"].forEach((tag, place) => RULES[tag]([m.tariff, m.policies][place]));
+  },
+  "tariff/1": (m) => {
+    need(m.area_exponent_permille % 125 === 0, "area_exponent_permille: not a multiple of 125");
+    need(m.shared_mkudos <= m.surcharge_mkudos, "shared_mkudos: more than the surcharge");
+  },
+  "charter-policies/1": (m) => need(!m.declines.includes("paused"), "declines: paused"),
+  "charter-signed/1": (m) => {
+    need(ascending(m.signatures.map(({ key }) => key)), "signatures: not ascending, each key once");
+    decodeMessage("charter/1", Buffer.from(m.body, "hex"));
+  },
   "progress/1": (m) => need(m.step <= m.steps, "step: beyond the last"),
 };
+
+const ascending = (keys) => keys.every((key, place) => place === 0 || keys[place - 1] < key);
 
 const READERS = {}; // tag -> what reads the message
 const MOST_BYTES = {};
@@ -53,12 +71,12 @@ function readSpec(protocol) {
 
 function fieldsOf(tag, section) {
   const rows = section.split("\n").filter((line) => line.startsWith("| ")).map((line) => line.split("|").map((cell) => cell.trim()));
-  const types = rows.map(([, name, type]) => [name, type]).filter(([, type]) => /^(bin|uint|text|array) |^text,/.test(type));
+  const types = rows.map(([, name, type]) => [name, type]).filter(([, type]) => /^(bin|uint|text|array) |^text,|^[a-z-]+\/1$/.test(type));
   const words = (name) => `one of ${KNOWN[name] ?? KNOWN[`${tag}.${name}`]}`;
   return Object.fromEntries(types.map(([name, type]) => [name, type.replace("a known word", words(name))]));
 }
 
-["advert", "offer", "job"].forEach(readSpec);
+["advert", "offer", "job", "charter"].forEach(readSpec);
 
 export const bytesOf = (tag) => MOST_BYTES[tag];
 

@@ -21,6 +21,7 @@ from meshgen.protocols.sealing import SealKey
 from tests.conformance.hpke import hpke_seal
 from tests.conformance.samples import NOW_MS, REQUESTER, SAMPLES, WORKER, h
 from tests.conformance.vectors import FOLDER, Vector, describe, describe_value
+from tests.protocols.charter_vectors import KINDS_OF_RECORDS, charter_vectors
 
 LARGEST_BAD_FIELD = 4096
 """Fields with a higher limit get no vector that is one byte too long."""
@@ -34,6 +35,9 @@ def all_vectors() -> Iterator[Vector]:
         for kind in module.VECTOR_DECODERS:
             yield from record_vectors(module.__name__.split(".")[-1], kind)
     yield from agreement_vectors()
+    for kind in KINDS_OF_RECORDS:
+        yield from record_vectors("charter", kind)
+    yield from charter_vectors()
 
 
 # -- codec
@@ -203,7 +207,8 @@ def _complaint(sample: Record, name: str, bad: Any) -> str:
     too_many = isinstance(bad, tuple) and len(bad) > sample.LIMITS.max_items
     if too_long or too_many:
         return "not msgpack"
-    return "not a model/1" if name == "models" and bad == (((),),) else f"{sample.TAG}.{name}"
+    nested = {"models": "not a model/1", "signatures": "not a charter-signature/1"}
+    return nested[name] if name in nested and bad == (((),),) else f"{sample.TAG}.{name}"
 
 
 def _bad_values(wire_type: Any) -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,16 @@ from hashlib import sha256
 
 from meshgen.identity import Identity
 from meshgen.protocols.advert import Advert, ModelAdvert
+from meshgen.protocols.charter import (
+    Charter,
+    CharterAnswer,
+    CharterLimits,
+    CharterPolicies,
+    CharterQuestion,
+    CharterSignature,
+    SignedCharter,
+    Tariff,
+)
 from meshgen.protocols.job import (
     Accepted,
     BillMessage,
@@ -36,6 +46,19 @@ def h(name: str) -> bytes:
     return sha256(name.encode()).digest()
 
 
+_CHARTER = Charter(
+    name="our-collective",
+    about="Pictures for all of us",
+    delegates=tuple(sorted((REQUESTER.public_key, WORKER.public_key))),
+    threshold=1,
+    bootstrap=("/dns/hub.example.org/tcp/4711/p2p/" + WORKER.peer_id,),
+    treasury=REQUESTER.public_key,
+    tariff=Tariff(step_mkudos=90),
+    limits=CharterLimits(max_hold_mkudos=10**9),
+    policies=CharterPolicies(declines=("no-nsfw",)),
+)
+_SIGNED = SignedCharter.unsigned(_CHARTER).signed_by(WORKER)
+
 _MODEL = ModelAdvert("meshgen-mini", h("weights"), "sd1", 64, 128 * 128, ("txt2img", "negative_prompt"), 1500)
 
 SAMPLES: dict[type[Record], Record] = {
@@ -63,6 +86,14 @@ SAMPLES: dict[type[Record], Record] = {
         head_seq=3,
         head_id=h("head"),
     ),
+    Tariff: Tariff(),
+    CharterLimits: CharterLimits(),
+    CharterPolicies: CharterPolicies(),
+    Charter: _CHARTER,
+    CharterSignature: _SIGNED.signatures[0],
+    SignedCharter: _SIGNED,
+    CharterQuestion: CharterQuestion(NET, 1),
+    CharterAnswer: CharterAnswer(NET, (_SIGNED.encode(),)),
     Offer: Offer(
         net=NET,
         nonce=bytes(range(16)),
