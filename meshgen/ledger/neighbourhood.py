@@ -4,17 +4,17 @@ Its nodes are accounts, each under its founder's key, so that a peer that has on
 a -> b is what a's devices owe b's for work, less what b's owe a's, and what a's vouches for b add. What I owe is not netted:
 what others had from me is charged along paths (:mod:`meshgen.ledger.standings`), of which the one back is the first.
 
-Nothing is copied here: the maps are the ledger's own, and tell what has changed when something is asked.
+Nothing is copied here: the maps are the ledger's own, which tells what has changed; the graph is brought up to date when asked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from heapq import heappop, heappush
 
 from meshgen.ledger.accounts import Accounts
 from meshgen.ledger.flow import CreditGraph
 from meshgen.ledger.fold import Edge
-from meshgen.ledger.noted import Noted
 from meshgen.ledger.promises import VouchWord
 
 Pair = tuple[bytes, bytes]
@@ -23,12 +23,15 @@ Pair = tuple[bytes, bytes]
 class Neighbourhood:
     """``edges`` by (payer, payee), ``vouches`` by (author, account). ``update`` before anything is asked of ``graph``."""
 
-    def __init__(self, mine: bytes, edges: Noted[Pair, Edge], vouches: Noted[Pair, VouchWord], accounts: Accounts) -> None:
+    def __init__(self, mine: bytes, edges: Mapping[Pair, Edge], vouches: Mapping[Pair, VouchWord], accounts: Accounts) -> None:
         self.graph = CreditGraph()
         self._mine = mine
         self._edges = edges
         self._vouches = vouches
         self._accounts = accounts
+        self._asked = False  # before the first question nothing is noted: all is new to it
+        self._deals: dict[Pair, None] = {}  # pairs of keys whose edge changed
+        self._spoken: dict[Pair, None] = {}  # vouches that changed
         self._joined: dict[bytes, None] = {}  # authors who said something of their account
         self._node: dict[bytes, bytes] = {}  # key -> founder, where they differ
         self._keys: dict[bytes, tuple[bytes, ...]] = {}  # founder -> keys, where there are several
@@ -37,9 +40,24 @@ class Neighbourhood:
         self._waiting: dict[bytes, dict[Pair, None]] = {}  # account that is not known yet -> vouches for it
         self._expiries: list[tuple[int, Pair]] = []
 
+    # -- what the ledger says, once its maps say so
+
+    def dealt(self, payer: bytes, payee: bytes) -> None:
+        """What lies between these two keys has changed."""
+        if self._asked:
+            self._deals[payer, payee] = None
+
+    def vouching(self, author: bytes, account: bytes) -> None:
+        """There is a later word of this author for this account."""
+        if self._asked:
+            self._spoken[author, account] = None
+
     def joining(self, author: bytes) -> None:
-        """To be told of each GENESIS and KEY, once ``accounts`` has it."""
-        self._joined[author] = None
+        """There is a GENESIS or a KEY of this author's."""
+        if self._asked:
+            self._joined[author] = None
+
+    # -- what follows
 
     @property
     def me(self) -> bytes:
@@ -77,7 +95,7 @@ class Neighbourhood:
 
     def update(self, at_ms: int) -> dict[bytes, None]:
         """Bring the graph up to date. The nodes whose debt to me may have changed."""
-        deals, vouches = self._edges.changes(), self._vouches.changes()
+        deals, vouches = self._changes()
         changed: dict[Pair, None] = {}
         if moved := self._regroup(vouches):
             changed |= self._follow(moved, deals, vouches)
@@ -87,6 +105,16 @@ class Neighbourhood:
             self._set(debtor, creditor)
             self._set(creditor, debtor)
         return {debtor: None for debtor, creditor in changed if creditor == self.me}
+
+    def _changes(self) -> tuple[dict[Pair, None], dict[Pair, None]]:
+        """Edges and vouches that changed since the last question."""
+        if not self._asked:
+            self._asked = True
+            self._joined = {key: None for pair in self._edges for key in pair}
+            self._deals, self._spoken = dict.fromkeys(self._edges), dict.fromkeys(self._vouches)
+        changes = self._deals, self._spoken
+        self._deals, self._spoken = {}, {}
+        return changes
 
     def _set(self, debtor: bytes, creditor: bytes) -> None:
         self.graph.set(debtor, creditor, self.owes(debtor, creditor) + self.vouched(debtor, creditor))

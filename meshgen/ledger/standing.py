@@ -74,7 +74,7 @@ def decide(standing: Standing, policy: Policy | None = None, *, friend: bool = F
         return Verdict(True, "its account lets this key owe no more: served last")
     bucket = standing.credit.bit_length()
     if standing.own:
-        return Verdict(True, "of this peer's own account: served first", Rank(OWN, bucket))
+        return Verdict(True, "of this peer's own account: served first", OWNER)
     if friend:
         return Verdict(True, "a friend by the owner's word: served before others", Rank(FRIEND, bucket))
     if not bucket:

@@ -8,7 +8,7 @@ that there are by then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,12 +16,14 @@ from meshgen.ledger.accounts import Accounts
 from meshgen.ledger.flow import Path
 from meshgen.ledger.fold import Edge, Line
 from meshgen.ledger.neighbourhood import Neighbourhood, Pair
-from meshgen.ledger.noted import Noted
 from meshgen.ledger.promises import VouchWord
+
+Between = Callable[[bytes, bytes], Iterable[Line]]
+"""The deals of one payer with one payee."""
 
 
 @dataclass(slots=True)
-class _Account:
+class _Use:
     """What one requester has used up here, in milli-kudos."""
 
     used: int = 0
@@ -34,6 +36,24 @@ class _Account:
     @property
     def paths(self) -> list[Path]:
         return [Path(nodes, amount) for nodes, amount in self.charged.items()]
+
+    def charge(self, paths: Iterable[Path]) -> None:
+        for nodes, amount in paths:
+            self.due -= amount
+            self.charged[nodes] = self.charged.get(nodes, 0) + amount
+
+    def refund(self, amount: int) -> Iterator[Path]:
+        """What to give back on which path, the last first."""
+        forgiven = min(self.due, amount)
+        self.due -= forgiven
+        amount -= forgiven
+        while amount > 0 and self.charged:
+            nodes, charged = self.charged.popitem()
+            back = min(charged, amount)
+            if back < charged:
+                self.charged[nodes] = charged - back
+            amount -= back
+            yield Path(nodes, back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +78,24 @@ class ShownPath:
 
 
 class Standings:
-    """``mine`` is this peer's key; the maps are the ledger's own, kept up by its books and promises. Times are in ms."""
+    """``mine`` is this peer's key; the maps are the ledger's own, whose changes are to be told. Times are in ms."""
 
-    def __init__(self, mine: bytes, edges: Noted[Pair, Edge], vouches: Noted[Pair, VouchWord], accounts: Accounts) -> None:
+    def __init__(self, mine: bytes, edges: Mapping[Pair, Edge], vouches: Mapping[Pair, VouchWord], accounts: Accounts) -> None:
         self.neighbourhood = Neighbourhood(mine, edges, vouches, accounts)
         self._graph = self.neighbourhood.graph
-        self._accounts: dict[bytes, _Account] = {}  # by node
+        self._uses: dict[bytes, _Use] = {}  # by node
         self._me = mine
 
+    def dealt(self, payer: bytes, payee: bytes) -> None:
+        """What lies between these two keys has changed."""
+        self.neighbourhood.dealt(payer, payee)
+
+    def vouching(self, author: bytes, account: bytes) -> None:
+        """There is a later word of this author for this account."""
+        self.neighbourhood.vouching(author, account)
+
     def joining(self, author: bytes) -> None:
-        """To be told of each GENESIS and KEY, once ``accounts`` has it."""
+        """There is a GENESIS or a KEY of this author's."""
         self.neighbourhood.joining(author)
 
     def credit(self, requester: bytes, at_ms: int) -> int:
@@ -94,25 +122,22 @@ class Standings:
         finally:
             self._reserve(node, -amount)
 
-    def explain(
-        self, requester: bytes, at_ms: int, lines: Callable[[bytes], Iterable[Line]], *, charged: bool = False
-    ) -> list[ShownPath]:
-        """The paths of its credit (or those that it has used up), each hop with the entries behind it.
-
-        ``lines`` gives the deals of one key, as :meth:`meshgen.ledger.ledger.Ledger.explain` does.
-        """
+    def explain(self, requester: bytes, at_ms: int, between: Between, *, charged: bool = False) -> list[ShownPath]:
+        """The paths of its credit (or those that it has used up), each hop with the entries behind it."""
         paths = self.paths(requester, at_ms)
         if charged:
-            account = self._accounts.get(self.neighbourhood.node(requester))
-            paths = account.paths if account else []
-        return [ShownPath(path.amount, tuple(self._hop(*hop, lines) for hop in path.hops)) for path in paths]
+            use = self._uses.get(self.neighbourhood.node(requester))
+            paths = use.paths if use else []
+        return [ShownPath(path.amount, tuple(self._hop(*hop, between) for hop in path.hops)) for path in paths]
 
     # -- inside
 
-    def _hop(self, debtor: bytes, creditor: bytes, lines: Callable[[bytes], Iterable[Line]]) -> Hop:
+    def _hop(self, debtor: bytes, creditor: bytes, between: Between) -> Hop:
         around = self.neighbourhood
-        pairs = {*around.pairs(debtor, creditor), *(() if debtor == self._me else around.pairs(creditor, debtor))}
-        deals = [line for key in around.keys(debtor) for line in lines(key) if (line.payer, line.payee) in pairs and line.value]
+        pairs = around.pairs(debtor, creditor)
+        if debtor != self._me:
+            pairs += around.pairs(creditor, debtor)
+        deals = [line for pair in pairs for line in between(*pair) if line.value]
         entries = dict.fromkeys(entry for line in deals for entry in line.entries)
         entries |= dict.fromkeys(around.vouch_entries(debtor, creditor))
         used = self._graph.used(debtor, creditor)
@@ -124,59 +149,37 @@ class Standings:
         debtors = around.update(at_ms)
         if around.me != self._me:
             self._start_over()
-            debtors |= dict.fromkeys(self._accounts)
         for debtor in debtors:
-            self._settle(debtor)
+            use = self._use(debtor)
+            change, use.used = around.owed(debtor, self._me) - use.used, around.owed(debtor, self._me)
+            self._change(debtor, change)
         node = around.node(requester)
-        if node in self._accounts:
-            self._charge(node, self._accounts[node])
+        if node in self._uses:
+            self._change(node, 0)
         return node
 
     def _start_over(self) -> None:
-        """This device has joined an account: from now on what the account owes counts."""
-        for account in self._accounts.values():
-            self._graph.refund(account.paths)
-            account.charged, account.due = {}, account.used + account.reserved
+        """This device has joined an account, or left it: from now on what the account owes counts."""
         self._me = self.neighbourhood.me
-
-    def _settle(self, node: bytes) -> None:
-        """What the log says that it has had of me by now."""
-        used = self.neighbourhood.owed(node, self._me)
-        account = self._account(node)
-        change, account.used = used - account.used, used
-        self._change(node, account, change)
+        for use in self._uses.values():
+            self._graph.refund(use.paths)
+            use.charged, use.due = {}, use.used + use.reserved
+        for node in list(self._uses):
+            self._change(node, 0)
 
     def _reserve(self, node: bytes, amount: int) -> None:
-        account = self._account(node)
-        account.reserved += amount
-        self._change(node, account, amount)
+        self._use(node).reserved += amount
+        self._change(node, amount)
 
-    def _change(self, node: bytes, account: _Account, amount: int) -> None:
-        if amount >= 0:
-            account.due += amount
-            self._charge(node, account)
-            return
-        from_due = min(account.due, -amount)
-        account.due -= from_due
-        self._refund(account, -amount - from_due)
-        if not (account.used or account.reserved):
-            self._accounts.pop(node, None)
+    def _change(self, node: bytes, amount: int) -> None:
+        """So much more was used or reserved, and as much as possible of what is due is charged."""
+        use = self._uses[node]
+        use.due += max(0, amount)
+        if use.due and self._graph.capacity(self._me, node):
+            use.charge(self._graph.charge(self._me, node, use.due))
+        self._graph.refund(use.refund(max(0, -amount)))
+        if not (use.used or use.reserved):
+            del self._uses[node]
 
-    def _charge(self, node: bytes, account: _Account) -> None:
-        if account.due and self._graph.capacity(self._me, node):
-            for nodes, amount in self._graph.charge(self._me, node, account.due):
-                account.due -= amount
-                account.charged[nodes] = account.charged.get(nodes, 0) + amount
-
-    def _refund(self, account: _Account, amount: int) -> None:
-        """The last path first."""
-        while amount > 0 and account.charged:
-            nodes, charged = account.charged.popitem()
-            back = min(charged, amount)
-            self._graph.refund([Path(nodes, back)])
-            amount -= back
-            if back < charged:
-                account.charged[nodes] = charged - back
-
-    def _account(self, node: bytes) -> _Account:
-        return self._accounts.setdefault(node, _Account())
+    def _use(self, node: bytes) -> _Use:
+        return self._uses.setdefault(node, _Use())

@@ -197,14 +197,14 @@ def test_every_path_opens_into_its_entries() -> None:
     vouch = friend.write(Vouch(other.entries[0].id, 5, EXPIRES_MS, 0))
     known.take(vouch)
     known.works(me, other, 20)
-    (path,) = known.standings.explain(other.key, known.now_ms, known.lines)
+    (path,) = known.standings.explain(other.key, known.now_ms, known.between)
     first, second = path.hops
     assert path.amount == 45
     assert (first.debtor, first.creditor, first.owed, first.vouched, first.used) == (me.key, friend.key, 100, 0, 20)
     assert (second.debtor, second.creditor, second.owed, second.vouched, second.used) == (friend.key, other.key, 60, 5, 20)
     assert first.entries == tuple(entry.id for entry in me.entries[1:3])
     assert second.entries == (*(entry.id for entry in friend.entries[1:3]), vouch.id)
-    (used,) = known.standings.explain(other.key, known.now_ms, known.lines, charged=True)
+    (used,) = known.standings.explain(other.key, known.now_ms, known.between, charged=True)
     assert (used.amount, used.hops) == (20, path.hops)
 
 
