@@ -30,6 +30,7 @@ VERBS = {
     "models": "Models of the mesh, and of this node.",
     "credit": "Kudos: balances, the log behind them, its proof.",
     "receipt": "Receipts: what was paid for, and its proof.",
+    "account": "Your devices' keys: add one, rotate, recover.",
     "demo": "A whole mesh on this machine, to see it work.",
     "doctor": "Check this node and say what to mend.",
     "completion": "Shell completion for bash, zsh or fish.",

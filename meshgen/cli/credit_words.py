@@ -22,12 +22,12 @@ _AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{1,3}))?")
 unasked = click.option("--yes", is_flag=True, help="Do not ask; PEER must be a whole peer id then.")
 
 
-def parse_kudos(text: str) -> int:
+def parse_kudos(text: str, hint: str = "KUDOS") -> int:
     """Milli-kudos in "12" or "12.345". Raises click.BadParameter."""
     match = _AMOUNT.fullmatch(text.strip())
     amount = int(match[1]) * 1000 + int((match[2] or "").ljust(3, "0")) if match else 0
     if not 0 < amount <= MAX_MKUDOS:
-        raise click.BadParameter(f"{text[:40]!r} is no amount such as 5 or 2.5", param_hint="KUDOS")
+        raise click.BadParameter(f"{text[:40]!r} is no amount such as 5 or 2.5", param_hint=hint)
     return amount
 
 
@@ -56,7 +56,7 @@ def tip(call: Call, peer: str, amount: str, reason: str, receipt: str, yes: bool
     lacking = (
         f"\nThat is more than this node has to give ({kudos(free)} kudos free); it would owe the rest." if mkudos > free else ""
     )
-    _ask(f"Give {kudos(mkudos)} kudos to {people.full(whom)}?{lacking}", yes)
+    ask(f"Give {kudos(mkudos)} kudos to {people.full(whom)}?{lacking}", yes)
     found = api.post("/v1/credit/tip", {"peer": whom, "mkudos": mkudos, "reason": reason, "about": receipt})
     call.result(found, f"gave {kudos(mkudos)} kudos to {people.name(whom)}: entry {found['entry']['id'][:SHORT]}")
 
@@ -81,7 +81,7 @@ def vouch(call: Call, peer: str, amount: str, span: str, yes: bool) -> None:
         raise click.BadParameter("400 days at most", param_hint="--for")
     api = Api.of(call.home)
     whom, people = _whom(api, peer, yes)
-    _ask(f"Answer for {people.full(whom)} with up to {kudos(mkudos)} kudos, for {span}?", yes)
+    ask(f"Answer for {people.full(whom)} with up to {kudos(mkudos)} kudos, for {span}?", yes)
     found = api.post("/v1/credit/vouch", {"peer": whom, "mkudos": mkudos, "for_ms": for_ms})
     until = when(found["expires_ms"])
     call.result(found, f"vouched for {people.name(whom)} until {until} UTC: entry {found['entry']['id'][:SHORT]}")
@@ -108,7 +108,7 @@ def _whom(api: Api, peer: str, yes: bool) -> tuple[str, People]:
     return people.find(peer), people
 
 
-def _ask(question: str, yes: bool) -> None:
+def ask(question: str, yes: bool) -> None:
     """On stderr, so that stdout stays what --json promises. Raises Cancelled."""
     if not yes and not click.confirm(question, err=True):
         raise Cancelled("nothing was written")

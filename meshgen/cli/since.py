@@ -6,10 +6,12 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from meshgen.protocols.credit import Entry
+if TYPE_CHECKING:
+    from meshgen.protocols.credit import Entry
 
 SPANS = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 _SPAN = re.compile(r"(\d{1,6})\s*([mhdw])")

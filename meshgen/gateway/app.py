@@ -8,6 +8,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from meshgen import __version__
+from meshgen.gateway.accounts import account_routes
 from meshgen.gateway.credit import credit_routes
 from meshgen.gateway.errors import install_handlers
 from meshgen.gateway.face import NodeFace
@@ -21,6 +22,7 @@ def make_app(node: NodeFace, token: str) -> FastAPI:
     app.include_router(job_routes(node))
     app.include_router(mesh_routes(node))
     app.include_router(credit_routes(node))
+    app.include_router(account_routes(node))
     install_handlers(app)
     app.add_middleware(Guard, token=token)
     return app

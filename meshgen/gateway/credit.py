@@ -95,7 +95,7 @@ def _add_questions(routes: APIRouter, node: NodeFace) -> None:
 def _add_words(routes: APIRouter, node: NodeFace) -> None:
     @routes.post("/tip", status_code=201)
     async def tip(body: TipBody) -> dict[str, Any]:
-        payee = _foreign(node, body.peer)
+        payee = foreign(node, body.peer)
         try:
             return await node.credit.tip(payee, body.mkudos, body.reason, bytes.fromhex(body.about))
         except FAULTS as error:
@@ -103,14 +103,14 @@ def _add_words(routes: APIRouter, node: NodeFace) -> None:
 
     @routes.post("/vouch", status_code=201)
     async def vouch(body: VouchBody) -> dict[str, Any]:
-        key = _foreign(node, body.peer)
+        key = foreign(node, body.peer)
         try:
             return await node.credit.vouch(key, body.mkudos, body.for_ms)
         except FAULTS as error:
             raise ApiError(409, "refused", str(error)) from None
 
 
-def _foreign(node: NodeFace, peer: str) -> bytes:
+def foreign(node: NodeFace, peer: str) -> bytes:
     if peer == node.peer_id:
         raise ApiError(422, "invalid", "peer: that is this node itself", "peer")
     return _key(peer)

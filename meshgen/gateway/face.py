@@ -43,6 +43,10 @@ class CreditFace(Protocol):
     async def vouch(self, peer: bytes, mkudos: int, for_ms: int) -> dict[str, Any]:
         """0 takes it back."""
 
+    async def add_device(self, key: bytes, budget: int) -> dict[str, Any]: ...
+
+    async def retire_device(self, key: bytes) -> dict[str, Any]: ...
+
 
 class NodeFace(Protocol):
     @property

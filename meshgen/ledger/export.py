@@ -75,13 +75,27 @@ def header(selection: Selection) -> dict[str, Any]:
     }
 
 
-def jsonl(selection: Selection, entries: Iterable[Entry], forks: Iterable[ForkEvidence]) -> Iterator[str]:
-    """A header, one line an entry, one a fork, and a last line that tells whether the file is whole."""
+def jsonl(
+    selection: Selection,
+    entries: Iterable[Entry],
+    forks: Iterable[ForkEvidence] = (),
+    branches: Iterable[Entry] = (),
+    pruned: Mapping[bytes, int] | None = None,
+) -> Iterator[str]:
+    """A header, one line an entry, one a fork, and a last line that tells whether the file is whole.
+
+    ``branches`` are entries off the main chain of who forked; ``pruned`` says up to where an author's payments are not kept.
+    """
     yield _line(header(selection))
+    for author, upto_seq in sorted((pruned or {}).items()):
+        yield _line({"pruned": peer_id(author), "upto": upto_seq})
     count = proofs = 0
     for entry in entries:
         count += 1
         yield _line(entry_line(entry))
+    for entry in branches:
+        count += 1
+        yield _line(entry_line(entry) | {"branch": True})
     for fork in forks:
         proofs += 1
         wires = [_base64(wire) for wire in fork.wires]

@@ -20,7 +20,7 @@ from meshgen.ledger.fold import Balance, Deal, Gift, balances, deal_of, gift_of,
 from meshgen.ledger.forks import ForkEvidence, convictions, judge
 from meshgen.ledger.rules import Chain
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import GENESIS, NET_BYTES, Bill, Claim, Entry, Receipt, Voucher, decode_entry
+from meshgen.protocols.credit import GENESIS, NET_BYTES, NO_HEAD, Bill, Claim, Entry, Head, Receipt, Voucher, decode_entry
 
 MAX_FAULTS = 1000
 """More are not listed."""
@@ -58,6 +58,8 @@ class Exported:
     faults: list[LineFault] = field(default_factory=list)
     partial: set[bytes] = field(default_factory=set)
     """Authors whose chains do not begin with their first entry."""
+    pruned: dict[bytes, int] = field(default_factory=dict)
+    """author -> up to where the payments in its chain are not kept."""
     chains: dict[bytes, Chain] = field(default_factory=dict)
     _broken: set[bytes] = field(default_factory=set)
     _lines: int = 0
@@ -73,6 +75,8 @@ class Exported:
             if "wire" in found:
                 self._lines += 1
                 self._entry(line, found)
+            elif "pruned" in found:
+                self._prune(found)
             elif "wires" in found:
                 self.forks.append(_fork(self.net, found))
             elif found.get("end") is True:
@@ -112,7 +116,10 @@ class Exported:
         if entry.author in self._broken:
             return
         try:
-            self._judge(entry)
+            if found.get("branch") is not True:
+                self._judge(entry)
+            elif entry.net != self.net:
+                raise InvalidEntry("it belongs to another mesh")
             _compare(found, entry)
         except (InvalidEntry, Malformed) as error:
             self._broken.add(entry.author)
@@ -121,13 +128,19 @@ class Exported:
         self.entries += 1
         self._fold(entry)
 
+    def _prune(self, found: dict[str, Any]) -> None:
+        author, upto = _author(found["pruned"]), found.get("upto")
+        if not author or not isinstance(upto, int) or author in self.chains:
+            raise Malformed("what was pruned is named by a peer id and a number, before the peer's entries")
+        self.pruned[author] = upto
+
     def _judge(self, entry: Entry) -> None:
         chain = self.chains.get(entry.author)
         if chain is None:
             chain = self.chains[entry.author] = Chain(self.net, entry.author)
-            if entry.seq > 1:
-                self.partial.add(entry.author)
-                chain.head = chain.head._replace(seq=entry.seq - 1, id=entry.prev)
+        if _may_jump(chain.head, entry.seq, self.pruned.get(entry.author, 0)):
+            self.partial.add(entry.author)
+            chain.head = Head(entry.seq - 1, entry.prev)
         if entry.author in self.partial:
             _follow(chain, entry)
         else:
@@ -171,6 +184,12 @@ def _begin(raw: bytes) -> Exported:
     if len(net) != NET_BYTES or len(own) not in (0, KEY_BYTES):
         raise NoExport("its first line names no mesh")
     return Exported(net, own)
+
+
+def _may_jump(head: Head, seq: int, pruned_upto: int) -> bool:
+    """May this entry stand here though the one before it is not there?"""
+    begins_late = head == NO_HEAD and seq > 1
+    return begins_late or head.seq + 1 < seq <= pruned_upto + 1
 
 
 def _follow(chain: Chain, entry: Entry) -> None:

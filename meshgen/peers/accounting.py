@@ -16,7 +16,18 @@ from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Line, State
 from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.words import facts, fields
-from meshgen.protocols.credit import TRANSFER_REASONS, Entry, Genesis, Transfer, Vouch, decode_entry
+from meshgen.protocols.credit import (
+    ADD,
+    NO_HEAD,
+    RETIRE,
+    TRANSFER_REASONS,
+    Entry,
+    Genesis,
+    Key,
+    Transfer,
+    Vouch,
+    decode_entry,
+)
 
 PARTS = ("earned", "spent", "held", "contested")
 """What a balance opens into."""
@@ -151,6 +162,21 @@ class Accounting:
         expires_ms = self._now_ms() + for_ms
         entry = await self._ledger.append(Vouch(self.account_of(peer), mkudos, expires_ms, revoke=int(not mkudos)))
         return {"entry": entry_view(entry), "expires_ms": expires_ms if mkudos else None}
+
+    async def add_device(self, key: bytes, budget: int) -> dict[str, Any]:
+        """Let a key into this account; it belongs to it once its own first entry says so. Raises LedgerError, Malformed."""
+        entry = await self._ledger.append(Key(ADD, key, b"", 0, b"", budget))
+        return {"entry": entry_view(entry), "account": self.account_of(entry.author).hex()}
+
+    async def retire_device(self, key: bytes) -> dict[str, Any]:
+        """The account stands by that key's entries up to the last one known here. Raises LedgerError, Malformed."""
+        head = self._ledger.known(key)
+        if head == NO_HEAD:
+            raise LedgerError("nothing of that device's log is kept here, so there is no entry to retire it at")
+        if self.account_of(key) != self.account_of(self._ledger.identity.public_key):
+            raise LedgerError("that peer is not of this account")
+        entry = await self._ledger.append(Key(RETIRE, key, b"", head.seq, head.id, 0))
+        return {"entry": entry_view(entry), "at_seq": head.seq}
 
     def account_of(self, peer: bytes) -> bytes:
         """The account that the peer's chain names. Raises LedgerError if its first entry is not kept."""

@@ -188,6 +188,31 @@ def test_a_part_of_a_chain_is_checked_as_far_as_it_goes() -> None:
     assert "bill or voucher" in only_fault(read_export(lines(forged.entries[2:])))
 
 
+def test_a_pruned_chain_may_lack_what_was_pruned_and_nothing_else() -> None:
+    alice, bob = author(1), author(2)
+    for number in range(3):
+        alice.write(receipt(bob, alice.hold(bob, 30, number), 20))
+    kept = [alice.entries[0], *alice.entries[4:]]
+    file = [line.encode() for line in jsonl(Selection(NET, b""), kept, pruned={alice.key: 4})]
+    report = read_export(file)
+    assert (report.faults, report.partial, report.entries) == ([], {alice.key}, 4)
+    kept = [alice.entries[0], *alice.entries[5:]]
+    file = [line.encode() for line in jsonl(Selection(NET, b""), kept, pruned={alice.key: 4})]
+    assert "number 6 where 2 belongs" in only_fault(read_export(file))
+    assert "named by a peer id" in only_fault(read_export([*file[:1], b'{"pruned": "bob", "upto": 1}', *lines([])[1:]]))
+
+
+def test_other_branches_count_and_break_no_chain() -> None:
+    alice, bob = author(1), author(2)
+    other = alice.copy()
+    evidence = fork_between(alice.hold(bob, 1, 1), other.hold(bob, 2, 2))
+    assert evidence is not None
+    file = [line.encode() for line in jsonl(Selection(NET, b""), alice.entries, (evidence,), other.entries[1:])]
+    report = read_export(file)
+    assert (report.faults, report.entries) == ([], 3)
+    assert report.balances()[alice.key].held == 3
+
+
 def test_rows_and_csv() -> None:
     alice, bob = town()
     deals = gather([*alice.entries, *bob.entries])

@@ -1,0 +1,49 @@
+"""Routes under /v1/account: what this node says of keys. Showing an account needs no node: the command line reads the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from meshgen.gateway.bodies import Body
+from meshgen.gateway.credit import FAULTS, PeerField, foreign
+from meshgen.gateway.errors import ApiError
+from meshgen.gateway.face import NodeFace
+from meshgen.protocols.record import MAX_MKUDOS
+
+
+class AddBody(Body):
+    """Let a device into this node's account."""
+
+    peer: PeerField
+    budget_mkudos: int = Field(default=0, ge=0, le=MAX_MKUDOS, description="the most that it may owe; 0 = no bound")
+
+
+class RetireBody(Body):
+    """Take a device out of this node's account."""
+
+    peer: PeerField
+
+
+def account_routes(node: NodeFace) -> APIRouter:
+    routes = APIRouter(prefix="/v1/account", tags=["account"])
+
+    @routes.post("/add", status_code=201)
+    async def add(body: AddBody) -> dict[str, Any]:
+        key = foreign(node, body.peer)
+        try:
+            return await node.credit.add_device(key, body.budget_mkudos)
+        except FAULTS as error:
+            raise ApiError(409, "refused", str(error)) from None
+
+    @routes.post("/retire", status_code=201)
+    async def retire(body: RetireBody) -> dict[str, Any]:
+        key = foreign(node, body.peer)
+        try:
+            return await node.credit.retire_device(key)
+        except FAULTS as error:
+            raise ApiError(409, "refused", str(error)) from None
+
+    return routes
