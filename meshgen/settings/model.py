@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 _PEER = r"/p2p/[1-9A-HJ-NP-Za-km-z]{46,64}"
+_FRIEND = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}|[0-9a-f]{64}")
 _ADDRESS = re.compile(rf"/(ip4|ip6|dns|dns4|dns6)/([^/\s]+)/tcp/(\d{{1,5}})({_PEER})?")
 
 
@@ -50,6 +51,12 @@ def _plain(text: str) -> str:
     """Others see the alias next to a peer id: look-alike letters of other alphabets have no place there."""
     if not text.isascii() or not (text.isprintable() or not text):
         raise ValueError("use plain letters, digits and signs only (ASCII)")
+    return text
+
+
+def _friend(text: str) -> str:
+    if not _FRIEND.fullmatch(text):
+        raise ValueError(f"{text!r} is neither a peer id, as `meshgen peers` shows it, nor an account id of 64 hex digits")
     return text
 
 
@@ -127,7 +134,8 @@ class RequesterSettings(Group):
     )
     private: bool = Field(default=False, description="Leave the prompt out of every picture's metadata")
     share: bool = Field(
-        default=False, description="Let others have the pictures too, unless a request says otherwise; by the tariff each costs less"
+        default=False,
+        description="Let others have the pictures too, unless a request says otherwise; by the tariff each costs less",
     )
 
 
@@ -164,6 +172,19 @@ class WorkerSettings(Group):
     )
     max_debt_mkudos: MilliKudos = Field(
         default=2**40, description="Up to so many thousandths of a kudos a peer may owe the mesh before its jobs are refused"
+    )
+    friends: Annotated[tuple[Annotated[str, AfterValidator(_friend)], ...], ListOf] = Field(
+        default=(),
+        description="Peer ids, or account ids as `meshgen credit explain` shows them, whose jobs go before others'; "
+        "the own account's go first without being named",
+        max_length=256,
+    )
+    stranger_pictures_per_minute: int = Field(
+        default=60,
+        description="Pictures a minute for a requester to whom no credit leads from here; beyond that it is told to come back "
+        "later. 0 = no limit",
+        ge=0,
+        le=1_000_000,
     )
     threads: int = Field(default=0, description="CPU threads of the engine; 0 = let it choose", ge=0, le=1024)
     fake_seconds: float = Field(default=1.0, description="Seconds that the fake engine takes for a picture", ge=0, le=3600)

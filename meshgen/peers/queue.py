@@ -1,0 +1,130 @@
+"""The worker's queue: which of the accepted jobs gets the engine next, and what is before whom.
+
+The greater rank goes first: the own account, friends, then others by what they gave (log2 buckets of credit). Nobody starves:
+every AGE_S of waiting is worth a bucket, and who has waited longest is passed over at most SHARE - 1 times in a row. A job that
+has the engine keeps it to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from meshgen.ledger.standing import Rank
+
+AGE_S = 30.0
+SHARE = 8
+_DRAWING = Rank(99, 0)
+"""What has the engine is before everybody."""
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One accepted job. ``seconds``: how long the engine will have it, as estimated."""
+
+    rank: Rank
+    pictures: int
+    seconds: float
+    since_s: float = 0.0
+    drawing: bool = False
+    turn: trio.Event = field(default_factory=trio.Event)
+
+
+class Line:
+    """Those who wait, and who of them is next: the whole order, without a clock of its own."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Ticket, None] = {}  # as they came
+        self._passed = 0  # turns in a row that did not go to who has waited longest
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, ticket: Ticket) -> None:
+        self._waiting[ticket] = None
+
+    def leave(self, ticket: Ticket) -> None:
+        self._waiting.pop(ticket, None)
+
+    def next(self, now_s: float) -> Ticket:
+        """Take out whose turn it is. There must be one."""
+        oldest = next(iter(self._waiting))
+        chosen = oldest
+        if self._passed < SHARE - 1:
+            chosen = max(
+                self._waiting, key=lambda ticket: (ticket.rank.tier, ticket.rank.bucket + (now_s - ticket.since_s) / AGE_S)
+            )
+        self._passed = 0 if chosen is oldest else self._passed + 1
+        del self._waiting[chosen]
+        return chosen
+
+
+class Queue:
+    """``slots`` jobs have the engine at a time. ``on_change`` is called when ``pictures`` changes."""
+
+    def __init__(self, slots: int = 1, on_change: Callable[[], None] = lambda: None) -> None:
+        self.slots = slots
+        self.pictures = 0
+        """Accepted and not yet delivered."""
+        self._on_change = on_change
+        self._free = slots
+        self._line = Line()
+        self._loads: dict[Rank, tuple[int, float]] = {}  # pictures, seconds
+
+    @contextmanager
+    def accepted(self, rank: Rank, pictures: int, seconds: float) -> Iterator[Ticket]:
+        """A job counts from here to its end, whether it waits, is drawn, or is being paid for."""
+        ticket = Ticket(rank, pictures, seconds)
+        self._count(ticket, 1)
+        self._on_change()
+        try:
+            yield ticket
+        finally:
+            self._count(ticket, -1)
+            self._on_change()
+
+    @asynccontextmanager
+    async def turn(self, ticket: Ticket) -> AsyncIterator[None]:
+        """Wait for the engine, and have it."""
+        ticket.since_s = trio.current_time()
+        self._line.join(ticket)
+        self._advance()
+        try:
+            await ticket.turn.wait()
+            yield
+        finally:
+            self._line.leave(ticket)
+            if ticket.turn.is_set():
+                self._free += 1
+                self._advance()
+
+    def ahead(self, rank: Rank) -> tuple[int, float]:
+        """(pictures, seconds) that would go before a job of this rank that came now."""
+        loads = [load for other, load in self._loads.items() if other >= rank]
+        return sum(pictures for pictures, _ in loads), sum(seconds for _, seconds in loads)
+
+    def wait_ms(self, rank: Rank) -> int:
+        """When a job of this rank that came now would get the engine, roughly."""
+        return round(self.ahead(rank)[1] * 1000 / self.slots)
+
+    def _advance(self) -> None:
+        while self._free and self._line:
+            ticket = self._line.next(trio.current_time())
+            self._count(ticket, -1)
+            ticket.drawing = True
+            self._count(ticket, 1)
+            self._free -= 1
+            ticket.turn.set()
+
+    def _count(self, ticket: Ticket, sign: int) -> None:
+        rank = _DRAWING if ticket.drawing else ticket.rank
+        pictures, seconds = self._loads.get(rank, (0, 0.0))
+        pictures, seconds = pictures + sign * ticket.pictures, seconds + sign * ticket.seconds
+        self.pictures += sign * ticket.pictures
+        if pictures:
+            self._loads[rank] = pictures, seconds
+        else:
+            self._loads.pop(rank, None)
