@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +17,31 @@ from meshgen.ledger.store import Store
 FUSE_FILE = "fuse"
 
 
-class Fuse:
-    """Wraps :meth:`Store.write`."""
+def put_fuse(file: Path) -> None:
+    """Into :meth:`Store.write`."""
+    write = Store.write
+    writes = count(1)
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._write = Store.write
-        self._writes = 0
-
-    def write(self, store: Store, *given: Any, durable: bool, **more: Any) -> None:
-        moment, number = self._read() if durable else ("", 0)
-        self._writes += bool(number)
-        hit = number and self._writes == number
-        if hit and moment == "before":
+    def fused(store: Store, *given: Any, durable: bool, **more: Any) -> None:
+        moment, number = _read(file) if durable else ("", 0)
+        blows = bool(number) and next(writes) == number
+        if blows and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        self._write(store, *given, durable=durable, **more)
-        if hit:
+        write(store, *given, durable=durable, **more)
+        if blows:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def _read(self) -> tuple[str, int]:
-        try:
-            moment, number = self._file.read_text().split()
-        except FileNotFoundError:
-            return "", 0
-        return moment, int(number)
+    Store.write = fused  # type: ignore[assignment,method-assign]
+
+
+def _read(file: Path) -> tuple[str, int]:
+    try:
+        moment, number = file.read_text().split()
+    except FileNotFoundError:
+        return "", 0
+    return moment, int(number)
 
 
 if __name__ == "__main__":
-    fuse = Fuse(Path(sys.argv[sys.argv.index("--home") + 1]) / FUSE_FILE)
-    Store.write = lambda store, *given, **more: fuse.write(store, *given, **more)  # type: ignore[method-assign]
+    put_fuse(Path(sys.argv[sys.argv.index("--home") + 1]) / FUSE_FILE)
     main(prog_name="meshgen")

@@ -1,7 +1,7 @@
 """Machines of one's own: a network namespace each, on bridges that can be split and healed. No root needed, user namespaces are.
 
-A namespace lives as long as a process in it. Each is held by one whose standard input is a pipe from here, so nothing is left behind
-however the test ends; the nodes inside are killed by the kernel when the test dies.
+A namespace lives as long as a process in it. Each is held by one whose standard input is a pipe from here, so nothing is left
+behind however the test ends; the nodes inside are killed by the kernel when the test dies.
 """
 
 from __future__ import annotations

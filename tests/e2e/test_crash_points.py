@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ MAX_WRITES = 8
 class FusedMesh(LocalMesh):
     """Nodes that can be told to kill themselves."""
 
-    def command(self, name: str) -> list[str]:  # noqa: ARG002
+    def command(self, name: str) -> list[str]:
         return [sys.executable, "-m", "tests.e2e.crashing"]
 
 
@@ -138,14 +137,16 @@ def is_through(pair: Pair, job_id: str, jobs_before: int) -> bool:
 
 
 def check(pair: Pair, before: dict[str, dict[str, int]], delivered: int, price: int, point: str) -> None:
-    """Once the job that was asked for again has carried the news: what was delivered is paid, but for one picture at most, once."""
+    """Now that another job has carried the news: what was delivered is paid, but for one picture at most, and once."""
     spent = pair.balance("asker")["spent_mkudos"] - before["asker"]["spent_mkudos"]
     held = pair.balance("asker")["held_mkudos"] - before["asker"]["held_mkudos"]
     paid = spent // price - PICTURES
     assert delivered - 1 <= paid <= delivered, (point, paid, delivered)
     assert spent == (paid + PICTURES) * price, point
     assert held in ((0, PICTURES * price) if paid == 0 else (0,)), (point, "until it expires")
-    wait_for(lambda: pair.balance("worker")["earned_mkudos"] - before["worker"]["earned_mkudos"] == spent, f"{point}: its pay", 30)
+    wait_for(
+        lambda: pair.balance("worker")["earned_mkudos"] - before["worker"]["earned_mkudos"] == spent, f"{point}: its pay", 30
+    )
     for node in pair.mesh.nodes.values():
         assert pair.balance(node.name)["contested_mkudos"] == 0, point
         report = verify_home(node.home)

@@ -18,13 +18,13 @@ HOLD_S = 300.0
 
 
 async def begun(mesh: VirtualMesh) -> tuple[Peer, Peer, Job]:
-    """A worker that drew one picture of four, its requester, and the job; and a hub, as who restarts asks others for its chain."""
-    await mesh.add("hub", "hub archivist")
+    """A worker that drew one picture of four, its requester, and the job."""
+    await mesh.add("hub", "hub archivist")  # who restarts asks others for its own chain
     worker, asker = await mesh.worker("w", seconds=PICTURE_S), await mesh.requester()
     assert asker.requester is not None
     job = asker.requester.submit(ImageRequest(prompt="x", steps=4, count=4))
-    while not worker.ledger.dues():
-        await trio.sleep(PICTURE_S / 4)
+    await trio.sleep(1.5 * PICTURE_S)
+    assert worker.ledger.dues()
     return worker, asker, job
 
 
