@@ -23,7 +23,7 @@ def _text(found: dict[str, Any], url: str) -> str:
         ("peer id", found["peer_id"]),
         ("alias", found.get("alias") or "none"),
         ("roles", ", ".join(found.get("roles", []))),
-        ("mesh", (found.get("mesh") or {}).get("charter", "")),
+        ("mesh", _mesh(found.get("mesh") or {})),
         ("peers", f"{found.get('peers_known', 0)} known, {found.get('connected', 0)} connected"),
         ("running for", _duration(int(found.get("uptime_s", 0)))),
         ("own jobs", ", ".join(f"{number} {state}" for state, number in sorted(jobs.items())) or "none"),
@@ -33,6 +33,11 @@ def _text(found: dict[str, Any], url: str) -> str:
         *_worker(found.get("worker")),
     ]
     return "\n".join(f"{click.style(f'{name:12}', bold=True)} {value}" for name, value in lines)
+
+
+def _mesh(mesh: dict[str, Any]) -> str:
+    version = f", charter version {mesh['version']}" if mesh.get("delegates") else ""
+    return f"{mesh.get('charter', '')}{version} (id {mesh.get('net', '')})"
 
 
 def _worker(worker: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -1,0 +1,108 @@
+"""Prices: in AI Horde's range, whole, and what sharing does to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshgen.peers.tariff import ImageWork, alchemy_mkudos, image_mkudos, offer_mkudos, picture_mkudos, scaled, text_mkudos
+from meshgen.protocols.charter import Tariff
+from meshgen.protocols.offer import Offer
+from meshgen.protocols.record import MAX_MKUDOS
+from tests.conformance.samples import SAMPLES
+
+OFFER: Any = SAMPLES[Offer]
+HALF_K = {"width": 512, "height": 512, "steps": 50}
+ONE_K = {"width": 1024, "height": 1024}
+QUOTED: list[tuple[str, ImageWork, int]] = [
+    ("512x512, 50 steps", ImageWork(**HALF_K), 13),
+    ("20 steps", ImageWork(512, 512, 20), 8),
+    ("100 steps", ImageWork(512, 512, 100), 21),
+    ("768x768", ImageWork(768, 768, 50), 18),
+    ("1024x1024, 30 steps", ImageWork(**ONE_K, steps=30), 23),
+    ("1024x1024, 50 steps", ImageWork(**ONE_K, steps=50), 31),
+    ("2048x2048", ImageWork(2048, 2048, 50), 147),
+    ("a face restored", ImageWork(**HALF_K, post_processors=1), 14),
+    ("upscaled", ImageWork(**HALF_K, post_processors=1), 19),
+    ("background stripped", ImageWork(**HALF_K, post_processors=1), 15),
+    ("one LoRA", ImageWork(**HALF_K, loras=1), 16),
+    ("three LoRAs", ImageWork(**HALF_K, loras=3), 22),
+    ("two inversions", ImageWork(**HALF_K, inversions=True), 14),
+    ("img2img", ImageWork(**HALF_K, source=True), 14),
+    ("inpainting", ImageWork(**HALF_K, source=True), 18),
+    ("ControlNet", ImageWork(**HALF_K, source=True, controlnet=True), 19),
+    ("shared", ImageWork(**HALF_K, shared=True), 13),
+    ("SDXL", ImageWork(**ONE_K, steps=30, family="sdxl"), 44),
+    ("Flux", ImageWork(**ONE_K, steps=4, family="flux"), 91),
+]
+"""Kudos that an AI Horde server of 2026 asked by dry run, its own two of tax and request included."""
+
+
+@pytest.mark.parametrize(("name", "work", "quoted"), QUOTED, ids=[name for name, _, _ in QUOTED])
+def test_pictures_cost_what_ai_horde_asks_within_a_quarter(name: str, work: ImageWork, quoted: int) -> None:
+    assert 0.75 < image_mkudos(work) / 1000 / quoted < 1.25
+
+
+def test_a_chain_of_post_processors_is_within_a_third() -> None:
+    assert 0.66 < image_mkudos(ImageWork(**HALF_K, post_processors=2)) / 1000 / 27 < 1.34
+
+
+@pytest.mark.parametrize(("tokens", "context", "quoted"), [(80, 1024, 4), (80, 2048, 5), (200, 4096, 14), (512, 8192, 63)])
+def test_text_costs_what_ai_horde_asks_within_a_tenth(tokens: int, context: int, quoted: int) -> None:
+    assert 0.9 < text_mkudos(tokens, 1000, context) / 1000 / quoted < 1.1
+
+
+def test_alchemy() -> None:
+    assert [alchemy_mkudos(form) for form in ("caption", "nsfw", "interrogation")] == [2000, 2000, 4000]
+    assert [alchemy_mkudos("upscale", pixels) for pixels in (0, 512 * 512, 512 * 512 + 1)] == [4000, 4000, 7000]
+
+
+works = st.builds(
+    ImageWork,
+    width=st.integers(8, 8192),
+    height=st.integers(8, 8192),
+    steps=st.integers(1, 1000),
+    family=st.sampled_from(["sd1", "sdxl", "sd3", "flux", "other"]),
+    shared=st.booleans(),
+    source=st.booleans(),
+    controlnet=st.booleans(),
+    post_processors=st.integers(0, 4),
+    loras=st.integers(0, 5),
+    inversions=st.booleans(),
+)
+
+
+@given(works)
+def test_sharing_takes_two_kudos_off_unless_the_picture_comes_from_another_one(work: ImageWork) -> None:
+    open_, own = image_mkudos(replace(work, shared=True)), image_mkudos(replace(work, shared=False))
+    assert own - open_ == (0 if work.source else 2000)
+
+
+@given(works)
+def test_more_work_never_costs_less(work: ImageWork) -> None:
+    price = image_mkudos(work)
+    assert type(price) is int and 1000 < price <= MAX_MKUDOS
+    for more in ({"width": work.width + 8}, {"steps": work.steps + 1}, {"loras": work.loras + 1}, {"controlnet": True}):
+        assert image_mkudos(replace(work, **more)) >= price
+
+
+@given(works, st.integers(1, 10**6), st.integers(0, 32))
+def test_the_dearest_tariff_stays_within_an_amount(work: ImageWork, step: int, eighths: int) -> None:
+    tariff = Tariff(step_mkudos=step, area_permille=10**6, area_exponent_permille=125 * eighths)
+    assert 0 < scaled(image_mkudos(work, tariff), 1_000_000) <= MAX_MKUDOS
+
+
+def test_an_offers_price_is_its_pictures() -> None:
+    assert offer_mkudos(OFFER) == picture_mkudos(64, 64, 20) == 7000
+    assert offer_mkudos(replace(OFFER, shared=1)) == picture_mkudos(64, 64, 20, shared=True) == 5000
+    assert offer_mkudos(replace(OFFER, shared=1, features=("img2img",))) == picture_mkudos(64, 64, 20, features=("inpainting",))
+    assert offer_mkudos(replace(OFFER, features=("controlnet",))) == picture_mkudos(64, 64, 20, features=["controlnet"]) == 8200
+    assert offer_mkudos(OFFER, Tariff(surcharge_mkudos=0, shared_mkudos=0)) == 4000
+
+
+def test_a_workers_own_price() -> None:
+    assert [scaled(7001, permille) for permille in (0, 1, 500, 1000, 2500)] == [0, 8, 3501, 7001, 17503]
