@@ -36,7 +36,7 @@ class Bookkeeping:
         self._server = LogServer(net, ledger)
         self._news = NewsDesk(net, ledger, self.archivist)
         self._reconciliation = Reconciliation(net, ledger, directory, self.archivist, self.interest, self._news, rng)
-        self._recall = Recall(net, ledger, self.archivist)
+        self._recall = Recall(net, ledger, self.archivist, directory)
         directory.on_advert.append(self.archivist.heard)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -1,7 +1,8 @@
 """What do others remember of the own chain? Asked once a run, before anything is appended: a home may have come from a backup.
 
-Who appends to a chain whose end he has forgotten forks it, and is punished like a cheat. So the own head is asked of up to three
-peers, and what a backup has lost is taken back from them.
+Who appends to a chain whose end he has forgotten forks it, and is punished like a cheat. So the own head is asked of others, and
+what a backup has lost is taken back from them. A peer that keeps none of the chain knows nothing of its end: it does not count,
+unless nobody better is found.
 """
 
 from __future__ import annotations
@@ -14,22 +15,31 @@ from meshgen.ledger.errors import Fork, LedgerError
 from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Net, NetError, PeerId, request
 from meshgen.peers.archivist import Archivist
+from meshgen.peers.directory import Directory
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import PROTOCOL, Heads, HeadsRequest
+from meshgen.protocols.credit import PROTOCOL, Frontier, Heads, HeadsRequest
 
 log = logging.getLogger(__name__)
 
 MAX_ASKED = 3
+"""At a time; archivists first."""
 ANSWER_S = 5.0
 LOOK_S = 0.25
-"""How often a peer without neighbours looks whether it has one."""
+"""How often a peer looks whether there is somebody else to ask."""
+MEET_S = 3.0
+"""So long an archivist is looked for before others that keep some of the chain are enough."""
+PATIENCE_S = 15.0
+"""So long somebody is looked for who keeps any of it; then the first answer is enough, for in a young mesh nobody does."""
 
 
 class Recall:
-    def __init__(self, net: Net, ledger: Ledger, archivist: Archivist) -> None:
+    def __init__(self, net: Net, ledger: Ledger, archivist: Archivist, directory: Directory) -> None:
         self._net = net
         self._ledger = ledger
         self._archivist = archivist
+        self._directory = directory
+        self._knowing: set[PeerId] = set()
+        self._ignorant: set[PeerId] = set()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until somebody has answered. Own appends wait as long; if this is cancelled they are refused."""
@@ -39,41 +49,58 @@ class Recall:
         if self._ledger.is_new:
             return
         why = "this node is stopping, and nobody has confirmed yet where its own credit log ends"
+        began_s = trio.current_time()
         try:
-            while True:
-                if await self._ask_neighbours():
-                    break
+            while not self._is_enough(trio.current_time() - began_s):
+                await self._ask_some()
                 await trio.sleep(LOOK_S)
             why = ""
         finally:
             self._ledger.allow_appends(refusal=why)
 
-    async def _ask_neighbours(self) -> bool:
-        """Did anybody answer?"""
-        answers = [0]
-        async with trio.open_nursery() as nursery:
-            for link in self._net.links()[:MAX_ASKED]:
-                nursery.start_soon(self._ask, link.peer, answers)
-        return answers[0] > 0
+    def _is_enough(self, waited_s: float) -> bool:
+        if self._knowing & set(self._archivists()):
+            return True
+        if waited_s < PATIENCE_S:
+            return waited_s >= MEET_S and bool(self._knowing) and not self._unasked()
+        return bool(self._knowing or self._ignorant)
 
-    async def _ask(self, peer: PeerId, answers: list[int]) -> None:
+    def _archivists(self) -> list[PeerId]:
+        return [PeerId(advert.peer) for advert in self._directory.adverts() if "archivist" in advert.message.roles]
+
+    def _unasked(self) -> list[PeerId]:
+        whom = dict.fromkeys((*self._archivists(), *(link.peer for link in self._net.links())))
+        return [peer for peer in whom if peer not in self._knowing | self._ignorant]
+
+    async def _ask_some(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for peer in self._unasked()[:MAX_ASKED]:
+                nursery.start_soon(self._ask, peer)
+
+    async def _ask(self, peer: PeerId) -> None:
         mine = self._ledger.identity.public_key
         try:
             with trio.move_on_after(ANSWER_S):
                 question = HeadsRequest(self._ledger.net, (mine,))
                 reply = Heads.decode(await request(self._net, peer, PROTOCOL, question.encode()))
-                for frontier in reply.frontiers:
-                    if frontier.author == mine:
-                        await self._take_back(peer, frontier.seq, frontier.id)
-                answers[0] += 1
-        except (NetError, Malformed, LedgerError) as error:
-            log.info("%s could not say where the own log ends: %s", peer, error)
+                knows = [await self._take_back(peer, frontier) for frontier in reply.frontiers if frontier.author == mine]
+                (self._knowing if any(knows) else self._ignorant).add(peer)
+        except NetError as error:
+            log.info("%s could not be asked where the own log ends: %s", peer, error)
+        except (Malformed, LedgerError) as error:
+            self._ignorant.add(peer)
+            log.warning("%s could not say where the own log ends: %s", peer, error)
 
-    async def _take_back(self, peer: PeerId, seq: int, entry_id: bytes) -> None:
+    async def _take_back(self, peer: PeerId, theirs: Frontier) -> bool:
+        """True if we hold all that they say there is."""
         mine, held = self._ledger.identity.public_key, self._ledger.head().seq
-        if seq > held:
-            log.warning("others hold %d entries of the own log that this home has lost (a backup?): taking them back", seq - held)
+        if theirs.seq > held:
+            lost = theirs.seq - held
+            log.warning("others hold %d entries of the own log that this home has lost (a backup?): taking them back", lost)
             await self._archivist.pull(peer, mine)
-        if self._ledger.id_at(mine, min(seq, self._ledger.head().seq)) != entry_id and seq <= self._ledger.head().seq:
-            await self._archivist.compare(peer, mine, seq)
-            raise Fork(mine, seq, (entry_id, entry_id))
+        if theirs.seq > self._ledger.head().seq:
+            return False
+        if self._ledger.id_at(mine, theirs.seq) != theirs.id:
+            await self._archivist.compare(peer, mine, theirs.seq)
+            raise Fork(mine, theirs.seq, (theirs.id, theirs.id))
+        return True

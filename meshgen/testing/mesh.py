@@ -34,7 +34,7 @@ EPOCH_MS = 1_789_000_000_000
 """The wall clock at virtual second 0."""
 NET = net_id(b"meshgen-test")
 MAX_DOORS = 3
-"""A node that joins tries so many of those that are there."""
+"""A node that joins tries so many others."""
 
 T = TypeVar("T")
 
@@ -207,17 +207,18 @@ class VirtualMesh:
             trio.open_nursery() as nursery,
         ):
             node = Peer(place.settings, who, net, ledger, place.engine, now_ms=now_ms, rng=rng)
-            doors = [other.net.addresses()[0] for other in self.nodes.values() if other.peer_id != who.peer_id][:MAX_DOORS]
+            doors = [other.net.addresses()[0] for other in self.nodes.values() if other.peer_id != who.peer_id]
+            rng.shuffle(doors)
             self.nodes[name] = node
             await nursery.start(node.run)
-            if doors and await _joined(node, doors):
+            if doors and await _joined(node, doors[:MAX_DOORS]):
                 await trio.sleep(MEET_S * 2)
             task_status.started()
             await trio.sleep_forever()
 
 
 async def _joined(node: Peer, doors: list[str]) -> bool:
-    """Through the first that answers."""
+    """Through the first door that opens."""
     for door in doors:
         try:
             await node.net.connect(door)

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from meshgen.ledger.fold import balances, gather
 from meshgen.ledger.ledger import Ledger
 from meshgen.peers.peer import Peer
 from meshgen.protocols.credit import Entry, decode_entry
@@ -73,28 +72,39 @@ def _sums(mesh: VirtualMesh) -> Iterator[str]:
 
 
 def _merges(mesh: VirtualMesh) -> Iterator[str]:
-    """Same entries, same figures; and an archivist has every honest chain whole."""
-    views: dict[object, tuple[str, dict[bytes, object]]] = {}
+    """What two honest peers both hold, both judge alike; and an archivist has every honest chain whole."""
+    archives = [name for name, node in mesh.nodes.items() if node.settings.has_role("archivist")]
+    first = mesh.nodes[archives[0]].ledger
+    for name in archives:
+        yield from _has_everything(name, mesh.nodes)
     for name, node in mesh.nodes.items():
-        ledger = node.ledger
-        figures: dict[bytes, object] = {author: balance for author, balance in ledger.balances().items() if balance.earned}
-        view = frozenset(ledger.heads()), frozenset(fork.ids for fork in ledger.forks())
-        other, expected = views.setdefault(view, (name, figures))
-        if figures != expected:
-            yield f"{name} and {other} hold the same entries and disagree about balances"
-        if node.settings.has_role("archivist"):
-            yield from _has_everything(name, ledger, mesh.nodes)
+        shared = _shared(first, node.ledger)
+        yield from _differences(archives[0], _deals(first, shared), name, _deals(node.ledger, shared))
 
 
-def _has_everything(name: str, archive: Ledger, nodes: Mapping[str, Peer]) -> Iterator[str]:
+def _has_everything(name: str, nodes: Mapping[str, Peer]) -> Iterator[str]:
+    archive = nodes[name].ledger
     for other, node in nodes.items():
         own, known = node.ledger.head(), archive.known(node.identity.public_key)
         if own != known:
             yield f"the archivist {name} has {other}'s chain up to {known.seq} of {own.seq}"
 
 
-def _fold_is_the_reference(ledger: Ledger) -> bool:
-    return balances(gather(_held(ledger))) == ledger.balances()
+def _shared(one: Ledger, other: Ledger) -> set[bytes]:
+    """Whose chains both hold up to the same entry."""
+    return {author for author, head in one.heads() if other.known(author) == head}
+
+
+def _deals(ledger: Ledger, authors: set[bytes]) -> dict[bytes, object]:
+    """hold id -> what became of it, for deals between these authors: nobody else has a say in them."""
+    lines = (line for author in authors for line in ledger.explain(author))
+    return {line.entries[0]: (line.value, line.state) for line in lines if {line.payer, line.payee} <= authors}
+
+
+def _differences(one: str, ones: Mapping[bytes, object], other: str, others: Mapping[bytes, object]) -> Iterator[str]:
+    for key in sorted(ones.keys() | others.keys()):
+        if ones.get(key) != others.get(key):
+            yield f"about {_short(key)} {one} says {ones.get(key)} and {other} {others.get(key)}"
 
 
 # -- what workers lose
