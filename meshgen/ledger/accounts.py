@@ -5,7 +5,7 @@ adding it, by rotating to it, or because it recovers a member whose GENESIS comm
 and nobody can be joined to one.
 
 A key and its successors by rotation and recovery stand in one *line*; a line that adds another is above it, and may retire its
-keys. What a key said after the entry at which it was retired or recovered does not count.
+keys, for good: nobody recovers them. What a key said after the entry at which it was retired or recovered does not count.
 
 Facts come in any order, each as often as it likes; the answers depend on the set alone.
 """
@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from meshgen.protocols.codec import MAX_UINT
@@ -94,40 +95,45 @@ class Accounts:
         return one == other or self.account_of(one) == self.account_of(other)
 
     def _gather(self, account: bytes) -> Iterator[Member]:
-        """Lines from the top down, so that what is above has spoken before a line is heard."""
-        waiting = [
-            (key, 0) for key in self._authors.get(account, ()) if self._said[key].founds and self._said[key].account == account
-        ]
-        retired: dict[bytes, int] = {}
+        """Lines from the top down: what is above has spoken before a line is heard. The first to add a line is above it."""
+        founders = (
+            key for key in self._authors.get(account, ()) if self._said[key].founds and self._said[key].account == account
+        )
+        waiting: list[tuple[bytes, int, dict[bytes, int]]] = [(key, 0, {}) for key in founders]
         seen: set[bytes] = set()
-        while waiting:
-            first, budget = waiting.pop(0)
+        for first, budget, retired in waiting:
             if first in seen:
                 continue
             words: set[Key] = set()
-            for key in self._line(account, first):
+            for key, until in self._line(account, first, retired):
                 seen.add(key)
-                until = min(self._recovered_at(account, key), retired.get(key, MAX_UINT))
                 words |= {word for seq, word in self._words.get(key, ()) if seq <= until}
                 yield Member(key, first, budget, until)
-            for word in sorted(words, key=lambda word: (word.key, word.at_seq, word.budget)):
-                if word.op == RETIRE:
-                    retired[word.key] = min(word.at_seq, retired.get(word.key, MAX_UINT))
-                elif word.op == ADD and self._names(word.key, account):
-                    waiting.append((word.key, word.budget))
+            below = _least(retired.items(), ((word.key, word.at_seq) for word in words if word.op == RETIRE))
+            added = {word.key: word.budget for word in words if word.op == ADD and self._names(word.key, account)}
+            bounds = _least((word.key, word.budget) for word in words if word.op == ADD and word.budget)
+            waiting += [(key, bounds.get(key, 0), below) for key in sorted(added)]
 
-    def _line(self, account: bytes, first: bytes) -> list[bytes]:
-        """A key and its successors."""
-        line = [first]
-        for key in line:
-            line += sorted(next_one for next_one in self._successors(account, key) if next_one not in line)
+    def _line(self, account: bytes, first: bytes, retired: Mapping[bytes, int]) -> list[tuple[bytes, int]]:
+        """A key and its successors, each with its last entry that counts; ``retired`` are those whom lines above have retired."""
+        line = [(first, self._until(account, first, retired))]
+        for key, until in line:
+            found = sorted(set(self._successors(account, key, until, retired)) - {known for known, _ in line})
+            line += [(successor, self._until(account, successor, retired)) for successor in found]
         return line
 
-    def _successors(self, account: bytes, key: bytes) -> Iterator[bytes]:
-        for _, word in self._words.get(key, ()):
-            if word.op == ROTATE and self._names(word.key, account) and self._said[word.key].next_hash == word.next_hash:
+    def _until(self, account: bytes, key: bytes, retired: Mapping[bytes, int]) -> int:
+        if key in retired:
+            return retired[key]
+        return min((at_seq for _, at_seq in self._recoveries(account, key)), default=MAX_UINT)
+
+    def _successors(self, account: bytes, key: bytes, until: int, retired: Mapping[bytes, int]) -> Iterator[bytes]:
+        for seq, word in self._words.get(key, ()):
+            rotated = word.op == ROTATE and seq <= until and self._names(word.key, account)
+            if rotated and self._said[word.key].next_hash == word.next_hash:
                 yield word.key
-        yield from (author for author, _ in self._recoveries(account, key))
+        if key not in retired:  # whoever has a lost device may have its recovery key too
+            yield from (author for author, _ in self._recoveries(account, key))
 
     def _recoveries(self, account: bytes, key: bytes) -> Iterator[tuple[bytes, int]]:
         """(who recovered this key, its last entry that it stands by)."""
@@ -137,9 +143,13 @@ class Accounts:
                     if word.op == RECOVER and word.key == key:
                         yield author, word.at_seq
 
-    def _recovered_at(self, account: bytes, key: bytes) -> int:
-        return min((at_seq for _, at_seq in self._recoveries(account, key)), default=MAX_UINT)
-
     def _names(self, key: bytes, account: bytes) -> bool:
         said = self._said.get(key)
         return said is not None and said.account == account
+
+
+def _least(*pairs: Iterable[tuple[bytes, int]]) -> dict[bytes, int]:
+    found: dict[bytes, int] = {}
+    for key, number in chain(*pairs):
+        found[key] = min(number, found.get(key, number))
+    return found

@@ -31,7 +31,7 @@ class ForkEvidence:
 
     def as_content(self) -> Proof | None:
         """What a log can say of it; None if its entries are too long for that."""
-        one, other = (decode_entry(wire, verify=False) for wire in self.wires)
+        one, other = (decode_entry(wire, verify=False, view=False) for wire in self.wires)
         if max(len(one.body), len(other.body)) > MAX_BODY_BYTES:
             return None
         return Proof(FORK, one.body, one.sig, other.body, other.sig)
@@ -47,8 +47,11 @@ def fork_between(one: Entry, other: Entry) -> ForkEvidence | None:
 
 
 def judge(net: bytes, wires: tuple[bytes, bytes]) -> ForkEvidence:
-    """The evidence in two wires brought by somebody. Raises Malformed if they prove nothing."""
-    one, other = decode_entry(wires[0]), decode_entry(wires[1])
+    """The evidence in two wires brought by somebody. Raises Malformed if they prove nothing.
+
+    What the entries hold is not judged, or peers that know other kinds would judge otherwise.
+    """
+    one, other = (decode_entry(wire, view=False) for wire in wires)
     evidence = fork_between(one, other) if one.net == net else None
     if evidence is None:
         raise Malformed("two entries that prove no fork")

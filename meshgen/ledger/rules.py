@@ -72,27 +72,38 @@ class Chain:
         judged before.
         """
         self._check_link(entry)
+        self.check_content(entry, embedded=embedded)
+        self._take_in(entry)
+
+    def _take_in(self, entry: Entry) -> None:
         match entry.content:
+            case Hold() as hold:
+                self.holds[entry.id] = hold
+            case Receipt() | Release() as closing:
+                del self.holds[closing.hold_id]
+            case Claim() as claim:
+                self.claims[claim.hold_id] = claim.amount
             case Genesis() as genesis:
                 self.account, self.next_hash = genesis.account or entry.id, genesis.next_key_hash
+            case Key() as key:
+                self.closed = key.op == ROTATE
+        self.head, self.ts_ms = entry.head, entry.ts_ms
+
+    def check_content(self, entry: Entry, *, embedded: bool = True) -> None:
+        """All rules but those of its place in the chain. Raises InvalidEntry."""
+        match entry.content:
             case Hold() as hold:
                 self._check_hold(hold, entry.ts_ms)
-                self.holds[entry.id] = hold
             case Receipt() as receipt:
                 self._check_receipt(receipt, embedded)
-                del self.holds[receipt.hold_id]
             case Claim() as claim:
                 self._check_claim(claim, embedded)
-                self.claims[claim.hold_id] = claim.amount
             case Release() as release:
                 self._check_release(release, entry.ts_ms, embedded)
-                del self.holds[release.hold_id]
             case Key() as key:
                 self._check_key(key, entry.seq)
-                self.closed = key.op == ROTATE
             case _:
                 self._check_word(entry, embedded)
-        self.head, self.ts_ms = entry.head, entry.ts_ms
 
     def _check_link(self, entry: Entry) -> None:
         if entry.net != self.net:

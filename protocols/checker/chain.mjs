@@ -1,6 +1,6 @@
 // protocols/credit, "Rules of a chain": whether an entry may stand depends on those before it, and on nothing else.
 
-import { need } from "./codec.mjs";
+import { Malformed, need } from "./codec.mjs";
 import { decodeEntry, decodeProof } from "./entry.mjs";
 import { sha256 } from "./envelope.mjs";
 import { isSigned } from "./notes.mjs";
@@ -131,5 +131,17 @@ const RULES = {
     need((charter.version === 0) === (charter.parent === ""), "parent");
   },
 };
+
+// Would this entry's rules hold anywhere? All but those of its place, with nothing closed or claimed by the way.
+export function standsAlone(chain, entry) {
+  const alone = Object.assign(new Chain(chain.net, chain.author), { genesis: chain.genesis, open: new Map(chain.open) });
+  try {
+    RULES[entry.content.tag](alone, entry, entry.content);
+    return true;
+  } catch (error) {
+    if (error instanceof Malformed) return false;
+    throw error;
+  }
+}
 
 export const hashOfKey = (key) => sha256(Buffer.from(key, "hex")).toString("hex");

@@ -16,6 +16,7 @@ import msgpack
 from nacl.bindings import crypto_core_ed25519_add, crypto_scalarmult_ed25519_base_noclamp
 
 from meshgen.identity import Identity
+from meshgen.ledger.branches import heard
 from meshgen.ledger.fold import balances, gather, gifts
 from meshgen.ledger.forks import ForkEvidence
 from meshgen.protocols.credit import (
@@ -345,7 +346,7 @@ def chain_file(name: str, entries: Sequence[Entry], **more: object) -> str:
 
 
 def fold_file(name: str, entries: Sequence[Entry], forks: Sequence[ForkEvidence]) -> str:
-    decoded = [decode_entry(entry.wire) for entry in entries]
+    decoded = heard([decode_entry(entry.wire) for entry in entries], forks)
     sums = balances(gather(decoded, forks), gifts(decoded))
     proofs = [[wire.hex() for wire in fork.wires] for fork in forks]
     expect = {author.hex(): asdict(balance) for author, balance in sorted(sums.items())}

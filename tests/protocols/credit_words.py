@@ -16,6 +16,7 @@ from meshgen.protocols.credit import (
     RETIRE,
     ROTATE,
     Advisory,
+    Bill,
     Branch,
     BranchRequest,
     BucketRequest,
@@ -25,6 +26,7 @@ from meshgen.protocols.credit import (
     Entry,
     Frontier,
     Genesis,
+    Hold,
     Key,
     News,
     Prints,
@@ -32,13 +34,29 @@ from meshgen.protocols.credit import (
     Proof,
     Proofs,
     ProofsRequest,
+    Receipt,
+    Release,
     Transfer,
     Vouch,
     Witness,
     WitnessRequest,
     make_entry,
 )
-from tests.protocols.credit_story import NET, PAYEE, PAYEE_CHAIN, PAYER, THIRD, TS, chain, genesis, h, hold, receipt
+from tests.protocols.credit_story import (
+    NET,
+    PAYEE,
+    PAYEE_CHAIN,
+    PAYER,
+    THIRD,
+    TS,
+    chain,
+    claim,
+    consent,
+    genesis,
+    h,
+    hold,
+    receipt,
+)
 
 LATER = TS + 10**9
 NEXT = Identity.from_seed(h("the next key"))
@@ -211,7 +229,32 @@ def folds() -> Iterator[tuple[str, Sequence[Entry], Sequence[ForkEvidence]]]:
     yield "a-payee-who-had-forked", LEFT, (early,)
     before = fork(*[make_entry(PAYEE, NET, 2, PAYEE_CHAIN[0].id, TS + ms, kind=255, data=()) for ms in (1, 2)])
     yield "a-payee-who-forked-later", LEFT, (before,)
+    yield "a-forker-books-on-anothers-hold", [*LEFT[:2], *_booking()], (fork(*_booking()[1:3]),)
+    yield "a-forker-releases-with-a-forged-consent", [*LEFT[:2], *_claimed(), *_releasing(bytes(64))], (FORK,)
+    yield "a-forker-releases-with-a-consent", [*LEFT[:2], *_claimed(), *_releasing(consent(LEFT[1]).sig)], (FORK,)
+    loan = make_entry(PAYER, NET, 2, TRUNK[0].id, TS + 1, kind=4, data=replace(TRANSFER, payee=PAYER.public_key).data())
+    yield "a-forker-gives-to-itself", [*LEFT[:2], loan], (fork(LEFT[1], loan),)
     yield "a-gift-to-one-who-forked", gift, (early,)
+
+
+def _booking() -> list[Entry]:
+    """THIRD forked, and on one branch pays with PAYER's HOLD."""
+    start = chain(THIRD, START)
+    bill = Bill(NET, Hold.from_entry(LEFT[1]).job, LEFT[1].id, THIRD.public_key, PAYEE.public_key, 9_000, h("result")).sign(PAYEE)
+    paying = Receipt(bill.job, bill.hold_id, bill.payee, bill.amount, bill.result, 1, bill.sig)
+    ends = (
+        make_entry(THIRD, NET, 2, start[0].id, TS + 1, kind=kind, data=data) for kind, data in ((2, paying.data()), (255, ()))
+    )
+    return [*start, *ends]
+
+
+def _claimed() -> list[Entry]:
+    return [*PAYEE_CHAIN, make_entry(PAYEE, NET, 2, PAYEE_CHAIN[0].id, TS + 9, kind=3, data=claim(LEFT[1], 4_000).data())]
+
+
+def _releasing(sig: bytes) -> list[Entry]:
+    """PAYER forked, and takes its HOLD of the left branch back on the right one."""
+    return [RIGHT[1], make_entry(PAYER, NET, 3, RIGHT[1].id, TS + 3000, kind=14, data=Release(LEFT[1].id, 1, sig).data())]
 
 
 # -- accounts: (name, entries, key -> account)

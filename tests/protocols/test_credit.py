@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from meshgen.identity import Identity
 from meshgen.ledger.accounts import Accounts
+from meshgen.ledger.branches import heard
 from meshgen.ledger.errors import InvalidEntry
 from meshgen.ledger.fold import balances, gather, gifts
 from meshgen.ledger.forks import judge
@@ -107,7 +108,8 @@ def test_fold(vector: dict[str, Any]) -> None:
     entries = [decode_entry(bytes.fromhex(wire)) for wire in vector["entries"]]
     forks = [judge(entries[0].net, (bytes.fromhex(one), bytes.fromhex(other))) for one, other in vector["forks"]]
     for order in (entries, entries[::-1]):
-        sums = balances(gather(order, forks), gifts(order))
+        counted = heard(order, forks)
+        sums = balances(gather(counted, forks), gifts(counted))
         assert {author.hex(): (b.earned, b.spent, b.held, b.contested) for author, b in sums.items()} == {
             author: tuple(expect.values()) for author, expect in vector["expect"].items()
         }

@@ -110,22 +110,26 @@ def make_entry(identity: Identity, net: bytes, seq: int, prev: bytes, ts_ms: int
     return _from_body(body, identity.sign(_ENTRY_SIG_DOMAIN + entry_id(body)))
 
 
-def decode_entry(wire: bytes, verify: bool = True) -> Entry:
-    """The entry in these bytes; ``verify=False`` skips the signature, where it was judged before. Raises Malformed."""
+def decode_entry(wire: bytes, verify: bool = True, view: bool = True) -> Entry:
+    """The entry in these bytes; ``verify=False`` skips the signature, where it was judged before. Raises Malformed.
+
+    ``view=False`` leaves ``content`` None and does not judge the data, whatever the kind: evidence of a fork must count alike at
+    peers that know different kinds.
+    """
     match decode(wire, _WIRE):
         case (bytes() as body, bytes() as sig):
-            entry = _from_body(body, sig)
+            entry = _from_body(body, sig, view)
             if verify and not entry.is_signed():
                 raise Malformed("entry: the signature is not its author's")
             return entry
     raise Malformed("not an entry: [body, signature] expected")
 
 
-def _from_body(body: bytes, sig: bytes) -> Entry:
+def _from_body(body: bytes, sig: bytes, view: bool = True) -> Entry:
     match decode(body, _BODY):
         case (1, bytes() as net, bytes() as author, int() as seq, bytes() as prev, int() as ts, int() as kind, tuple() as data):
-            view = CONTENTS.get(kind)
-            content = view.from_value((view.TAG, *data)) if view else None
+            known = CONTENTS.get(kind) if view else None
+            content = known.from_value((known.TAG, *data)) if known else None
             entry = Entry(net, author, seq, prev, ts, kind, data, body, sig, entry_id(body), content)
             _check_frame(entry)
             return entry
