@@ -63,12 +63,18 @@ def _profile_layer(name: object) -> _Layer:
     return _file_layer(profiles_dir() / f"{name}.yaml")
 
 
+_CONSTRUCTORS_RAISE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""PyYAML lets these through, for 2001-13-45, !!timestamp x, !!bool x or what nests a thousand deep."""
+
+
 class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice: YAML would silently keep the last, and half of a config would vanish."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is a word, not a list or a section", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands here a second time", key.start_mark
@@ -88,6 +94,8 @@ def _file_layer(path: Path) -> _Layer:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise SettingsError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    except _CONSTRUCTORS_RAISE as error:
+        raise SettingsError(f"{path}: holds a value that YAML can't read ({error})") from None
     if not isinstance(values or {}, dict):
         raise SettingsError(f"{path}: holds {_yaml_type(values)} where sections such as `worker:` are expected")
     return _Layer(str(path), {str(key): value for key, value in (values or {}).items()})

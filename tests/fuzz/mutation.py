@@ -64,8 +64,21 @@ def _change_array(items: list[Any], rng: random.Random) -> list[Any]:
     return [*items[:at], _change(items[at], rng), *items[at + 1 :]]
 
 
+def _change_lines(data: bytes, rng: random.Random) -> bytes:
+    """One line left out, said twice, or said elsewhere."""
+    lines = data.split(b"\n")
+    line = lines[rng.randrange(len(lines))]
+    if rng.random() < 0.6:
+        lines.remove(line)
+    if rng.random() < 0.6:
+        lines.insert(rng.randint(0, len(lines)), line)
+    return b"\n".join(lines)
+
+
 def _change_bytes(data: bytes, rng: random.Random) -> bytes:
     at = rng.randint(0, len(data))
+    if data.count(b"\n") > 2 and rng.random() < 0.4:
+        return _change_lines(data, rng)
     match rng.randrange(5):
         case 0:
             return data[:at]

@@ -14,20 +14,29 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from meshgen import protocols
 from meshgen.identity import public_key_of
+from meshgen.ledger.dues import pack, unpack
 from meshgen.ledger.errors import InvalidEntry
+from meshgen.ledger.export import Selection, jsonl
+from meshgen.ledger.exported import NoExport, read_export
 from meshgen.ledger.fold import balances, gather
 from meshgen.ledger.rules import Chain
+from meshgen.peers.charter_file import CharterError, parse_charter
+from meshgen.peers.charter_text import render_charter
 from meshgen.pictures import PictureError, bare, check_png, text_of
 from meshgen.protocols import job, offer
 from meshgen.protocols.advert import Advert
+from meshgen.protocols.charter import Charter, SignedCharter
 from meshgen.protocols.codec import Limits, Malformed, decode, encode
-from meshgen.protocols.credit import Entry, decode_entry
+from meshgen.protocols.credit import Claim, Entry, Receipt, decode_entry
 from meshgen.protocols.envelope import sign, unsign
 from meshgen.protocols.job_sides import RequesterSide, Turn, WorkerSide
 from meshgen.protocols.record import Record, decode_any
+from meshgen.settings.example import example
+from meshgen.settings.load import SettingsError, load_settings
 from tests.conformance.samples import REQUESTER, SAMPLES, WORKER
 from tests.protocols.deals import make_deal, png
 
@@ -45,6 +54,8 @@ class Target:
     run: Callable[[bytes], object]
     seeds: tuple[bytes, ...]
     documented: tuple[type[Exception], ...] = (Malformed,)
+    slow: bool = False
+    """Whole files take a hundred times longer than messages: a tenth of the blind runs, and guided ones only by name."""
 
     def seed(self, rng: random.Random) -> bytes:
         """A good one, where there is one, three times out of four."""
@@ -195,6 +206,55 @@ def _others() -> Iterator[Target]:
     peers = (WORKER.peer_id.encode(), b"QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N")
     yield Target("identity/peer-id", lambda data: public_key_of(data.decode("utf-8", "replace")), peers, (ValueError,))
     yield Target("pictures/png", _picture, (_real_png(), png()), (PictureError,))
+    yield Target("files/charter", _charter, _charters(), (CharterError,), slow=True)
+    yield Target("files/export", _export, _exports(), (NoExport,), slow=True)
+    own = (example().encode(), b"worker:\n  slots: 2001-12-13\n", b"? [a]\n: !!bool b\n")
+    yield Target("files/settings", _settings, own, (SettingsError,), slow=True)
+    yield Target("files/due", lambda data: unpack(data[0], data[1:]) if data else None, _dues())
+
+
+def _charter(data: bytes) -> None:
+    signed = parse_charter(data.decode("utf-8", "replace"))
+    assert parse_charter(render_charter(signed)) == signed, "what was read is not what is written out"
+
+
+def _charters() -> tuple[bytes, ...]:
+    charter = SignedCharter.unsigned(Charter("mesh", delegates=(WORKER.public_key,), threshold=1))
+    plain = SignedCharter.unsigned(Charter("plain"))
+    written = [render_charter(one).encode() for one in (charter.signed_by(WORKER), plain)]
+    return (*written, b"name: x\n", b"a: [b, {c: d}]\n", b"? [a]\n: b\n", b"a: &x [b]\nc: *x\n")
+
+
+def _export(data: bytes) -> None:
+    report = read_export(data.split(b"\n"))
+    assert sum(balance.net for balance in report.balances().values()) == 0, "balances that don't sum to zero"
+    assert all(str(fault) for fault in report.faults)
+
+
+def _exports() -> tuple[bytes, ...]:
+    chains = [json.loads(path.read_text())["entries"] for path in sorted(VECTORS.glob("credit/folds/*.json"))]
+    logs = [[decode_entry(bytes.fromhex(wire)) for wire in wires] for wires in chains]
+    chosen = Selection(logs[0][0].net, b"")
+    return tuple("\n".join(line.strip() for line in jsonl(chosen, entries)).encode() for entries in logs)
+
+
+def _settings(data: bytes) -> None:
+    with NamedTemporaryFile(suffix=".yaml") as file:
+        file.write(data)
+        file.flush()
+        load_settings(Path(file.name))
+
+
+def _dues() -> tuple[bytes, ...]:
+    kinds = [entry.content for entry in map(decode_entry, _good_entries()) if isinstance(entry.content, Receipt | Claim)]
+    return tuple(bytes([kind]) + data for kind, data in map(pack, kinds))
+
+
+def _good_entries() -> tuple[bytes, ...]:
+    good = (
+        vector for vector in _all_stored() if (vector["protocol"], vector["kind"]) == ("credit", "entry") and "expect" in vector
+    )
+    return tuple(bytes.fromhex(vector["hex"]) for vector in good)
 
 
 def _picture(data: bytes) -> None:
