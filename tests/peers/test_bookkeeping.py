@@ -30,8 +30,6 @@ from meshgen.protocols.record import peek_tag
 from meshgen.testing import NET, VirtualMesh, identity, now_ms, pictures_of, virtual_mesh
 from meshgen.testing.outsiders import extend, make_chain, outsider
 
-EVERYBODY = ("hub", "w1", "w2", "asker")
-
 
 async def village(mesh: VirtualMesh) -> list[Peer]:
     return [
@@ -93,14 +91,14 @@ async def test_two_stories_told_to_two_workers_meet(autojump_clock: trio.testing
 async def test_two_halves_that_were_told_two_stories_find_out_when_they_meet(autojump_clock: trio.testing.MockClock) -> None:
     async with virtual_mesh(seed=4) as mesh:
         everybody = await village(mesh)
-        hub, w1, w2, asker = everybody
-        mesh.net.partition({hub.net.peer_id, w1.net.peer_id}, {w2.net.peer_id, asker.net.peer_id})
+        _, w1, w2, _ = everybody
+        mesh.partition(("hub", "w1"), ("w2", "asker"))
         cheat, left, right = two_stories(w1, w2)
         await w1.bookkeeping.archivist.take(cheat, wires(left))
         await w2.bookkeeping.archivist.take(cheat, wires(right))
         await trio.sleep(PROVED_S)
         assert not any(node.ledger.forked_at(cheat) for node in everybody)
-        mesh.net.heal()
+        mesh.heal()
         await trio.sleep(PROVED_S)
         assert [node.ledger.forked_at(cheat) for node in everybody] == [3, 3, 3, 3]
 
@@ -129,10 +127,10 @@ async def test_a_lie_about_anothers_chain_convicts_nobody(autojump_clock: trio.t
 async def test_an_archivist_that_was_away_catches_up(autojump_clock: trio.testing.MockClock) -> None:
     async with virtual_mesh() as mesh:
         hub, w1, w2, asker = await village(mesh)
-        mesh.net.partition({hub.net.peer_id}, {node.net.peer_id for node in (w1, w2, asker)})
+        mesh.partition(("hub",), ("w1", "w2", "asker"))
         for _ in range(3):
             assert (await pictures_of(asker)).state == "done"
-        mesh.net.heal()
+        mesh.heal()
         await trio.sleep(3 * RECONCILE_S)
         for node in (w1, w2, asker):
             assert hub.ledger.known(node.identity.public_key) == node.ledger.head()
