@@ -11,6 +11,8 @@ from meshgen.cli.whom import People
 
 SHORT = 12
 """Of an id: enough for `meshgen receipt show`."""
+HOP_IDS = 6
+"""Entries shown behind one hop; --json has more."""
 MEANING = {
     "balance": "earned less spent",
     "earned": "for work done, and tips",
@@ -76,7 +78,55 @@ def said(entry: dict[str, Any], people: People) -> str:
 
 
 def explanation(found: dict[str, Any], people: People) -> str:
-    return str(found)
+    lines = [people.full(found["peer"]), f"{'served' if found['served'] else 'NOT SERVED'}: {_why(found)}"]
+    if len(found["devices"]) > 1:
+        lines.append(
+            f"one of {count(len(found['devices']), 'device')} of account {found['account'][:SHORT]}, which stand together"
+        )
+    if fork := found["fork"]:
+        ids = " and ".join(_ids(fork["entries"]))
+        lines.append(f"it signed two different entries {fork['seq']}: {ids}; the proof is kept here")
+    lines += _paths(f"credit that reaches it from this node: {kudos(found['credit_mkudos'])} kudos", found["paths"], people)
+    if found["used"]:
+        spent = sum(path["mkudos"] for path in found["used"])
+        lines += _paths(f"used up by what this node did for it: {kudos(spent)} kudos", found["used"], people)
+    if found["claimed_mkudos"]:
+        lines.append(
+            f"it gave no receipt for {kudos(found['claimed_mkudos'])} kudos of this node's work, which had to be claimed"
+        )
+    if found["open_holds"]:
+        lines.append(f"{count(found['open_holds'], 'hold')} of its are open here")
+    for word in found["vouches"]:
+        limit = f"{kudos(word['mkudos'])} kudos until {when(word['expires_ms'])}"
+        lines.append(f"{people.name(word['by'])} answers for it up to {limit} [{word['entry'][:SHORT]}]")
+    return "\n".join([*lines, "What would change it:", *(f"- {way}" for way in found["changes"])])
+
+
+def _why(found: dict[str, Any]) -> str:
+    """The verdict, and the step of credit in words."""
+    if found["tier"] != "others" or not found["bucket"] or not found["served"]:
+        return str(found["why"])
+    low, high = 2 ** (found["bucket"] - 1), 2 ** found["bucket"] - 1
+    step = f"step {found['bucket']}, for {kudos(low)} to {kudos(high)} kudos; each step is twice the one before"
+    return f"before those with less credit ({step}); within a step, whoever has waited longest"
+
+
+def _paths(head: str, paths: list[dict[str, Any]], people: People) -> list[str]:
+    lines = [head + (f", by {count(len(paths), 'path')}" if paths else "")]
+    for path in paths:
+        lines.append(f"  {kudos(path['mkudos'])} kudos:")
+        lines += [f"    {_hop(hop, people)}" for hop in path["hops"]]
+    return lines
+
+
+def _hop(hop: dict[str, Any], people: People) -> str:
+    parts = [f"owes {kudos(hop['owed_mkudos'])} for work"] if hop["owed_mkudos"] else []
+    parts += [f"vouches for {kudos(hop['vouched_mkudos'])}"] if hop["vouched_mkudos"] else []
+    used = f", {kudos(hop['used_mkudos'])} of it used up here" if hop["used_mkudos"] else ""
+    shown = _ids(hop["entries"][:HOP_IDS])
+    more = hop["entry_count"] - len(shown)
+    ids = " ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return f"{people.name(hop['debtor'])} -> {people.name(hop['creditor'])}: {' and '.join(parts) or 'nothing now'}{used} [{ids}]"
 
 
 def when(ms: int | None) -> str:

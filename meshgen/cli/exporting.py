@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import sqlite3
@@ -17,10 +18,11 @@ from typing import IO, Any
 
 from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.since import Since
+from meshgen.identity import peer_id
 from meshgen.ledger import export
 from meshgen.ledger.fold import Balance, Deal, Gift, State, deal_of, edge_of, gift_of, is_void, shares
 from meshgen.ledger.forks import ForkEvidence, convictions
-from meshgen.ledger.store import Store
+from meshgen.ledger.store import Row, Store
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import Entry, Genesis
 
@@ -57,6 +59,20 @@ class Source:
             raise Fault("no entry of that peer is kept here", "`meshgen credit log --peer` shows what the node knows")
         return [one] if one else found
 
+    def branches(self) -> Iterator[Entry]:
+        """What those who forked wrote beside their chains."""
+        for author, row in self.store.branches():
+            if self.selection.author in (b"", author):
+                entry = revive(author, row)
+                if self.since.admits(entry):
+                    self.written += 1
+                    yield entry
+
+    def pruned(self) -> dict[bytes, int]:
+        """author -> up to where its payments are not kept any more."""
+        one = self.selection.author
+        return {author: upto for author, (upto, _) in self.store.pruned().items() if one in (b"", author)}
+
     def forks(self) -> list[ForkEvidence]:
         one = self.selection.author
         return [fork for fork in self.store.forks() if not one or fork.author == one]
@@ -65,12 +81,16 @@ class Source:
 def chain(store: Store, author: bytes) -> Iterator[Entry]:
     """One author's entries as they are kept. Raises BadHome at one that is damaged."""
     for row in store.chain(author):
-        try:
-            yield row.revive(verify=False)
-        except Malformed as error:
-            raise BadHome(
-                f"entry {row.seq} of {author.hex()[:16]} is damaged: {error}", "`meshgen credit verify` shows all that is wrong"
-            ) from None
+        yield revive(author, row)
+
+
+def revive(author: bytes, row: Row) -> Entry:
+    """Raises BadHome."""
+    try:
+        return row.revive(verify=False)
+    except Malformed as error:
+        why = f"entry {row.seq} of {peer_id(author)} is damaged: {error}"
+        raise BadHome(why, "`meshgen credit verify` shows all that is wrong") from None
 
 
 class Deals:
@@ -115,10 +135,11 @@ class Deals:
 
 
 def _parts(store: Store) -> Iterator[tuple[bytes, bytes]]:
-    for author in store.authors():
-        for entry in chain(store, author):
-            if part := deal_of(entry):
-                yield part.hold_id, pickle.dumps(part)
+    chains = (entry for author in store.authors() for entry in chain(store, author))
+    branches = (revive(author, row) for author, row in store.branches())
+    for entry in itertools.chain(chains, branches):
+        if part := deal_of(entry):
+            yield part.hold_id, pickle.dumps(part)
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -133,7 +154,7 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def write_jsonl(source: Source, out: IO[bytes]) -> None:
-    _write(out, export.jsonl(source.selection, source.entries(), source.forks()))
+    _write(out, export.jsonl(source.selection, source.entries(), source.forks(), source.branches(), source.pruned()))
 
 
 def write_csv(source: Source, out: IO[bytes]) -> None:

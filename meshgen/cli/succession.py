@@ -102,7 +102,7 @@ def _own_chain(home: Path, key: Identity) -> tuple[bytes, bytes]:
         first = store.wires(key.public_key, 1, 1)
         net = store.meta("net")
     if not first:
-        raise BadHome("this key has no log yet", "nothing is lost: move identity.key and recovery/ away, and begin anew")
+        raise BadHome("this key has no log yet, so there is nothing to close", "its log begins when the node runs: meshgen run")
     entry = decode_entry(first[0])
     return net, Genesis.from_entry(entry).account or entry.id
 
@@ -144,6 +144,8 @@ def find_lost(source: Path, new: Identity) -> Lost:
 
 
 def _chains(source: Path) -> Iterator[tuple[Lost, bytes]]:
+    if not source.exists():
+        return
     if source.is_dir() or source.suffix == ".db":
         with open_read_only(source) as store:
             yield from _kept_chains(store)

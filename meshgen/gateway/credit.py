@@ -65,7 +65,7 @@ def _add_questions(routes: APIRouter, node: NodeFace) -> None:
         limit: Limit = 100,
     ) -> dict[str, Any]:
         """The deals and gifts behind a figure, each with the ids of the entries that make it."""
-        return node.credit.opened(_key(peer or node.peer_id), open, offset, limit)
+        return await node.credit.opened(_key(peer or node.peer_id), open, offset, limit)
 
     @routes.get("/log")
     async def log(

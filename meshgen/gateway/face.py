@@ -30,7 +30,7 @@ class CreditFace(Protocol):
 
     def balance(self, author: bytes) -> dict[str, Any]: ...
 
-    def opened(self, author: bytes, part: str, offset: int, limit: int) -> dict[str, Any]:
+    async def opened(self, author: bytes, part: str, offset: int, limit: int) -> dict[str, Any]:
         """The deals behind one figure of a balance: earned, spent, held or contested."""
 
     async def log(self, author: bytes, query: LogQuery) -> dict[str, Any]: ...

@@ -5,8 +5,9 @@ Everything here is about one ledger and costs no network. Answers are plain valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import trio
@@ -15,7 +16,9 @@ from meshgen.identity import peer_id
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Line, State
 from meshgen.ledger.ledger import Ledger
+from meshgen.ledger.standing import Verdict, decide
 from meshgen.ledger.words import facts, fields
+from meshgen.peers.explanation import explanation
 from meshgen.protocols.credit import (
     ADD,
     NO_HEAD,
@@ -53,36 +56,42 @@ class LogQuery:
 class Accounting:
     """One peer's ledger for the person who runs it. Authors are public keys."""
 
-    def __init__(self, ledger: Ledger, now_ms: Callable[[], int]) -> None:
+    def __init__(self, ledger: Ledger, now_ms: Callable[[], int], judge: Callable[[bytes], Verdict] | None = None) -> None:
+        """``judge`` says whether, and before whom, this peer serves another; without it, what the log alone says."""
         self._ledger = ledger
         self._now_ms = now_ms
+        self._judge = judge or self._by_log_alone
+
+    def _by_log_alone(self, peer: bytes) -> Verdict:
+        return decide(self._ledger.standing(peer))
 
     # -- balances
 
     def balance(self, author: bytes) -> dict[str, Any]:
         found = self._ledger.balance(author)
         sums = {f"{name}_mkudos": getattr(found, name) for name in PARTS}
-        forked = any(fork.author == author for fork in self._ledger.forks())
         return {"peer": peer_id(author), "balance_mkudos": found.net, **sums} | {
             "entries": self._ledger.known(author).seq,
             "not_understood": self._ledger.unfolded(author),
-            "forked": forked,
+            "forked": bool(self._ledger.forked_at(author)),
         }
 
-    def opened(self, author: bytes, part: str, offset: int, limit: int) -> dict[str, Any]:
+    async def opened(self, author: bytes, part: str, offset: int, limit: int) -> dict[str, Any]:
         """The deals and gifts behind one figure of a balance, ``limit`` of them from ``offset`` on."""
-        items = [(line, amount) for line in self._ledger.explain(author) if (amount := _share(line, author, part))]
-        page = [self._item(line, author, amount) for line, amount in items[offset : offset + limit]]
-        return {
-            "peer": peer_id(author),
-            "open": part,
-            "mkudos": sum(amount for _, amount in items),
-            "count": len(items),
-            "offset": offset,
-            "items": page,
-        }
+        page: list[dict[str, Any]] = []
+        count = total = 0
+        gifts: Iterable[Entry] = self._ledger.transfers(author) if part in ("earned", "spent") else ()
+        both: Iterable[Line | Entry] = chain(self._ledger.lines(author), gifts)
+        for one in both:
+            if amount := _share(one, author, part):
+                if offset <= count < offset + limit:
+                    page.append(self._deal(one, author, amount) if isinstance(one, Line) else _gift(one, author, amount))
+                count, total = count + 1, total + amount
+                if count % PAGE == 0:
+                    await trio.lowlevel.checkpoint()
+        return {"peer": peer_id(author), "open": part, "mkudos": total, "count": count, "offset": offset, "items": page}
 
-    def _item(self, line: Line, author: bytes, amount: int) -> dict[str, Any]:
+    def _deal(self, line: Line, author: bytes, amount: int) -> dict[str, Any]:
         with_whom = line.payee if author == line.payer else line.payer
         first = self._first_entry(line)
         return {
@@ -99,7 +108,7 @@ class Accounting:
 
     def _first_entry(self, line: Line) -> Entry | None:
         """The HOLD, for its date; None where it is not kept any more."""
-        info = self._ledger.hold_info(line.entries[0])
+        info = self._ledger.hold_info(line.entries[0], line.payer)
         wires = self._ledger.entries(line.payer, info.seq, info.seq) if info else []
         return decode_entry(wires[0], verify=False) if wires else None
 
@@ -148,7 +157,7 @@ class Accounting:
 
     def explain(self, peer: bytes) -> dict[str, Any]:
         """Why that peer stands where it stands here."""
-        return {"peer": peer_id(peer)}
+        return explanation(self._ledger, peer, self._judge(peer), self._now_ms())
 
     # -- words
 
@@ -209,15 +218,34 @@ def entry_view(entry: Entry) -> dict[str, Any]:
     return view | {"says": fields(entry)}
 
 
-def _share(line: Line, author: bytes, part: str) -> int:
-    """What one deal adds to one figure of the author's balance."""
-    value = line.value
+def _gift(entry: Entry, author: bytes, amount: int) -> dict[str, Any]:
+    known = facts(entry)
+    given = author == entry.author
+    return {
+        "with": peer_id(known.counterparty if given else entry.author),
+        "side": "payer" if given else "payee",
+        "mkudos": amount,
+        "held_mkudos": 0,
+        "value_mkudos": amount,
+        "state": "given",
+        "kind": known.kind,
+        "ts_ms": entry.ts_ms,
+        "entries": [entry.id.hex()],
+    }
+
+
+def _share(one: Line | Entry, author: bytes, part: str) -> int:
+    """What one deal or gift adds to one figure of the author's balance."""
+    if isinstance(one, Entry):
+        side = "spent" if author == one.author else "earned"
+        return (facts(one).mkudos or 0) if side == part else 0
+    value = one.value
     match part:
         case "earned":
-            return value if author == line.payee else 0
+            return value if author == one.payee else 0
         case "spent":
-            return value if author == line.payer else 0
+            return value if author == one.payer else 0
         case "contested":
-            return value if line.state is State.CONTESTED else 0
-    is_open = line.state in (State.OPEN, State.CLAIMED)
-    return line.amount - value if author == line.payer and is_open else 0
+            return value if one.state is State.CONTESTED else 0
+    is_open = one.state in (State.OPEN, State.CLAIMED) or (one.state is State.VOID and len(one.entries) == 1)
+    return one.amount - value if author == one.payer and is_open else 0

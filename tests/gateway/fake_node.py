@@ -9,9 +9,12 @@ from typing import Any, cast
 
 import trio
 
-from meshgen.identity import Identity
+from meshgen.identity import Identity, peer_id
+from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Balance
-from meshgen.peers.request import FinishedPicture, ImageRequest, Job, Part
+from meshgen.peers.accounting import LogQuery
+from meshgen.peers.request import FinishedPicture, ImageRequest, Job, Part, RequestError
+from meshgen.peers.supply import Level, Quote
 
 ALICE = Identity.from_seed(bytes(range(32)))
 BOB = Identity.from_seed(bytes(range(1, 33)))
@@ -46,13 +49,62 @@ class FakeRequester:
         self.on_submit(job)
         return job
 
+    def quote(self, request: ImageRequest) -> Quote:
+        if request.model == "unknown":
+            raise RequestError("no_worker", "no worker is known yet that offers the model 'unknown'", "model")
+        levels = (Level(2, 1000, 9160), Level(1, 2000, 18_320))
+        limit = 10_000 if request.max_mkudos is None else request.max_mkudos
+        return Quote("sd15", 512, 512, request.steps, request.count, bool(request.shared), 9160, limit, levels, False)
 
-class FakeLedger:
-    def balance(self, author: bytes) -> Balance:
-        return Balance(earned=5000, spent=1500, held=250) if author == ALICE.public_key else Balance()
 
-    def entries(self, author: bytes, from_seq: int, to_seq: int) -> list[bytes]:
-        return []
+HOLD_ID, RECEIPT_ID = "ab" * 32, "cd" * 32
+
+
+class FakeCredit:
+    """Implements CreditFace: Alice earned 5 kudos from Bob and spent 1.5 on him. ``said`` is what was to be added."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[object, ...]] = []
+        self.asked: list[LogQuery] = []
+        self.refusal = ""
+
+    def balance(self, author: bytes) -> dict[str, Any]:
+        found = Balance(earned=5000, spent=1500, held=250) if author == ALICE.public_key else Balance()
+        sums = {f"{name}_mkudos": getattr(found, name) for name in ("earned", "spent", "held", "contested")}
+        more = {"entries": 9 if found.earned else 0, "not_understood": 0, "forked": False}
+        return {"peer": peer_id(author), "balance_mkudos": found.net, **sums, **more}
+
+    async def opened(self, author: bytes, part: str, offset: int, limit: int) -> dict[str, Any]:
+        item = {"with": BOB.peer_id, "side": "payee", "mkudos": 100, "held_mkudos": 150, "value_mkudos": 100, "state": "paid"}
+        item |= {"kind": "hold", "ts_ms": 1_789_000_000_000, "entries": [HOLD_ID, RECEIPT_ID]}
+        items = [item] * (50 if part == "earned" else 0)
+        head = {"peer": peer_id(author), "open": part, "mkudos": 100 * len(items), "count": len(items), "offset": offset}
+        return head | {"items": items[offset : offset + limit]}
+
+    async def log(self, author: bytes, query: LogQuery) -> dict[str, Any]:
+        self.asked.append(query)
+        return {"peer": peer_id(author), "head": 0, "next": None, "entries": []}
+
+    def explain(self, peer: bytes) -> dict[str, Any]:
+        return {"peer": peer_id(peer)}
+
+    async def tip(self, payee: bytes, mkudos: int, reason: str, ref: bytes) -> dict[str, Any]:
+        return self._say("tip", payee, mkudos, reason, ref) | {"balance_mkudos": 0}
+
+    async def vouch(self, peer: bytes, mkudos: int, for_ms: int) -> dict[str, Any]:
+        return self._say("vouch", peer, mkudos, for_ms) | {"expires_ms": 1_789_000_000_000 + for_ms if mkudos else None}
+
+    async def add_device(self, key: bytes, budget: int) -> dict[str, Any]:
+        return self._say("add_device", key, budget) | {"account": "ac" * 32}
+
+    async def retire_device(self, key: bytes) -> dict[str, Any]:
+        return self._say("retire_device", key) | {"at_seq": 3}
+
+    def _say(self, *what: object) -> dict[str, Any]:
+        if self.refusal:
+            raise LedgerError(self.refusal)
+        self.said.append(what)
+        return {"entry": {"id": "ef" * 32}}
 
 
 class FakeNode:
@@ -61,7 +113,7 @@ class FakeNode:
     def __init__(self) -> None:
         self.peer_id = ALICE.peer_id
         self.requester: FakeRequester | None = FakeRequester()
-        self.ledger: Any = FakeLedger()
+        self.credit: Any = FakeCredit()
         self.stopped = threading.Event()
         self.local: dict[str, Path] = {}
 
@@ -86,6 +138,11 @@ class FakeNode:
 
     def verify_credit(self) -> dict[str, Any]:
         return {"ok": True, "entries": 3, "faults": []}
+
+    async def adopt_charter(self, text: str) -> dict[str, Any]:
+        if not text.startswith("name:"):
+            raise ValueError("charter: holds no keys such as `name:`")
+        return {"charter": "ours", "version": 1}
 
     def request_stop(self) -> None:
         self.stopped.set()

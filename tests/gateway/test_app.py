@@ -11,10 +11,8 @@ import pytest
 
 from meshgen.gateway.app import make_app
 from meshgen.gateway.guard import MAX_BODY_BYTES, is_own_host
-from meshgen.ledger.ledger import open_ledger
 from meshgen.peers.request import ImageRequest, Job, RequestError
-from meshgen.protocols.credit import net_id
-from tests.gateway.fake_node import ALICE, BOB, PNG, SECRET, FakeNode, award, draw
+from tests.gateway.fake_node import PNG, SECRET, FakeNode, award, draw
 
 TOKEN = "a-token"
 
@@ -163,30 +161,6 @@ async def test_stop_answers_first(api: httpx.AsyncClient, node: FakeNode) -> Non
     assert node.stopped.is_set()
 
 
-async def test_credit(api: httpx.AsyncClient) -> None:
-    own = (await api.get("/v1/credit/balance")).json()
-    assert (own["peer"], own["balance_mkudos"], own["held_mkudos"]) == (ALICE.peer_id, 3500, 250)
-    assert (await api.get("/v1/credit/balance", params={"peer": BOB.peer_id})).json()["balance_mkudos"] == 0
-    for wrong in ("bob", "0OIl", "12D3KooW"):
-        assert error_of(await api.get("/v1/credit/balance", params={"peer": wrong}))["field"] == "peer"
-    assert (await api.get("/v1/credit/verify")).json()["ok"] is True
-    assert error_of(await api.get("/v1/credit/log", params={"since": 0}))["field"] == "since"
-
-
-async def test_the_log_of_a_real_ledger(api: httpx.AsyncClient, node: FakeNode) -> None:
-    net = net_id(b"test")
-    async with (
-        open_ledger(None, ALICE, net, now_ms=lambda: 1_000_000) as mine,
-        open_ledger(None, BOB, net, now_ms=lambda: 1_000_000) as his,
-    ):
-        hold = await mine.hold(bytes(32), BOB.public_key, 900, 2_000_000, his.head())
-        node.ledger = mine
-        log = (await api.get("/v1/credit/log")).json()["entries"]
-        assert [(entry["seq"], entry["kind"]) for entry in log] == [(1, "genesis"), (2, "hold")]
-        assert (log[1]["payee"], log[1]["mkudos"], log[1]["id"]) == (BOB.peer_id, 900, hold.id.hex())
-        assert len((await api.get("/v1/credit/log", params={"since": 2})).json()["entries"]) == 1
-
-
 # -- the door
 
 
@@ -234,3 +208,40 @@ async def test_unknown_paths_and_methods_have_the_same_shape(api: httpx.AsyncCli
     assert error_of(await api.put("/v1/jobs"))["code"] == "method_not_allowed"
     assert (await api.get("/docs")).status_code == 404
     assert "/v1/jobs" in (await api.get("/openapi.json")).json()["paths"]
+
+
+# -- prices and the charter
+
+
+async def test_a_dry_run_tells_the_price_and_starts_nothing(api: httpx.AsyncClient, node: FakeNode) -> None:
+    answer = await api.post("/v1/jobs", json={"prompt": SECRET, "count": 2, "max_mkudos": 10_000, "dry_run": True})
+    told = answer.json()
+    assert (answer.status_code, told["dry_run"], told["model"], told["count"]) == (200, True, "sd15", 2)
+    assert (told["tariff_mkudos"], told["tariff_total_mkudos"]) == (9160, 18_320)
+    assert (told["max_mkudos"], told["total_mkudos"], told["workers_in_reach"]) == (10_000, 20_000, 2)
+    assert told["levels"] == [
+        {"workers": 2, "price_permille": 1000, "mkudos": 9160, "in_reach": True},
+        {"workers": 1, "price_permille": 2000, "mkudos": 18_320, "in_reach": False},
+    ]
+    assert not node.requester.jobs and SECRET not in answer.text
+
+
+async def test_a_price_that_is_not_known_is_said(api: httpx.AsyncClient) -> None:
+    answer = await api.post("/v1/jobs", json={"prompt": SECRET, "model": "unknown", "dry_run": True})
+    assert (answer.status_code, error_of(answer)["code"]) == (503, "no_worker")
+    assert error_of(await api.post("/v1/jobs", json={"prompt": SECRET, "dry_run": "maybe"}))["field"] == "dry_run"
+
+
+async def test_sharing_is_the_requests_or_left_to_the_settings(api: httpx.AsyncClient, node: FakeNode) -> None:
+    for body in ({}, {"shared": True}, {"shared": False}):
+        await api.post("/v1/jobs", json={"prompt": SECRET, **body})
+    assert [request.shared for request in node.requester.requests] == [None, True, False]
+    assert (await api.get("/v1/jobs/job2")).json()["shared"] is True
+
+
+async def test_a_charter_is_brought_into_force_or_refused_in_words(api: httpx.AsyncClient) -> None:
+    assert (await api.post("/v1/mesh/charter", json={"text": "name: ours"})).json() == {"charter": "ours", "version": 1}
+    answer = await api.post("/v1/mesh/charter", json={"text": "- no"})
+    assert (answer.status_code, error_of(answer)["code"]) == (422, "bad_charter")
+    assert "holds no keys" in error_of(answer)["message"]
+    assert (await api.post("/v1/mesh/charter", json={"text": "x" * 32_769})).status_code == 422
