@@ -14,6 +14,7 @@ import trio
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Channel, Net, NetError, PeerId, request
+from meshgen.peers.charter_file import CharterError
 from meshgen.protocols.charter import (
     MAX_ANSWERED,
     PROTOCOL,
@@ -78,17 +79,18 @@ class Charters:
                 while documents := await fetch_charters(self._net, peer, self.lineage.net, self.current.version + 1):
                     for document in documents:
                         await self.adopt(document)
-        except (NetError, Malformed) as error:
+        except (NetError, Malformed, CharterError) as error:
             log.info("no newer charter from %s: %s", peer, error)
         finally:
             self._asking.discard(peer)
 
     async def adopt(self, document: SignedCharter) -> None:
-        """The next version, kept and in force when this returns. Raises Malformed if it is not, or too few have signed it."""
+        """The next version, kept and in force when this returns. Raises Malformed if it is not, or too few have signed it;
+        CharterError if it can't be kept."""
         async with self._adopting:
             lineage = self.lineage.amended(document)
             if self._save is not None:
-                await trio.to_thread.run_sync(self._save, lineage)
+                await _kept(self._save, lineage)
             self.lineage = lineage
             for tell in self.on_change:
                 tell()
@@ -137,6 +139,13 @@ class Charters:
             found |= {CharterEntry.from_entry(entry).doc_hash for entry in entries if entry.kind == CHARTER}
             seq = entries[-1].seq + 1
         return found
+
+
+async def _kept(save: Callable[[Lineage], None], lineage: Lineage) -> None:
+    try:
+        await trio.to_thread.run_sync(save, lineage)
+    except OSError as error:
+        raise CharterError(f"the charter can't be kept: {error.strerror}") from None
 
 
 def _encoded(documents: Sequence[SignedCharter]) -> tuple[bytes, ...]:
