@@ -9,6 +9,7 @@ Nothing is copied here: the maps are the ledger's own, which tells what has chan
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from heapq import heappop, heappush
 
@@ -78,6 +79,9 @@ class Neighbourhood:
 
     def owed(self, debtor: bytes, creditor: bytes) -> int:
         """What all devices of one node owe those of the other for work, with nothing set against it."""
+        if not self._node:  # nobody has two devices
+            edge = self._edges.get((debtor, creditor))
+            return edge.owed if edge else 0
         return sum(self._edges[pair].owed for pair in self.pairs(debtor, creditor))
 
     def owes(self, debtor: bytes, creditor: bytes) -> int:
@@ -93,9 +97,9 @@ class Neighbourhood:
         """The ids of the entries that say so."""
         return [self._vouches[vouch].entry_id for vouch in self._lines.get((debtor, creditor), ())]
 
-    def update(self, at_ms: int) -> dict[bytes, None]:
-        """Bring the graph up to date. The nodes whose debt to me may have changed."""
-        deals, vouches = self._changes()
+    def update(self, at_ms: int, limit: int = sys.maxsize) -> dict[bytes, None]:
+        """Bring the graph up to date, by ``limit`` edges at most. The nodes whose debt to me may have changed."""
+        deals, vouches = self._changes(limit)
         changed: dict[Pair, None] = {}
         if moved := self._regroup(vouches):
             changed |= self._follow(moved, deals, vouches)
@@ -103,21 +107,30 @@ class Neighbourhood:
         changed |= self._place_vouches(vouches, at_ms)
         for debtor, creditor in changed:
             self._set(debtor, creditor)
-            self._set(creditor, debtor)
+            if (creditor, debtor) not in changed:
+                self._set(creditor, debtor)
         return {debtor: None for debtor, creditor in changed if creditor == self.me}
 
-    def _changes(self) -> tuple[dict[Pair, None], dict[Pair, None]]:
+    @property
+    def behind(self) -> bool:
+        """Is there more to take in than a question should wait for?"""
+        return not self._asked or bool(self._deals)
+
+    def _changes(self, limit: int) -> tuple[dict[Pair, None], dict[Pair, None]]:
         """Edges and vouches that changed since the last question."""
         if not self._asked:
             self._asked = True
             self._joined = {key: None for pair in self._edges for key in pair}
             self._deals, self._spoken = dict.fromkeys(self._edges), dict.fromkeys(self._vouches)
-        changes = self._deals, self._spoken
+        deals, vouches = self._deals, self._spoken
         self._deals, self._spoken = {}, {}
-        return changes
+        if limit < len(deals):
+            self._deals, deals = deals, dict(deals.popitem() for _ in range(limit))
+        return deals, vouches
 
     def _set(self, debtor: bytes, creditor: bytes) -> None:
-        self.graph.set(debtor, creditor, self.owes(debtor, creditor) + self.vouched(debtor, creditor))
+        vouched = self.vouched(debtor, creditor) if self._lines else 0
+        self.graph.set(debtor, creditor, self.owes(debtor, creditor) + vouched)
 
     # -- accounts
 

@@ -18,6 +18,8 @@ from meshgen.ledger.fold import Edge, Line
 from meshgen.ledger.neighbourhood import Neighbourhood, Pair
 from meshgen.ledger.promises import VouchWord
 
+SLICE = 500
+"""Edges taken in at a time by :meth:`Standings.prepare`: some milliseconds."""
 Between = Callable[[bytes, bytes], Iterable[Line]]
 """The deals of one payer with one payee."""
 
@@ -84,6 +86,7 @@ class Standings:
         self.neighbourhood = Neighbourhood(mine, edges, vouches, accounts)
         self._graph = self.neighbourhood.graph
         self._uses: dict[bytes, _Use] = {}  # by node
+        self._unsettled: dict[bytes, None] = {}  # nodes whose debt to me changed
         self._me = mine
 
     def dealt(self, payer: bytes, payee: bytes) -> None:
@@ -97,6 +100,14 @@ class Standings:
     def joining(self, author: bytes) -> None:
         """There is a GENESIS or a KEY of this author's."""
         self.neighbourhood.joining(author)
+
+    def prepare(self, at_ms: int) -> bool:
+        """Take in a slice of what a first question in a large log would wait for. Is there more?"""
+        if self.neighbourhood.behind:
+            self._unsettled |= self.neighbourhood.update(at_ms, SLICE)
+        elif self._unsettled:
+            self._settle(next(iter(self._unsettled)))
+        return self.neighbourhood.behind or bool(self._unsettled)
 
     def credit(self, requester: bytes, at_ms: int) -> int:
         """How far this requester is to be served before those without standing, in milli-kudos."""
@@ -146,17 +157,22 @@ class Standings:
     def _update(self, requester: bytes, at_ms: int) -> bytes:
         """The requester's node, with every charge made that is to be made before it is judged."""
         around = self.neighbourhood
-        debtors = around.update(at_ms)
+        self._unsettled |= around.update(at_ms)
         if around.me != self._me:
             self._start_over()
-        for debtor in debtors:
-            use = self._use(debtor)
-            change, use.used = around.owed(debtor, self._me) - use.used, around.owed(debtor, self._me)
-            self._change(debtor, change)
+        for debtor in list(self._unsettled):
+            self._settle(debtor)
         node = around.node(requester)
         if node in self._uses:
             self._change(node, 0)
         return node
+
+    def _settle(self, debtor: bytes) -> None:
+        """Charge what the log says that it has had of me by now."""
+        del self._unsettled[debtor]
+        use, used = self._use(debtor), self.neighbourhood.owed(debtor, self._me)
+        change, use.used = used - use.used, used
+        self._change(debtor, change)
 
     def _start_over(self) -> None:
         """This device has joined an account, or left it: from now on what the account owes counts."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 
 import trio
 
@@ -36,7 +36,7 @@ class Unpaid(Exception):
 class Delivery:
     """One job on one channel. ``run`` returns the RECEIPT's wire, or None if the requester left without showing one.
 
-    ``keep`` puts what a voucher allows to claim on disk.
+    It draws within ``turn``; ``keep`` puts what a voucher allows to claim on disk.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Delivery:
         side: WorkerSide,
         order: WorkOrder,
         engine: Engine,
+        turn: AbstractAsyncContextManager[None],
         identity: Identity,
         keep: Callable[[Claim], Awaitable[None]],
     ) -> None:
@@ -52,6 +53,7 @@ class Delivery:
         self._side = side
         self._order = order
         self._engine = engine
+        self._turn = turn
         self._identity = identity
         self._keep = keep
         self._stop = trio.CancelScope()
@@ -102,12 +104,18 @@ class Delivery:
             await self._draw_in_group()
 
     async def _draw_in_group(self) -> None:
-        async with self._engine.run(self._work_in_clear()) as events, trio.open_nursery() as nursery:
-            send, receive = trio.open_memory_channel[EngineEvent](1)
-            nursery.start_soon(_pump, events, send)
+        send, receive = trio.open_memory_channel[EngineEvent](1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._run_engine, send)
             async with aclosing(_with_pulse(receive)) as pulse:
                 async for event in pulse:
                     await self._tell(event)
+
+    async def _run_engine(self, send: trio.MemorySendChannel[EngineEvent]) -> None:
+        """Once it is this job's turn; the channel has its pulse also while it waits."""
+        async with send, self._turn, self._engine.run(self._work_in_clear()) as events:
+            async for event in events:
+                await send.send(event)
 
     async def _tell(self, event: EngineEvent | None) -> None:
         side, send = self._side, self._channel.send
@@ -170,12 +178,6 @@ class Delivery:
             seeds=order.seeds,
             preview_every=order.preview_every,
         )
-
-
-async def _pump(events: AsyncIterator[EngineEvent], send: trio.MemorySendChannel[EngineEvent]) -> None:
-    async with send:
-        async for event in events:
-            await send.send(event)
 
 
 async def _with_pulse(events: trio.MemoryReceiveChannel[EngineEvent]) -> AsyncGenerator[EngineEvent | None]:

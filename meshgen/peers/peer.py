@@ -24,6 +24,7 @@ from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.verify import Report, verify_home
 from meshgen.net.port import Net, PeerId
 from meshgen.peers.accounting import Accounting
+from meshgen.peers.admission import WorkerPolicy
 from meshgen.peers.bookkeeping import Bookkeeping
 from meshgen.peers.charter_file import parse_charter
 from meshgen.peers.charter_home import keep, with_charter
@@ -31,9 +32,10 @@ from meshgen.peers.charters import Charters
 from meshgen.peers.directory import Directory
 from meshgen.peers.market import Market
 from meshgen.peers.means import Means, RequesterPolicy
-from meshgen.peers.own import Load, OwnEngine
+from meshgen.peers.own import OwnEngine
+from meshgen.peers.queue import Queue
 from meshgen.peers.requester import Requester
-from meshgen.peers.worker import Worker, WorkerPolicy
+from meshgen.peers.worker import Worker
 from meshgen.protocols.advert import MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_MODELS, Advert, ModelAdvert
 from meshgen.protocols.charter import Charter, Lineage
 from meshgen.settings import Settings
@@ -90,12 +92,11 @@ class Peer:
         self.worker: Worker | None = None
         own: OwnEngine | None = None
         if engine is not None and settings.has_role("worker"):
-            load = Load(engine, on_change=self.directory.changed)
-            own = OwnEngine(engine, load, settings.worker.slots, self._model_adverts)
+            queue = Queue(settings.worker.slots, on_change=self.directory.changed)
+            own = OwnEngine(engine, queue, self._model_adverts)
             policy = _worker_policy(settings, lineage.current)
-            self.worker = Worker(
-                net, identity, ledger, self.bookkeeping.archivist, engine, policy, now_ms, self._own_advert, load
-            )
+            archivist = self.bookkeeping.archivist
+            self.worker = Worker(net, identity, ledger, archivist, engine, queue, policy, now_ms, self._own_advert)
         if settings.has_role("requester"):
             market = Market(net, identity, ledger.net, self.directory, now_ms, rng)
             wishes = _requester_policy(settings)
@@ -219,7 +220,8 @@ class Peer:
             "peers_known": sum(1 for _ in self.directory.adverts()),
             "jobs": self._job_counts(),
             "worker": self._worker_status(),
-            "credit": {"net_mkudos": balance.net, "held_mkudos": balance.held, "entries": self.ledger.head().seq},
+            "credit": {"net_mkudos": balance.net, "held_mkudos": balance.held, "entries": self.ledger.head().seq}
+            | {"digest": self.ledger.digest().hex()},
         }
 
     def _mesh_status(self) -> dict[str, Any]:
@@ -332,11 +334,12 @@ def _worker_policy(settings: Settings, charter: Charter) -> WorkerPolicy:
     given = settings.worker
     return WorkerPolicy(
         max_queue=given.max_queue,
-        slots=given.slots,
         price_permille=given.price_permille,
         max_debt_mkudos=given.max_debt_mkudos,
         tariff=charter.tariff,
         max_hold_mkudos=charter.limits.max_hold_mkudos,
+        friends=frozenset(given.friends),
+        stranger_pictures_per_minute=given.stranger_pictures_per_minute,
     )
 
 

@@ -18,17 +18,17 @@ from meshgen.engine.port import Engine, EngineError
 from meshgen.identity import Identity
 from meshgen.ledger.errors import Gap, LedgerError
 from meshgen.ledger.ledger import Ledger
-from meshgen.ledger.standing import decide
+from meshgen.ledger.standing import Verdict
 from meshgen.net.port import Channel, Gossip, Net, NetError, PeerId
+from meshgen.peers.admission import Admission, WorkerPolicy
 from meshgen.peers.archivist import Archivist
 from meshgen.peers.collector import Collector
 from meshgen.peers.delivery import Delivery
 from meshgen.peers.market import offer_topic
 from meshgen.peers.matching import No, find_model, refusal
-from meshgen.peers.own import Load
-from meshgen.peers.tariff import DEFAULT, offer_mkudos, scaled
+from meshgen.peers.queue import Queue, Ticket
+from meshgen.peers.tariff import offer_mkudos, scaled
 from meshgen.protocols.advert import Advert
-from meshgen.protocols.charter import Tariff
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import decode_entry
 from meshgen.protocols.envelope import Signed, sign, unsign
@@ -50,18 +50,6 @@ FAMILIES_S = 10.0
 FORGET_S = 60.0
 MAX_ANSWERING = 64
 """Gossiped offers answered at the same time; more are dropped, their requesters offer again."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerPolicy:
-    """The owner's rules: pictures that may wait, jobs at a time, price, the debt a requester may have with the mesh (mkudos)."""
-
-    max_queue: int = 16
-    slots: int = 1
-    price_permille: int = 1000
-    max_debt_mkudos: int = 2**40
-    tariff: Tariff = DEFAULT
-    max_hold_mkudos: int = 2**40
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +82,10 @@ class Worker:
         ledger: Ledger,
         archivist: Archivist,
         engine: Engine,
+        queue: Queue,
         policy: WorkerPolicy,
         now_ms: Callable[[], int],
         own_advert: Callable[[], Advert],
-        load: Load,
     ) -> None:
         self._net = net
         self._identity = identity
@@ -112,16 +100,26 @@ class Worker:
         self._answers: OrderedDict[bytes, Signed[Bid]] = OrderedDict()  # by offer id: one offer, one bid, both ways
         self._holds: dict[bytes, int] = {}  # those that pay for a job already, and when they expire
         self._answering = trio.CapacityLimiter(MAX_ANSWERING)
-        self._load = load
-        self.policy = policy
+        self._queue = queue
+        self._admission = Admission(ledger, queue, policy)
         self.tally = Tally()
+
+    @property
+    def policy(self) -> WorkerPolicy:
+        return self._admission.policy
+
+    @policy.setter
+    def policy(self, policy: WorkerPolicy) -> None:
+        self._admission.policy = policy
 
     @property
     def queued(self) -> int:
         """Pictures accepted and not yet delivered."""
-        return self._load.pictures
+        return self._queue.pictures
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        while self._ledger.standings.prepare(self._now_ms()):
+            await trio.lowlevel.checkpoint()
         self._net.serve(OFFER_PROTOCOL, self._asked)
         self._net.serve(JOB_PROTOCOL, self._awarded)
         async with trio.open_nursery() as nursery:
@@ -221,11 +219,13 @@ class Worker:
         given = self._answers.get(offer.id)
         if given is not None and given.message.expires_ms > self._now_ms():
             return given
-        no = self._objection(offer.message)
+        verdict = self._admission.verdict(offer.author)
+        room = self._admission.room(offer.author, verdict)
+        no = self._objection(offer.message, verdict, room)
         if no is not None:
             self.tally.refusals += 1
             return sign(self._identity, Refusal(offer.message.net, offer.id, no.reason, no.limit))
-        bid = sign(self._identity, self._bid(offer))
+        bid = sign(self._identity, self._bid(offer, verdict, room))
         self._answers[offer.id] = bid
         self._bids[bid.id] = _Standing(offer, bid)
         while len(self._answers) > MAX_BIDS:
@@ -235,19 +235,21 @@ class Worker:
         self.tally.bids += 1
         return bid
 
-    def _objection(self, offer: Offer) -> No | None:
+    def _objection(self, offer: Offer, verdict: Verdict, room: int) -> No | None:
         no = refusal(offer, self._own_advert(), self._now_ms())
         price = self._price(offer)
         if no is None and price > offer.max_mkudos:
             no = No("price", price)
-        if no is None and self._load.pictures >= self.policy.max_queue:
+        if no is None and not verdict.serve:
+            no = No("standing", self.policy.max_debt_mkudos)
+        if no is None and room < 1:
             no = No("full", self.policy.max_queue)
         return no
 
     def _price(self, offer: Offer) -> int:
         return scaled(offer_mkudos(offer, self.policy.tariff), self.policy.price_permille)
 
-    def _bid(self, signed: Signed[Offer]) -> Bid:
+    def _bid(self, signed: Signed[Offer], verdict: Verdict, room: int) -> Bid:
         offer = signed.message
         advert = self._own_advert()
         model = find_model(advert.models, offer.model, offer.digest)
@@ -258,9 +260,9 @@ class Worker:
             net=offer.net,
             offer_id=signed.id,
             digest=model.digest,
-            count=min(offer.count, advert.max_count, self.policy.max_queue - self._load.pictures),
+            count=min(offer.count, advert.max_count, room),
             mkudos=self._price(offer),
-            start_ms=min(round(self._load.seconds * 1000 / self.policy.slots), 24 * 3600 * 1000),
+            start_ms=min(self._queue.wait_ms(verdict.rank), 24 * 3600 * 1000),
             picture_ms=min(round(seconds * 1000), 24 * 3600 * 1000),
             seal_key=self._seal_key.public,
             head_seq=head.seq,
@@ -285,11 +287,13 @@ class Worker:
             no = Refusal(award.message.net, award.message.offer_id, accepted.reason, accepted.limit)
             await channel.send(sign(self._identity, no).wire, last=True)
             return
-        agreed, order = accepted
-        with self._load.busy(order.model, order.width, order.height, order.steps, agreed.count):
-            await self._deliver(channel, agreed, order)
+        agreed, order, verdict = accepted
+        seconds = self._engine.estimate_s(order.model, order.width, order.height, order.steps, agreed.count)
+        reserved = self._ledger.standings.reserved(agreed.payer, agreed.mkudos * agreed.count)
+        with self._queue.accepted(verdict.rank, agreed.count, seconds) as ticket, reserved:
+            await self._deliver(channel, agreed, order, ticket)
 
-    async def _accept(self, award: Signed[Award]) -> tuple[Terms, WorkOrder] | No:
+    async def _accept(self, award: Signed[Award]) -> tuple[Terms, WorkOrder, Verdict] | No:
         standing = self._bids.get(award.message.bid_id)
         if standing is None or standing.offer.author != award.author:
             return No("not_mine")
@@ -302,14 +306,16 @@ class Worker:
             log.info("an award's chain was refused: %s", error)
             return No("bad_chain")
         # from here on nothing is awaited until the job counts as taken
-        if self._load.pictures + award.message.count > self.policy.max_queue:
-            return No("full", self.policy.max_queue - self._load.pictures)
+        verdict = self._admission.verdict(award.author)
+        room = self._admission.room(award.author, verdict)
+        if award.message.count > room:
+            return No("full", room)
         info = self._ledger.hold_info(award.message.hold_id)
         if info is None or info.state != "open" or info.expires_ms <= self._now_ms() or info.hold_id in self._holds:
             return No("bad_hold")
         if info.amount > self.policy.max_hold_mkudos:
             return No("bad_hold", self.policy.max_hold_mkudos)
-        if not self._deserves(award.author):
+        if not verdict.serve:
             return No("standing", self.policy.max_debt_mkudos)
         try:
             hold = decode_entry(self._ledger.entries(award.author, info.seq, info.seq)[0], verify=False)
@@ -319,28 +325,24 @@ class Worker:
             log.info("an award was refused: %s", error)
             return No("bad_offer")
         self._holds[info.hold_id] = info.expires_ms
-        return agreed, order
-
-    def _deserves(self, requester: bytes) -> bool:
-        """Who owes nothing to anybody yet is served; who forked, or denied what it signed, or owes too much, is not."""
-        debt = -self._ledger.balance(requester).net
-        return debt <= self.policy.max_debt_mkudos and decide(self._ledger.standing(requester)).serve
+        self._admission.admit(award.author, verdict, agreed.count)
+        return agreed, order, verdict
 
     async def _learn_chain(self, award: Signed[Award]) -> None:
         """The requester's chain up to the HOLD, from the award or, if it is longer, from the requester itself."""
         try:
-            await self._ledger.add(award.author, award.message.chain)
+            await self._archivist.take(award.author, award.message.chain)
         except Gap as gap:
             log.debug("an award's chain has a gap: %s", gap)
         if self._ledger.hold_info(award.message.hold_id) is None:
             with trio.move_on_after(AWARD_S):
-                await self._archivist.pull(PeerId(award.peer), award.author)
+                await self._archivist.pull(PeerId(award.peer), award.author, dealing=True)
 
-    async def _deliver(self, channel: Channel, agreed: Terms, order: WorkOrder) -> None:
-        side = WorkerSide(agreed)
+    async def _deliver(self, channel: Channel, agreed: Terms, order: WorkOrder, ticket: Ticket) -> None:
+        side, turn = WorkerSide(agreed), self._queue.turn(ticket)
         receipt: bytes | None = None
         try:
-            receipt = await Delivery(channel, side, order, self._engine, self._identity, self._ledger.keep_due).run()
+            receipt = await Delivery(channel, side, order, self._engine, turn, self._identity, self._ledger.keep_due).run()
         except EngineError as error:
             self.tally.failed += 1
             log.warning("a job failed (%s): %s", error.reason, error)

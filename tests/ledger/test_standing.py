@@ -8,7 +8,7 @@ from meshgen.identity import Identity
 from meshgen.ledger.ledger import open_ledger
 from meshgen.ledger.standing import OWNER, STRANGER, Policy, Standing, decide
 from meshgen.protocols.credit import Entry, Head, Hold
-from tests.ledger.people import EXPIRES_MS, NET, RESULT, START_MS, Author, author, bill, job, receipt, release, voucher
+from tests.ledger.people import EXPIRES_MS, NET, START_MS, Author, author, claim, job, receipt, release
 
 ME = Identity.from_seed(bytes(32))
 
@@ -74,10 +74,10 @@ async def test_standing_as_the_ledger_sees_it() -> None:
         hold_for_me(alice, ledger.head(), 50, number=1)
         alice.write(receipt(me, hold, 80))
         await ledger.add(alice.key, alice.wires)
-        assert ledger.standing(alice.key) == Standing(open_holds=1)
+        assert ledger.standing(alice.key) == Standing(open_holds=1, debt=80)
 
         mine = await ledger.hold(job(7), alice.key, 500, EXPIRES_MS, alice.head)
-        await ledger.receipt(mine.id, bill(alice, mine, 200))
+        await ledger.append(receipt(alice, mine, 200))
         assert ledger.standing(alice.key).credit == 120
         assert ledger.standing(bob.key) == Standing()
 
@@ -99,5 +99,5 @@ async def test_a_denied_voucher_counts_against_its_signer() -> None:
         hold = hold_for_me(alice, ledger.head(), 100)
         alice.write(release(hold), EXPIRES_MS)
         await ledger.add(alice.key, alice.wires)
-        await ledger.claim(hold.id, alice.key, voucher(alice, hold, 40), RESULT)
+        await ledger.append(claim(alice, hold, 40))
         assert ledger.standing(alice.key).claimed == 40

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -236,3 +239,31 @@ def test_nothing_is_noted_before_the_first_question() -> None:
     known.works(alice, me, 100)
     assert known.standings.neighbourhood.graph.left(me.key, alice.key) == 0
     assert known.standings.credit(alice.key, START_MS) == 100
+
+
+@pytest.mark.parametrize("slice_of", [1, 3, 1000])
+def test_a_large_log_is_taken_in_by_slices(slice_of: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshgen.ledger.standings.SLICE", slice_of)
+    me, *others = people(5)
+    known = known_to(me, *others)
+    for amount, (worker, payer) in enumerate(permutations((me, *others), 2), 10):
+        known.works(worker, payer, amount)
+    again = Known(me)
+    again.take(*(entry for one in others for entry in one.entries))
+    rounds = 1
+    while again.standings.prepare(START_MS):
+        rounds += 1
+    assert rounds >= 20 / slice_of
+    assert [again.credit(one) for one in others] == [known.credit(one) for one in others]
+
+
+def test_a_question_does_not_wait_for_the_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshgen.ledger.standings.SLICE", 1)
+    me, alice, bob = people(3)
+    known = known_to(me, alice, bob)
+    known.works(alice, me, 100)
+    known.works(bob, alice, 50)
+    assert known.standings.prepare(START_MS)
+    known.works(me, bob, 10)
+    assert [known.credit(one) for one in (alice, bob)] == [90, 40]
+    assert not known.standings.prepare(START_MS)

@@ -377,8 +377,9 @@ async def test_a_chain_that_forks_is_served_no_more(autojump_clock: trio.testing
             second = with_a_forked_chain(me, await me.deal(worker))
             assert await me.send_award(worker, remake(me, second, chain=tuple(e.wire for e in me.chain)).award) == "bad_chain"
             assert worker.ledger.standing(me.who.public_key).forked
-            third = await me.deal(worker)
-            assert await me.send_award(worker, third.award) == "bad_chain"
+            answer = (await me.ask(worker, me.offer())).message
+            assert isinstance(answer, Refusal)
+            assert answer.reason == "standing"
             assert worker.ledger.forks()[0].author == me.who.public_key
             await serves_others(mesh, worker)
 
