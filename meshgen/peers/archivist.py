@@ -98,9 +98,12 @@ class Archivist:
             self._tell_fork(fork.author)
             raise
         if added.new:
-            for listener in self.on_dealing:
-                listener(author)
+            self._tell_dealing(author)
         return added
+
+    def _tell_dealing(self, author: bytes) -> None:
+        for listener in self.on_dealing:
+            listener(author)
 
     # -- pulling
 
@@ -126,8 +129,11 @@ class Archivist:
                 self._following.discard(author)
                 self._nudge()
 
-    async def pull(self, source: PeerId, author: bytes) -> None:
-        """Fetch from ``source`` what is missing of an author's chain. Raises NetError, Malformed, LedgerError."""
+    async def pull(self, source: PeerId, author: bytes, *, dealing: bool = False) -> None:
+        """Fetch from ``source`` what is missing of an author's chain, in the course of a job with it or not.
+
+        Raises NetError, Malformed, LedgerError.
+        """
         while self._interest.may_add(author):
             start = self._ledger.known(author).seq + 1
             reply = await self._range(source, author, start, start + MAX_RANGE_ENTRIES - 1)
@@ -145,6 +151,8 @@ class Archivist:
                     raise
                 return
             self._interest.added(author, added.new)
+            if dealing:
+                self._tell_dealing(author)
             if not added.new or added.head.seq >= reply.head_seq:
                 return
 

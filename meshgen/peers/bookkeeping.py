@@ -10,6 +10,7 @@ import trio
 from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Net
 from meshgen.peers.archivist import Archivist
+from meshgen.peers.checkpointing import Checkpointing
 from meshgen.peers.directory import Directory
 from meshgen.peers.interest import Interest
 from meshgen.peers.log_server import LogServer
@@ -37,6 +38,7 @@ class Bookkeeping:
         self._news = NewsDesk(net, ledger, self.archivist)
         self._reconciliation = Reconciliation(net, ledger, directory, self.archivist, self.interest, self._news, rng)
         self._recall = Recall(net, ledger, self.archivist, directory)
+        self._checkpointing = Checkpointing(net, ledger, directory, self.interest, now_ms)
         directory.on_advert.append(self.archivist.heard)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -46,4 +48,5 @@ class Bookkeeping:
             await nursery.start(self.archivist.run)
             await nursery.start(self._news.run)
             nursery.start_soon(self._reconciliation.run)
+            nursery.start_soon(self._checkpointing.run)
             task_status.started()
