@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.dispatch import Row, measure
+from tests.bench.standing import standing
 from tests.bench.startup import startup
 
 OUT = Path(".bench")
@@ -29,6 +30,7 @@ def main() -> None:
         "machine": {"python": platform.python_version(), "processor": platform.processor() or platform.machine()},
         "dispatch": [row.as_dict() for row in rows],
         "startup": starts,
+        "standing": standing(),
     }
     (OUT / "dispatch.json").write_text(json.dumps(document, indent=2) + "\n")
 

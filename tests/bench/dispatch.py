@@ -88,9 +88,8 @@ def measure(root: Path, workers: int) -> Row:
 def _start(mesh: LocalMesh, workers: int) -> None:
     hub = mesh.start("hub", "hub")
     for number in range(workers):
-        mesh.launch(
-            f"worker-{number}", "worker", through=hub, worker__engine="fake", worker__fake_seconds=0, worker__max_queue=64
-        )
+        rules = {"worker__max_queue": 64, "worker__stranger_pictures_per_minute": 0}
+        mesh.launch(f"worker-{number}", "worker", through=hub, worker__engine="fake", worker__fake_seconds=0, **rules)
     mesh.launch("requester", "requester", through=hub)
     mesh.await_ready(*mesh.nodes.values())
     api = mesh.nodes["requester"].api

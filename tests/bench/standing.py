@@ -82,7 +82,7 @@ def timing_table(rows: list[Timing]) -> str:
 
 
 def standing() -> dict[str, Any]:
-    """Print both tables; the figures."""
+    """Print both tables, and give their figures."""
     attacks = [attack(sybils) for sybils in SYBILS]
     timings = [measure(*size) for size in (*SIZES, DENSE)]
     print(sybil_table(attacks), timing_table(timings), sep="\n\n", end="\n\n")
