@@ -65,7 +65,7 @@ def join(call: Call, source: str, hash_: str) -> None:
 
             lineage = lineage_from(source, hash_)
         else:
-            lineage = _founded(read_charter(Path(source)), hash_)
+            lineage = _line(call.home, read_charter(Path(source)), hash_)
         _keep(call.home, lineage)
         if source.startswith("/") and "/p2p/" in source:
             keep_through(call.home, source)
@@ -133,8 +133,10 @@ def sign(call: Call, file: str) -> None:
     from meshgen.peers.charter_home import joined, read_charter
 
     with _explained():
-        signed = read_charter(Path(file))
-        rules = _rules(signed, joined(call.home))
+        signed, home = read_charter(Path(file)), joined(call.home)
+        rules = _rules(signed, home)
+        if home and signed.hash in [document.hash for document in home.documents]:
+            raise Fault(f"{file} is in force already", "to change it, edit it and run: meshgen mesh amend " + file)
         if rules is None:
             raise Fault(
                 f"{file} is version {signed.charter.version}, and no child of what this home has joined",
@@ -217,11 +219,14 @@ def _rules(signed: SignedCharter, home: Lineage | None) -> Charter | None:
     return None
 
 
-def _founded(signed: SignedCharter, hash_: str) -> Lineage:
+def _line(home: Path, signed: SignedCharter, hash_: str) -> Lineage:
+    """The mesh that this version founds, or the home's own with it as the next."""
     from meshgen.cli.founding import ensure_hash
+    from meshgen.peers.charter_home import joined
     from meshgen.protocols.charter import Lineage
 
-    lineage = Lineage.founded(signed)
+    before = joined(home)
+    lineage = before.amended(signed) if before and signed.charter.version else Lineage.founded(signed)
     if hash_:
         ensure_hash(lineage, hash_)
     return lineage

@@ -153,3 +153,28 @@ def test_places_that_do_not_work(meshgen: Cli, running: Running, tmp_path: Path)
     assert "is a file, not a folder" in meshgen("generate", "x", "--out", "file", code=1).stderr
     assert "can't be made" in meshgen("generate", "x", "--out", "file/more", code=1).stderr
     assert not running.node.requester.requests
+
+
+# -- prices
+
+
+def test_a_dry_run_says_the_price_and_asks_nobody(meshgen: Cli, running: Running, tmp_path: Path) -> None:
+    said = meshgen("generate", SECRET, "-n", "2", "--dry-run", "--max-kudos", "10").output
+    assert said.splitlines() == [
+        "2 pictures of 512x512 in 20 steps by sd15",
+        "by the tariff: 18.320 kudos",
+        "at most:       20.000 kudos (10.000 each; --max-kudos sets it)",
+        "2 workers ask 9.160 kudos each",
+        "1 worker asks 18.320 kudos each, which is more than that",
+        "nobody was asked anything",
+    ]
+    assert json.loads(meshgen("generate", "x", "--dry-run", "--share", "--json").stdout)["shared"] is True
+    assert not running.node.requester.requests and not list(tmp_path.glob("**/*.png"))
+    assert "no worker is known yet" in meshgen("generate", "x", "--dry-run", "--model", "unknown", code=1).stderr
+
+
+def test_sharing_is_asked_for_or_left_to_the_settings(meshgen: Cli, running: Running) -> None:
+    running.node.requester.on_submit = all_drawn
+    for words in ([], ["--share"], ["--no-share"]):
+        meshgen("generate", "x", *words)
+    assert [request.shared for request in running.node.requester.requests] == [None, True, False]
