@@ -14,7 +14,7 @@ from meshgen.ledger.accounts import Accounts
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.store import LEDGER_FILE, Store, open_read_only
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import GENESIS, KEY, Genesis, decode_entry
+from meshgen.protocols.credit import GENESIS, KEY, ROTATE, Genesis, Key, decode_entry
 
 
 def account_view(home: Path) -> dict[str, Any]:
@@ -71,11 +71,25 @@ def _devices(store: Store, account: bytes) -> list[dict[str, Any]]:
             "entries": store.end(member.key).seq,
             "budget_mkudos": member.budget,
             "retired": member.retired,
+            "closed": _is_closed(store, member.key),
             "until_seq": member.until_seq if member.retired else None,
             "founder": place == 0,
         }
         for place, member in enumerate(accounts.members(account).values())
     ]
+
+
+def _is_closed(store: Store, key: bytes) -> bool:
+    """Was this key rotated: is that its last word?"""
+    last = store.wires(key, end := store.end(key).seq, end)
+    content = decode_entry(last[0], verify=False).content if last else None
+    return isinstance(content, Key) and content.op == ROTATE
+
+
+def _standing(device: dict[str, Any], own: str) -> str:
+    if device["retired"]:
+        return f"retired after {device['until_seq']}"
+    return "followed by another" if device["closed"] else "this one" if device["peer"] == own else "device"
 
 
 def account_text(found: dict[str, Any]) -> str:
@@ -101,7 +115,7 @@ def _member_lines(found: dict[str, Any]) -> list[str]:
     rows = [
         (
             device["label"] or "-",
-            "retired" if device["retired"] else "this one" if device["peer"] == found["peer"] else "device",
+            _standing(device, found["peer"]),
             kudos(device["budget_mkudos"]) if device["budget_mkudos"] else "-",
             device["entries"],
             device["peer"],

@@ -27,6 +27,8 @@ def balance(found: dict[str, Any], people: People) -> str:
     width = max(len(amount) for _, amount, _ in rows)
     lines = [f"Credit of {people.name(found['peer'])}:"]
     lines += [f"{click.style(f'{name:10}', bold=True)} {amount:>{width}} kudos   {meaning}" for name, amount, meaning in rows]
+    if found["devices"] > 1:
+        lines.append(f"All {found['devices']} devices of its account together: {kudos(found['account_mkudos'])} kudos")
     if found["forked"]:
         lines.append("This peer signed two histories of itself: it earns nothing more, and need not be served.")
     if found["not_understood"]:
@@ -78,7 +80,7 @@ def said(entry: dict[str, Any], people: People) -> str:
 
 
 def explanation(found: dict[str, Any], people: People) -> str:
-    lines = [people.full(found["peer"]), f"{'served' if found['served'] else 'NOT SERVED'}: {_why(found)}"]
+    lines = [people.full(found["peer"]), _verdict(found)]
     if len(found["devices"]) > 1:
         lines.append(
             f"one of {count(len(found['devices']), 'device')} of account {found['account'][:SHORT]}, which stand together"
@@ -102,13 +104,17 @@ def explanation(found: dict[str, Any], people: People) -> str:
     return "\n".join([*lines, "What would change it:", *(f"- {way}" for way in found["changes"])])
 
 
-def _why(found: dict[str, Any]) -> str:
-    """The verdict, and the step of credit in words."""
-    if found["tier"] != "others" or not found["bucket"] or not found["served"]:
-        return str(found["why"])
+def _verdict(found: dict[str, Any]) -> str:
+    """Its place in this node's queue, in words."""
+    if not found["served"]:
+        return f"NOT SERVED here: {found['why']}"
+    if found["tier"] != "others" or found["over_budget"]:
+        return f"here: {found['why']}"
+    if not found["bucket"]:
+        return "served last here, as no credit reaches it from this node; so is everybody at first"
     low, high = 2 ** (found["bucket"] - 1), 2 ** found["bucket"] - 1
-    step = f"step {found['bucket']}, for {kudos(low)} to {kudos(high)} kudos; each step is twice the one before"
-    return f"before those with less credit ({step}); within a step, whoever has waited longest"
+    step = f"step {found['bucket']}, of {kudos(low)} to {kudos(high)} kudos; each step is twice the one before"
+    return f"served here before those with less credit ({step}); within a step, whoever has waited longest"
 
 
 def _paths(head: str, paths: list[dict[str, Any]], people: People) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -41,6 +41,7 @@ class Lost:
     author: bytes
     net: bytes
     account: bytes
+    label: str
     head: Head
 
 
@@ -59,7 +60,7 @@ def rotate(home: Path, recovery: str | None) -> Succession:
 
 
 async def _rotate(home: Path, old: Identity, new: Identity) -> Succession:
-    net, account = _own_chain(home, old)
+    net, account, label = _own_chain(home, old)
     async with open_ledger(home, old, net, now_ms=now_ms) as ledger:
         last = _last_key(ledger)
         if last is None or last.op != ROTATE:
@@ -75,7 +76,7 @@ async def _rotate(home: Path, old: Identity, new: Identity) -> Succession:
         keyfiles.write_account(home, account)
         keyfiles.set_out(home, new)
         keyfiles.arrive(home)
-    await _begin(home, new, net)
+    await _begin(home, new, net, label)
     return Succession(account, old.public_key, new)
 
 
@@ -83,28 +84,29 @@ async def _finish_rotation(home: Path) -> Succession:
     """The new key was on its way when something cut it off."""
     old, new = keyfiles.own_key(home), keyfiles.incoming_key(home)
     assert new is not None
-    net, account = _own_chain(home, old)
+    net, account, label = _own_chain(home, old)
     async with open_ledger(home, old, net, now_ms=now_ms):
         keyfiles.arrive(home)
-    await _begin(home, new, net)
+    await _begin(home, new, net, label)
     return Succession(account, old.public_key, new)
 
 
-async def _begin(home: Path, new: Identity, net: bytes) -> None:
+async def _begin(home: Path, new: Identity, net: bytes, label: str) -> None:
     """The new key's first entry, in the account that account.id names."""
-    async with open_ledger(home, new, net, now_ms=now_ms):
+    async with open_ledger(home, new, net, now_ms=now_ms, label=label):
         pass
 
 
-def _own_chain(home: Path, key: Identity) -> tuple[bytes, bytes]:
-    """(net, account) of the home's own log."""
+def _own_chain(home: Path, key: Identity) -> tuple[bytes, bytes, str]:
+    """(net, account, label) of the home's own log."""
     with open_read_only(home) as store:
         first = store.wires(key.public_key, 1, 1)
         net = store.meta("net")
     if not first:
         raise BadHome("this key has no log yet, so there is nothing to close", "its log begins when the node runs: meshgen run")
     entry = decode_entry(first[0])
-    return net, Genesis.from_entry(entry).account or entry.id
+    genesis = Genesis.from_entry(entry)
+    return net, genesis.account or entry.id, genesis.label
 
 
 def _genesis(ledger: Ledger) -> Genesis:
@@ -152,7 +154,7 @@ def _chains(source: Path) -> Iterator[tuple[Lost, bytes]]:
         return
     for author, chain in _read_export(source).chains.items():
         if chain.next_hash:
-            yield Lost(author, chain.net, chain.account, chain.head), chain.next_hash
+            yield Lost(author, chain.net, chain.account, "", chain.head), chain.next_hash
 
 
 def _kept_chains(store: Store) -> Iterator[tuple[Lost, bytes]]:
@@ -163,8 +165,7 @@ def _kept_chains(store: Store) -> Iterator[tuple[Lost, bytes]]:
             continue
         entry = decode_entry(first[0])
         genesis = Genesis.from_entry(entry)
-        last = max(store.chain(author), key=lambda row: row.seq)
-        yield Lost(author, net, genesis.account or entry.id, Head(last.seq, last.id)), genesis.next_key_hash
+        yield Lost(author, net, genesis.account or entry.id, genesis.label, store.end(author)), genesis.next_key_hash
 
 
 def _read_export(file: Path) -> Exported:
@@ -186,7 +187,7 @@ def _cut(source: Path, lost: Lost, at_seq: int) -> Lost:
         wires = store.wires(lost.author, at_seq, at_seq)
     if not wires:
         raise Fault(f"entry {at_seq} of the lost log is not kept here; it goes up to {lost.head.seq}")
-    return Lost(lost.author, lost.net, lost.account, decode_entry(wires[0]).head)
+    return replace(lost, head=decode_entry(wires[0]).head)
 
 
 async def _recover(home: Path, new: Identity, lost: Lost) -> Succession:
@@ -200,7 +201,7 @@ async def _recover(home: Path, new: Identity, lost: Lost) -> Succession:
         raise Fault("this recovery key is in use already, for something else")
     if keyfiles.incoming_key(home):
         keyfiles.arrive(home)
-    async with open_ledger(home, new, lost.net, now_ms=now_ms) as ledger:
+    async with open_ledger(home, new, lost.net, now_ms=now_ms, label=lost.label) as ledger:
         if ledger.head().seq == 1:
             await ledger.append(Key(RECOVER, lost.author, b"", lost.head.seq, lost.head.id, 0))
         elif not _recovers(ledger, lost.author):

@@ -41,7 +41,7 @@ class People:
         return f"{alias} {tail}" if alias else tail
 
     def full(self, peer: str) -> str:
-        alias = self._aliases.get(peer, "")
+        alias = "this node" if peer == self._own else self._aliases.get(peer, "")
         return f"{alias} ({peer})" if alias else peer
 
 

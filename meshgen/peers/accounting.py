@@ -70,7 +70,10 @@ class Accounting:
     def balance(self, author: bytes) -> dict[str, Any]:
         found = self._ledger.balance(author)
         sums = {f"{name}_mkudos": getattr(found, name) for name in PARTS}
+        devices = list(self._ledger.accounts.members(self._ledger.account_of(author))) or [author]
         return {"peer": peer_id(author), "balance_mkudos": found.net, **sums} | {
+            "devices": len(devices),
+            "account_mkudos": sum(self._ledger.balance(key).net for key in devices),
             "entries": self._ledger.known(author).seq,
             "not_understood": self._ledger.unfolded(author),
             "forked": bool(self._ledger.forked_at(author)),

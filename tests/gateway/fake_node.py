@@ -72,6 +72,7 @@ class FakeCredit:
         found = Balance(earned=5000, spent=1500, held=250) if author == ALICE.public_key else Balance()
         sums = {f"{name}_mkudos": getattr(found, name) for name in ("earned", "spent", "held", "contested")}
         more = {"entries": 9 if found.earned else 0, "not_understood": 0, "forked": False}
+        more |= {"devices": 1, "account_mkudos": found.net}
         return {"peer": peer_id(author), "balance_mkudos": found.net, **sums, **more}
 
     async def opened(self, author: bytes, part: str, offset: int, limit: int) -> dict[str, Any]:
