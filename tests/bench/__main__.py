@@ -11,6 +11,8 @@ from pathlib import Path
 from tests.bench.dispatch import Row, measure
 from tests.bench.standing import standing
 from tests.bench.startup import startup
+from tests.bench.sync import gaps
+from tests.bench.sync import table as sync_table
 
 OUT = Path(".bench")
 WORKERS = (1, 4, 8)
@@ -21,15 +23,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="meshgen-bench-") as folder:
         rows = [measure(Path(folder) / str(workers), workers) for workers in WORKERS]
         starts = startup(Path(folder) / "startup")
+        caught_up = gaps(Path(folder) / "sync")
     print(_table(rows))
     print(f"aims: p50 {AIM['p50_ms']:g} ms, {AIM['jobs_per_s']:g} jobs/s, {AIM['cpu_s_per_job']:g} CPU-s a job\n")
     for name, value in starts.items():
         print(f"{name:<44} {value:>8.3f}")
+    print("\n" + sync_table(caught_up) + "\n")
     OUT.mkdir(exist_ok=True)
     document = {
         "machine": {"python": platform.python_version(), "processor": platform.processor() or platform.machine()},
         "dispatch": [row.as_dict() for row in rows],
         "startup": starts,
+        "sync": [gap.as_dict() for gap in caught_up],
         "standing": standing(),
     }
     (OUT / "dispatch.json").write_text(json.dumps(document, indent=2) + "\n")
