@@ -9,6 +9,7 @@ import trio
 
 from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Net
+from meshgen.peers.advice import Advice
 from meshgen.peers.archivist import Archivist
 from meshgen.peers.checkpointing import Checkpointing
 from meshgen.peers.directory import Directory
@@ -31,8 +32,10 @@ class Bookkeeping:
         rng: random.Random,
         *,
         keep_all: bool = False,
+        follow: frozenset[bytes] = frozenset(),
     ) -> None:
-        self.interest = Interest(ledger, now_ms, keep_all=keep_all)
+        self.interest = Interest(ledger, now_ms, keep_all=keep_all, follow=follow)
+        self.advice = Advice(ledger, follow, now_ms)
         self.archivist = Archivist(net, ledger, self.interest)
         self._server = LogServer(net, ledger)
         self._news = NewsDesk(net, ledger, self.archivist)

@@ -111,6 +111,7 @@ class Fulfilment:
     async def _round(self, nursery: trio.Nursery) -> tuple[bool, bool]:
         """Offer what is missing and start what was won: (did anything start, is waiting in vain)."""
         avoid = {peer: No("failed") for peer, losses in self._losses.items() if losses >= MAX_LOSSES}
+        avoid |= self._means.advised_against()
         own = self._own_choice()
         window_s = OWN_WINDOW_S if own else self._policy.bid_window_s
         answers = await self._means.market.ask(self._offer(), window_s, avoid, self._background)

@@ -91,6 +91,7 @@ _WORDS: Mapping[str, str] = {
     "engine": "{have} a broken engine",
     "silent": "did not answer",
     "failed": "failed earlier in this job",
+    "advised": "{are} advised against by those whom this node follows",
     "contradiction": "gave two different answers",
 }
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from meshgen.identity import Identity
 from meshgen.ledger.ledger import Ledger
-from meshgen.net.port import Net
+from meshgen.net.port import Net, PeerId
+from meshgen.peers.advice import Advice
 from meshgen.peers.directory import Directory
 from meshgen.peers.market import Market
+from meshgen.peers.matching import No
 from meshgen.peers.own import OwnEngine
 from meshgen.peers.request import ImageRequest, RequestError
 from meshgen.peers.supply import Quote, find_weights, price_levels
@@ -54,10 +56,17 @@ class Means:
     rng: random.Random
     charter: Callable[[], Charter]
     """As it stands now."""
+    advice: Advice
+
+    def advised_against(self) -> dict[PeerId, No]:
+        """Known workers that those whom this node follows say to avoid."""
+        return {PeerId(signed.peer): No("advised") for signed in self.directory.adverts() if self.advice.avoids(signed.author)}
 
     def known_model(self, name: str) -> ModelAdvert | None:
-        adverts = [signed.message for signed in self.directory.adverts()]
-        return find_weights(adverts, self.own.models() if self.own else (), name)
+        avoid, known = self.advised_against(), list(self.directory.adverts())
+        own = self.own.models() if self.own else ()
+        heeded = [signed.message for signed in known if signed.peer not in avoid]
+        return find_weights(heeded, own, name) or find_weights([signed.message for signed in known], own, name)
 
     def max_mkudos(self, request: ImageRequest) -> int:
         """The most that one picture may cost: what the request says, else the settings; never more than a hold may have."""

@@ -19,7 +19,7 @@ import trio
 from meshgen import __version__
 from meshgen.engine.catalog import Catalog, CatalogError
 from meshgen.engine.port import Engine, ModelInfo
-from meshgen.identity import Identity
+from meshgen.identity import Identity, public_key_of
 from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.verify import Report, verify_home
 from meshgen.net.port import Net, PeerId
@@ -87,7 +87,10 @@ class Peer:
         self.directory = Directory(net, identity, ledger.net, now_ms, self._describe)
         rng = rng or random.Random(secrets.randbits(64))
         keep_all = settings.has_role("archivist")
-        self.bookkeeping = Bookkeeping(net, ledger, self.directory, now_ms, random.Random(rng.random()), keep_all=keep_all)
+        follow = frozenset(map(public_key_of, settings.node.follow))
+        self.bookkeeping = Bookkeeping(
+            net, ledger, self.directory, now_ms, random.Random(rng.random()), keep_all=keep_all, follow=follow
+        )
         self.requester: Requester | None = None
         self.worker: Worker | None = None
         own: OwnEngine | None = None
@@ -100,7 +103,19 @@ class Peer:
         if settings.has_role("requester"):
             market = Market(net, identity, ledger.net, self.directory, now_ms, rng)
             wishes = _requester_policy(settings)
-            means = Means(net, identity, ledger, self.directory, market, own, wishes, now_ms, rng, lambda: self.charters.current)
+            means = Means(
+                net,
+                identity,
+                ledger,
+                self.directory,
+                market,
+                own,
+                wishes,
+                now_ms,
+                rng,
+                lambda: self.charters.current,
+                self.bookkeeping.advice,
+            )
             self.requester = Requester(means, on_settled=self.directory.changed)
 
     @property

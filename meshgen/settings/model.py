@@ -60,6 +60,12 @@ def _friend(text: str) -> str:
     return text
 
 
+def _peer_id(text: str) -> str:
+    if not _FRIEND.fullmatch(text) or not text.startswith("12D3"):
+        raise ValueError(f"{text!r} is not a peer id, as `meshgen peers` shows it")
+    return text
+
+
 class Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -76,6 +82,11 @@ class NodeSettings(Group):
         "archivist keeps everybody's credit logs, observer only watches",
         min_length=1,
         max_length=5,
+    )
+    follow: Annotated[tuple[Annotated[str, AfterValidator(_peer_id)], ...], ListOf] = Field(
+        default=(),
+        description="Peer ids whose advisories this node heeds: it asks no worker that more of them say to avoid than to trust",
+        max_length=256,
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="How much is logged; never a prompt at any level"

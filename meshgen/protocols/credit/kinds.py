@@ -43,7 +43,7 @@ RELEASE_REASONS = ("expired", "cancelled", "lost", "refused", "bad_result", "unp
 TRANSFER_REASONS = ("tip", "share", "rating", "treasury")
 KEY_OPS = ("add", "retire", "rotate", "recover")
 ADD, RETIRE, ROTATE, RECOVER = range(4)
-SUBJECT_TYPES = ("account", "model", "charter")
+SUBJECT_TYPES = ("account", "model", "charter", "peer")
 RECOMMENDATIONS = ("trust", "caution", "avoid")
 FORK = 0
 """PROOF's only type so far."""
@@ -171,7 +171,7 @@ class Advisory(Content):
     """0 says it, 1 takes it back."""
     subject_type: Annotated[int, UInt(0, 255)]
     subject: Hash
-    """An account's id, a model's or a charter's digest."""
+    """An account's id, a model's or a charter's digest, a peer's key."""
     label: Annotated[str, Text(MAX_LABEL_BYTES)]
     recommendation: Annotated[int, UInt(0, 255)]
     expires_ms: Millis
