@@ -36,7 +36,11 @@ ALLOWED_UP = {("node", "gateway"): "the composition root opens everything, the g
 
 PURE = ("protocols/", "ledger/")
 SHELLS = {
-    "ledger/store.py": "the log's file",
+    "ledger/database.py": "the log's file: its tables, its lock",
+    "ledger/store.py": "the log's file: its rows",
+    "ledger/log.py": "what is written when, by one process",
+    "ledger/intake.py": "foreign entries, judged by all cores",
+    "ledger/pruning.py": "waits for the log's lock",
     "ledger/ledger.py": "the ledger's face: its lock, its store",
     "ledger/verify.py": "reads a log's file from outside",
 }

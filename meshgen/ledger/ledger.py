@@ -1,40 +1,42 @@
 """The ledger as roles use it: append to the own chain, take in others', ask what everybody owes.
 
-All methods are called from one trio loop. What is known is held folded in memory, so questions cost no I/O; only
-:meth:`Ledger.entries` reads the disk. An append returns once it is durable. Appends that come together share one transaction:
-whoever gets the lock first writes for all who wait, so 32 jobs at once cost one fsync, not 32.
+All methods are called from one trio loop. What is known is held folded in memory, so most questions cost no I/O. An append
+returns once it is durable.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import trio
 
 from meshgen.home import read_account
 from meshgen.identity import Identity, load_or_create
-from meshgen.ledger.books import Books
 from meshgen.ledger.dues import Due
-from meshgen.ledger.errors import BadChain, Early, Fork, Gap, InvalidEntry, LedgerError
+from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Balance, Deal, Edge, Line, State, Terms, explain
-from meshgen.ledger.forks import ForkEvidence, fork_between
-from meshgen.ledger.prints import bucket_prints, proofs_print
-from meshgen.ledger.rules import Chain
+from meshgen.ledger.forks import ForkEvidence
+from meshgen.ledger.intake import Added, Intake
+from meshgen.ledger.log import Log
+from meshgen.ledger.opening import load
+from meshgen.ledger.prints import bucket_prints, digest, proofs_print
+from meshgen.ledger.pruning import prune
 from meshgen.ledger.standing import Standing
-from meshgen.ledger.store import Disk, Store, open_store
+from meshgen.ledger.standings import Standings
+from meshgen.ledger.store import Disk, fitting, open_store
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import (
+    CHECKPOINT,
     MAX_AHEAD_MS,
     MAX_LABEL_BYTES,
     MAX_RANGE_ENTRIES,
     NO_HEAD,
-    Bill,
+    TRANSFER,
     Claim,
     Content,
     Entry,
@@ -43,25 +45,14 @@ from meshgen.protocols.credit import (
     Hold,
     Receipt,
     Release,
-    Voucher,
-    decode_entry,
+    Transfer,
     make_entry,
 )
 
+__all__ = ["Added", "HoldInfo", "Ledger", "open_ledger"]
+
 RECOVERY_DIR = "recovery"
 """Holds the key whose hash GENESIS commits to. Its owner does well to move the folder to another place."""
-SLICE = 32
-"""So many foreign entries are judged at a time, that the loop is not held up for long: 0.1 ms for each bill or voucher inside."""
-INLINE = 8
-"""Up to so many entries' own signatures, 0.1 ms each, are judged on the loop; more go to a thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What :meth:`Ledger.add` did: how many entries were new, and where the chain ends now."""
-
-    new: int
-    head: Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +82,30 @@ async def open_ledger(
     None: in memory, gone at the end. A :class:`Disk`: in memory, and there when it is opened again.
     """
     with open_store(home) as store:
-        ledger = Ledger(store, identity, net, now_ms)
-        ledger._load()
+        log = load(store, net, identity.public_key)
+        ledger = Ledger(log, identity, now_ms)
         if ledger.head() == NO_HEAD:
-            await ledger._append(Genesis(_account(home), _next_key_hash(home, identity), _ascii_label(label)))
+            await ledger.append(Genesis(_account(home), _next_key_hash(home, identity), _ascii_label(label)))
             ledger.is_new = True
-        yield ledger
+        try:
+            yield ledger
+        finally:
+            log.close()
 
 
 class Ledger:
     """Made by :func:`open_ledger`."""
 
-    def __init__(self, store: Store, identity: Identity, net: bytes, now_ms: Callable[[], int]) -> None:
+    def __init__(self, log: Log, identity: Identity, now_ms: Callable[[], int]) -> None:
         self.identity = identity
-        self.net = net
-        self._store = store
+        self.net = log.net
+        self.accounts = log.accounts
+        self.promises = log.promises
+        self.standings = Standings(identity.public_key, log.books.edges, log.promises.vouches, log.accounts)
+        log.watchers.append(self.standings)
+        self._log = log
         self._now_ms = now_ms
-        self._chains: dict[bytes, Chain] = {}  # what was judged, written or not
-        self._heads: dict[bytes, Head] = {}  # what is written
-        self._books = Books()
-        self._forks: dict[bytes, ForkEvidence] = {}
-        self._unwritten: list[Entry] = []  # judged, in order
-        self._unwritten_forks: list[ForkEvidence] = []
-        self._dues: dict[bytes, Due] = {}
-        self._unwritten_dues: dict[bytes, Due | None] = {}
-        self._writing = trio.Lock()
-        self._broken = ""
+        self._intake = Intake(log, now_ms)
         self._confirmed = trio.Event()
         self._confirmed.set()
         self._refusal = ""
@@ -127,38 +116,53 @@ class Ledger:
 
     def head(self) -> Head:
         """Where the own chain ends on disk: never ahead of what would survive a crash."""
-        return self.known(self.identity.public_key)
+        return self._log.heads.get(self.identity.public_key, NO_HEAD)
 
     async def hold(self, job: bytes, payee: bytes, amount: int, expires_ms: int, payee_head: Head) -> Entry:
         """Set ``amount`` aside for one job. Raises LedgerError, and Malformed for values that no entry may hold."""
-        return await self._append(Hold(job, payee, amount, expires_ms, payee_head.seq, payee_head.id))
-
-    async def receipt(self, hold_id: bytes, bill: Bill, units: int = 0) -> Entry:
-        """Pay what the payee's signed bill says, and close the hold. ``units`` is the number of pictures. Raises LedgerError."""
-        mine = self.identity.public_key
-        if (bill.net, bill.hold_id, bill.payer) != (self.net, hold_id, mine):
-            raise InvalidEntry("the bill is for another mesh, hold or payer")
-        return await self._append(Receipt(bill.job, hold_id, bill.payee, bill.amount, bill.result, units, bill.sig))
-
-    async def claim(self, hold_id: bytes, payer: bytes, voucher: Voucher, result: bytes) -> Entry:
-        """Show the payer's last voucher to the mesh, when no receipt came. Raises LedgerError."""
-        mine = self.identity.public_key
-        if (voucher.net, voucher.hold_id, voucher.payer, voucher.payee) != (self.net, hold_id, payer, mine):
-            raise InvalidEntry("the voucher is for another mesh, hold, payer or payee")
-        info = self.hold_info(hold_id)
-        return await self._append(Claim(hold_id, info.seq if info else 1, payer, voucher.amount, voucher.sig, result))
+        return await self.append(Hold(job, payee, amount, expires_ms, payee_head.seq, payee_head.id))
 
     async def release(self, hold_id: bytes, reason: int, payee_sig: bytes = b"") -> Entry:
         """Take a hold back: once it has expired, or with the signature of the payee's Consent. Raises LedgerError."""
-        return await self._append(Release(hold_id, reason, payee_sig))
+        return await self.append(Release(hold_id, reason, payee_sig))
 
     async def append(self, content: Content) -> Entry:
-        """Say anything else: a transfer, a vouch, a word about keys. Raises LedgerError, and Malformed as above."""
-        return await self._append(content)
+        """Say it in the own chain; durable when it returns. What was due of the same hold is dropped in the same write.
+
+        Raises InvalidEntry if it may not stand there, LedgerError if the log can't be written. Once queued it can't be cancelled:
+        a chain has no holes.
+        """
+        if not self._confirmed.is_set():  # else nothing is waited for, and nothing cancels it
+            await self._confirmed.wait()
+        if self._refusal:
+            raise LedgerError(self._refusal)
+        log, mine = self._log, self.identity.public_key
+        log.ensure_usable()
+        if mine in log.forks:
+            raise LedgerError("this identity's chain has forked (a restored copy? two processes?): it must not append any more")
+        chain = log.chain(mine)
+        ts_ms = self._date(chain.ts_ms)
+        seq, prev = chain.head.seq + 1, chain.head.id
+        entry = make_entry(self.identity, self.net, seq, prev, ts_ms, kind=content.KIND, data=content.data())
+        chain.append(entry)
+        log.chains[mine] = chain
+        log.pending.entries.append(entry)
+        if isinstance(content, Receipt | Claim | Release):
+            self.drop_due(content.hold_id)
+        await log.commit()
+        return entry
+
+    def _date(self, last_ms: int) -> int:
+        """Now, or the last entry's date if the clock went back a little. Further back, others would not take the entry."""
+        now_ms = self._now_ms()
+        if last_ms > now_ms + MAX_AHEAD_MS:
+            ahead_s = (last_ms - now_ms) // 1000
+            raise LedgerError(f"the own chain's last entry is dated {ahead_s} s ahead of this machine's clock; set the clock")
+        return max(now_ms, last_ms)
 
     def open_holds(self) -> list[HoldInfo]:
         """The own holds that are neither paid nor released, oldest first: to take up after a restart, to release after expiry."""
-        infos = (self.hold_info(hold_id) for hold_id in self._chain(self.identity.public_key).holds)
+        infos = (self.hold_info(hold_id) for hold_id in self._log.chain(self.identity.public_key).holds)
         return [info for info in infos if info]
 
     # -- a home that may have come from a backup
@@ -181,22 +185,18 @@ class Ledger:
 
     async def keep_due(self, due: Due) -> None:
         """On disk when it returns; it replaces what was kept of this hold before. Raises LedgerError."""
-        self._ensure_usable()
-        self._dues[due.hold_id] = self._unwritten_dues[due.hold_id] = due
-        await self._commit()
+        self._log.ensure_usable()
+        self._log.dues[due.hold_id] = self._log.pending.dues[due.hold_id] = due
+        await self._log.commit()
 
     def drop_due(self, hold_id: bytes) -> None:
         """An entry says it now. It leaves the disk with the next write: what is settled twice is settled once."""
-        if self._dues.pop(hold_id, None):
-            self._unwritten_dues[hold_id] = None
+        if self._log.dues.pop(hold_id, None):
+            self._log.pending.dues[hold_id] = None
 
     def dues(self) -> list[Due]:
         """Of a run that was cut off, or of jobs that are under way."""
-        return list(self._dues.values())
-
-    async def settle(self, due: Due) -> Entry:
-        """Append what is due, which is dropped in the same write. Raises LedgerError."""
-        return await self._append(due)
+        return list(self._log.dues.values())
 
     # -- others' chains
 
@@ -204,280 +204,172 @@ class Ledger:
         """Take in consecutive entries of one author that overlap or follow what is known. Each is judged; known ones are skipped.
 
         Raises BadChain, Gap, Early or Fork at the first entry that is refused; those before it are kept.
+        ``head_mode``: the last signature vouches for the range; it is all taken or none, and counts once it has been judged.
         """
-        self._ensure_usable()
-        if len(wires) > MAX_RANGE_ENTRIES:
-            raise BadChain(self.known(author).seq + 1, f"{len(wires)} entries at once, more than {MAX_RANGE_ENTRIES}")
-        before = self._chain(author).head.seq
-        try:
-            for start in range(0, len(wires), SLICE):
-                entries, fault = await self._decode(author, wires[start : start + SLICE])
-                self._take(author, entries)
-                if fault:
-                    raise fault
-        finally:
-            after = self._chain(author).head.seq
-            await self._commit()
-        return Added(after - before, self.known(author))
+        return await self._intake.add(author, wires, head_mode=head_mode)
 
     async def judge_pending(self) -> None:
         """Judge what head mode took in, in the background, until cancelled."""
-        await trio.sleep_forever()
+        await self._intake.judge_pending()
 
-    async def convict(self, evidence: ForkEvidence) -> bool:
-        """Keep the proof of a fork. True if it says more than what was known."""
-        self._ensure_usable()
-        if 0 < self.forked_at(evidence.author) <= evidence.seq:
-            return False
-        self._forks[evidence.author] = evidence
-        self._unwritten_forks.append(evidence)
-        await self._commit()
-        return True
+    async def judge_next(self) -> int:
+        """Judge at most a range of each chain that waits for it; how many entries were good. 0: none waits."""
+        return await self._intake.judge_next()
 
-    async def add_branch(self, author: bytes, wires: Sequence[bytes]) -> int:
-        """Take in entries of an author who forked, at and after the fork, each for itself. How many were new."""
-        return 0
+    def refused(self) -> dict[bytes, tuple[int, str]]:
+        """author -> (seq, why), of whom head mode took in what was bad, since the start."""
+        return dict(self._intake.refused)
 
-    def branch(self, author: bytes, after: tuple[int, bytes] = (0, b""), limit: int = MAX_RANGE_ENTRIES) -> list[bytes]:
-        """What is held of an author who forked, at and after the fork, in the order of (seq, id), from the one after ``after``."""
-        return []
-
-    def proofs_print(self) -> bytes:
-        """One fingerprint of all forks and branches: :func:`meshgen.ledger.prints.proofs_print`."""
-        return proofs_print([(fork.author, fork.seq) for fork in self.forks()], ())
+    async def prune(self, author: bytes, upto_seq: int) -> None:
+        """Drop a foreign chain's payments up to there; see :mod:`meshgen.ledger.pruning`. Raises LedgerError."""
+        await prune(self._log, author, upto_seq)
 
     def known(self, author: bytes) -> Head:
-        """How far this author's chain is held; (0, b"") if not at all."""
-        return self._heads.get(author, NO_HEAD)
+        """How far this author's chain is held, judged or not; (0, b"") if not at all."""
+        return self._log.tails.get(author) or self._log.heads.get(author, NO_HEAD)
 
     def entries(self, author: bytes, from_seq: int, to_seq: int) -> list[bytes]:
-        """The wires from..to, both included, as far as they are held and fit into one range reply."""
-        return self._store.wires(author, from_seq, to_seq)
+        """The wires from..to, both included, as far as they are held and judged and fit into one range reply."""
+        log = self._log
+        if from_seq <= log.starts.get(author, 0):
+            return []
+        try:
+            return log.store.wires(author, from_seq, min(to_seq, log.heads.get(author, NO_HEAD).seq))
+        except Malformed as error:
+            raise log.damaged(f"{author.hex()[:16]}: {error}") from error
 
     def heads(self) -> list[tuple[bytes, Head]]:
-        return list(self._heads.items())
+        """Where each chain ends that is held and judged."""
+        return list(self._log.heads.items())
 
     def id_at(self, author: bytes, seq: int) -> bytes:
         """The id of one entry; b"" if it is not held."""
         head = self.known(author)
-        return head.id if seq == head.seq else self._store.ids(author, seq, seq).get(seq, b"")
+        return head.id if seq == head.seq else self._log.store.ids(author, seq, seq).get(seq, b"")
 
-    def prints(self) -> bytes:
-        """One fingerprint a bucket: :func:`meshgen.ledger.prints.bucket_prints`."""
-        return bucket_prints(self._heads.items())
+    def checkpoints(self) -> Iterator[Entry]:
+        """Those of all chains, each chain's in order."""
+        for author, row in self._log.store.words((CHECKPOINT,)):
+            if row.seq <= self._log.heads.get(author, NO_HEAD).seq:
+                yield row.revive(verify=False)
+
+    # -- who forked
+
+    async def convict(self, evidence: ForkEvidence) -> bool:
+        """Keep the proof of a fork. True if it says more than what was known. Raises Malformed if it proves nothing."""
+        return await self._intake.convict(evidence)
+
+    async def add_branch(self, author: bytes, wires: Sequence[bytes]) -> int:
+        """Take in entries of an author who forked, at and after the fork, each for itself. How many were new.
+
+        Raises BadChain at the first that may not stand; those before it are kept.
+        """
+        return await self._intake.add_branch(author, wires)
+
+    def branch(self, author: bytes, after: tuple[int, bytes] = (0, b""), limit: int = MAX_RANGE_ENTRIES) -> list[bytes]:
+        """What is held of one who forked, at and after the fork, in the order of (seq, id), from the one after ``after``."""
+        forked_at = self._log.forked_at(author)
+        if not forked_at:
+            return []
+        main = self._log.store.rows(author, max(forked_at, after[0]), self._log.heads.get(author, NO_HEAD).seq)
+        rows = sorted((row.seq, row.id, row) for row in (*main, *self._log.store.branch(author)) if row.seq >= forked_at)
+        return fitting(islice((row for seq, entry_id, row in rows if (seq, entry_id) > after), limit))
 
     def forked_at(self, author: bytes) -> int:
         """The lowest number at which the author is proved to have forked; 0 if it is not."""
-        fork = self._forks.get(author)
-        return fork.seq if fork else 0
+        return self._log.forked_at(author)
 
     def forks(self) -> list[ForkEvidence]:
         """Proof against each author who was caught."""
-        return list(self._forks.values())
+        return list(self._log.forks.values())
+
+    # -- is it the same that another peer holds?
+
+    def prints(self) -> bytes:
+        """One fingerprint a bucket: :func:`meshgen.ledger.prints.bucket_prints`."""
+        return bucket_prints(self._log.common_heads())
+
+    def proofs_print(self) -> bytes:
+        """One fingerprint of all forks and branches: :func:`meshgen.ledger.prints.proofs_print`."""
+        forks = self._log.forks.values()
+        return proofs_print([(fork.author, fork.seq) for fork in forks], self._log.branch_ids())
+
+    def digest(self) -> bytes:
+        """One value for everything that is held and judged."""
+        return digest(self._log.common_heads(), self.proofs_print())
 
     # -- what it all comes to
 
-    def hold_info(self, hold_id: bytes) -> HoldInfo | None:
-        deal = self._books.deals.get(hold_id)
+    def hold_info(self, hold_id: bytes, payer: bytes = b"", hold_seq: int = 0) -> HoldInfo | None:
+        """A hold that is open, claimed or lately closed; with its payer (and number) any other too, which is read from disk."""
+        deal = self._log.books.deal(hold_id)
+        if deal is None and payer:
+            deal = self._log.reader.recall(payer, hold_id, hold_seq)
         return _info(deal, deal.terms) if deal and deal.terms else None
 
     def balance(self, author: bytes) -> Balance:
-        return self._books.balance(author)
+        return self._log.books.balance(author)
+
+    def balances(self) -> dict[bytes, Balance]:
+        return self._log.books.balances
 
     def edges(self) -> Mapping[tuple[bytes, bytes], Edge]:
         """(payer, payee) -> what lies between them."""
-        return self._books.edges
+        return self._log.books.edges
 
-    def balances(self) -> dict[bytes, Balance]:
-        return dict(self._books.balances)
+    def account_of(self, key: bytes) -> bytes:
+        return self._log.accounts.account_of(key)
 
     def explain(self, author: bytes) -> list[Line]:
-        """The deals behind a balance, each with the ids of the entries that make it."""
-        return explain(self._books.deals, author)
+        """The deals behind a balance, each with the ids of the entries that make it. Reads the disk: see :meth:`lines`."""
+        return list(self.lines(author))
+
+    def lines(self, author: bytes) -> Iterator[Line]:
+        """The same, one payer after the other."""
+        payers = sorted({author, *(payer for payer, payee in self._log.books.edges if payee == author)})
+        return (line for payer in payers for line in self._lines(payer, author))
+
+    def between(self, payer: bytes, payee: bytes) -> list[Line]:
+        """The deals behind one edge."""
+        return [line for line in self._lines(payer, payee) if line.payer == payer]
+
+    def _lines(self, payer: bytes, author: bytes) -> list[Line]:
+        """The payer's deals with the author, or all of them if that is the author itself."""
+        reader = self._log.reader
+        deals = reader.made_by(payer) if author == payer else reader.between(payer, author)
+        return explain(self._log.books.complete(deals, payer), author)
+
+    def transfers(self, author: bytes) -> Iterator[Entry]:
+        """The TRANSFERs by and to one author, which move its balance as its deals do. Reads the disk."""
+        rows = [(giver, row) for giver, row in self._log.store.transfers(author) if row.seq <= self._log.chain(giver).head.seq]
+        rows += [(giver, row) for giver, row in self._log.store.branches() if row.kind == TRANSFER]
+        entries = (row.revive(verify=False) for _, row in rows)
+        return (entry for entry in entries if author in (entry.author, Transfer.from_entry(entry).payee))
 
     def unfolded(self, author: bytes) -> int:
         """Entries of this author that this version carries without understanding: its balance leaves them out."""
-        return self._books.unfolded.get(author, 0)
+        return self._log.books.unfolded.get(author, 0)
 
     def standing(self, requester: bytes) -> Standing:
         """What :func:`meshgen.ledger.standing.decide` asks for."""
-        mine = self.identity.public_key
-        theirs = self._books.edge(requester, mine)
-        i_owe = max(0, self._books.edge(mine, requester).owed - theirs.owed)
-        open_holds = self._books.open_holds(requester, mine, self._now_ms())
-        return Standing(i_owe, theirs.claimed, open_holds, requester in self._forks)
+        now_ms, books, mine = self._now_ms(), self._log.books, self.identity.public_key
+        member = self.accounts.member(requester)
+        return Standing(
+            credit=self.standings.credit(requester, now_ms),
+            claimed=books.edge(requester, mine).claimed,
+            open_holds=books.open_holds(requester, mine, now_ms),
+            forked=requester in self._log.forks,
+            own=self.standings.is_own(requester),
+            retired=member is not None and member.retired,
+            over_budget=member is not None and 0 < member.budget < self._owes(member.line),
+            debt=max(0, -books.balance(requester).net),
+        )
 
-    # -- inside: judging
-
-    def _chain(self, author: bytes) -> Chain:
-        chain = self._chains.get(author)
-        return chain if chain else Chain(self.net, author)
-
-    async def _decode(self, author: bytes, wires: Sequence[bytes]) -> tuple[list[Entry], BadChain | None]:
-        """The good entries at the front, and what is wrong with the first that is not."""
-        start = self._chain(author).head.seq
-        if len(wires) <= INLINE or self._store.in_memory:
-            return _decode_all(wires, start)
-        return await trio.to_thread.run_sync(_decode_all, wires, start)
-
-    def _take(self, author: bytes, entries: Sequence[Entry]) -> None:
-        """Judge and queue. No await in here: what was judged is queued in the same step."""
-        if author in self._forks:
-            fork = self._forks[author]
-            raise Fork(author, fork.seq, fork.ids)
-        chain = self._chain(author)
-        known = self._known_ids(author, entries, chain.head.seq)
-        for entry in entries:
-            if entry.author == author and entry.net == self.net and entry.seq <= chain.head.seq:
-                self._compare(entry, known[entry.seq])
-                continue
-            self._judge(chain, entry)
-            self._chains[author] = chain
-            self._unwritten.append(entry)
-            known[entry.seq] = entry.id
-
-    def _judge(self, chain: Chain, entry: Entry) -> None:
-        if entry.seq > chain.head.seq + 1:
-            raise Gap(chain.head.seq)
-        if entry.ts_ms > self._now_ms() + MAX_AHEAD_MS:
-            raise Early(entry.seq, entry.ts_ms)
-        try:
-            chain.append(entry)
-        except InvalidEntry as error:
-            raise BadChain(entry.seq, str(error)) from None
-
-    def _known_ids(self, author: bytes, entries: Sequence[Entry], head_seq: int) -> dict[int, bytes]:
-        seqs = [entry.seq for entry in entries if entry.seq <= head_seq]
-        if not seqs:
-            return {}
-        waiting = {entry.seq: entry.id for entry in self._unwritten if entry.author == author}
-        return self._store.ids(author, min(seqs), max(seqs)) | waiting
-
-    def _compare(self, entry: Entry, known_id: bytes) -> None:
-        if entry.id == known_id:
-            return
-        held = self._find(entry.author, entry.seq)
-        evidence = fork_between(held, entry)
-        if evidence is None:
-            raise LedgerError(f"the held entry {entry.seq} of {entry.author.hex()[:16]} is not validly signed")
-        self._forks[entry.author] = evidence
-        self._unwritten_forks.append(evidence)
-        raise Fork(entry.author, entry.seq, evidence.ids)
-
-    def _find(self, author: bytes, seq: int) -> Entry:
-        for entry in self._unwritten:
-            if (entry.author, entry.seq) == (author, seq):
-                return entry
-        return decode_entry(self._store.wires(author, seq, seq)[0], verify=False)
-
-    # -- inside: writing
-
-    async def _append(self, content: Content) -> Entry:
-        """Judge, queue and write one own entry. Once queued it can't be cancelled: a chain has no holes."""
-        await self._confirmed.wait()
-        if self._refusal:
-            raise LedgerError(self._refusal)
-        self._ensure_usable()
-        mine = self.identity.public_key
-        if mine in self._forks:
-            raise LedgerError("this identity's chain has forked (a restored copy? two processes?): it must not append any more")
-        chain = self._chain(mine)
-        ts_ms = self._date(chain)
-        seq, prev = chain.head.seq + 1, chain.head.id
-        entry = make_entry(self.identity, self.net, seq, prev, ts_ms, kind=content.KIND, data=content.data())
-        chain.append(entry)
-        self._chains[mine] = chain
-        self._unwritten.append(entry)
-        if isinstance(content, Receipt | Claim | Release):
-            self.drop_due(content.hold_id)
-        await self._commit()
-        return entry
-
-    def _date(self, chain: Chain) -> int:
-        """Now, or the last entry's date if the clock went back a little. Further back, others would not take the entry."""
-        now_ms = self._now_ms()
-        if chain.ts_ms > now_ms + MAX_AHEAD_MS:
-            ahead_s = (chain.ts_ms - now_ms) // 1000
-            raise LedgerError(f"the own chain's last entry is dated {ahead_s} s ahead of this machine's clock; set the clock")
-        return max(now_ms, chain.ts_ms)
-
-    async def _commit(self) -> None:
-        """Return when everything that was pending is written, by this call or by another's."""
-        with trio.CancelScope(shield=True):
-            async with self._writing:
-                self._ensure_usable()
-                if self._unwritten or self._unwritten_forks or any(self._unwritten_dues.values()):
-                    await self._write(list(self._unwritten), list(self._unwritten_forks), dict(self._unwritten_dues))
-
-    async def _write(self, batch: list[Entry], forks: list[ForkEvidence], dues: dict[bytes, Due | None]) -> None:
-        durable = any(dues.values()) or any(entry.author == self.identity.public_key for entry in batch)
-        write = partial(self._store.write, batch, forks, durable=durable, dues=dues)
-        try:
-            if self._store.in_memory:
-                write()
-            else:
-                await trio.to_thread.run_sync(write)
-        except sqlite3.Error as error:
-            # What was judged is not what is written any more; only a fresh start can tell.
-            self._broken = f"the credit log can't be written ({error}); free the disk and restart"
-            raise LedgerError(self._broken) from error
-        except BaseException as error:
-            self._broken = f"the credit log was interrupted ({error!r}); restart"
-            raise
-        del self._unwritten[: len(batch)], self._unwritten_forks[: len(forks)]
-        self._unwritten_dues = {key: due for key, due in self._unwritten_dues.items() if due is not dues.get(key, self)}
-        for entry in batch:
-            self._books.add(entry)
-            self._heads[entry.author] = entry.head
-
-    def _ensure_usable(self) -> None:
-        if self._broken:
-            raise LedgerError(self._broken)
-
-    # -- inside: starting
-
-    def _load(self) -> None:
-        """Fold what is on disk. Signatures were judged when it was written; the rules are applied again."""
-        held = self._store.meta("net")
-        if held and held != self.net:
-            raise LedgerError(f"this home belongs to the mesh {held.hex()}, not {self.net.hex()}; use another MESHGEN_HOME")
-        self._store.set_meta("net", self.net)
-        self._store.set_meta("self", self.identity.public_key)
-        self._forks = {fork.author: fork for fork in self._store.forks()}
-        self._dues = {due.hold_id: due for due in self._store.dues()}
-        for author in self._store.authors():
-            self._load_chain(author)
-
-    def _load_chain(self, author: bytes) -> None:
-        chain = Chain(self.net, author)
-        for row in self._store.chain(author):
-            try:
-                entry = row.revive(verify=False)
-                chain.append(entry, embedded=False)
-            except (Malformed, InvalidEntry) as error:
-                self._cut(author, row.seq, str(error))
-                break
-            self._books.add(entry)
-        if chain.head != NO_HEAD:
-            self._chains[author] = chain
-            self._heads[author] = chain.head
-
-    def _cut(self, author: bytes, seq: int, why: str) -> None:
-        """A damaged foreign chain is pulled again from there; the own one can't be."""
-        if author == self.identity.public_key:
-            raise LedgerError(f"the own chain is damaged at entry {seq} ({why}); restore it from a backup before going on")
-        self._store.cut(author, seq)
-
-
-def _decode_all(wires: Sequence[bytes], start: int) -> tuple[list[Entry], BadChain | None]:
-    entries: list[Entry] = []
-    for wire in wires:
-        try:
-            entries.append(decode_entry(wire))
-        except Malformed as error:
-            seq = entries[-1].seq + 1 if entries else start + 1
-            return entries, BadChain(seq, str(error))
-    return entries, None
+    def _owes(self, line: bytes) -> int:
+        """What one line of keys has spent and set aside beyond what it earned."""
+        keys = [member.key for member in self.accounts.members(self.account_of(line)).values() if member.line == line]
+        sums = [self.balance(key) for key in keys]
+        return sum(balance.spent + balance.held - balance.earned for balance in sums)
 
 
 def _info(deal: Deal, terms: Terms) -> HoldInfo:

@@ -8,39 +8,21 @@ of our own.
 from __future__ import annotations
 
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import IO, NamedTuple
+from typing import NamedTuple, Protocol
 
+from meshgen.ledger.database import SCHEMA_VERSION, check_version, connect, connect_read_only, explained, locked, prepare
 from meshgen.ledger.dues import Due, pack, unpack
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.forks import ForkEvidence
 from meshgen.protocols.codec import Malformed, encode
-from meshgen.protocols.credit import MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, Entry, decode_entry
+from meshgen.protocols.credit import MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, NO_HEAD, Entry, Head, decode_entry, entry_id
 
 LEDGER_FILE = "ledger.db"
 LOCK_FILE = "ledger.lock"
-SCHEMA_VERSION = 1
-BUSY_MS = 5000
-
-_DUES = "CREATE TABLE IF NOT EXISTS due (hold_id BLOB PRIMARY KEY, kind INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID"
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE author (aid INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE);
-CREATE TABLE entry (
-    aid INTEGER NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, kind INTEGER NOT NULL,
-    body BLOB NOT NULL, sig BLOB NOT NULL, sig_ok INTEGER NOT NULL,
-    PRIMARY KEY (aid, seq)
-) WITHOUT ROWID;
-CREATE TABLE fork (
-    author BLOB NOT NULL, seq INTEGER NOT NULL, id_a BLOB NOT NULL, id_b BLOB NOT NULL,
-    wire_a BLOB NOT NULL, wire_b BLOB NOT NULL,
-    PRIMARY KEY (author, seq, id_a, id_b)
-) WITHOUT ROWID;
-"""
 
 
 class Disk:
@@ -50,7 +32,7 @@ class Disk:
     """
 
     def __init__(self) -> None:
-        self.connection = _connect(":memory:")
+        self.connection = connect(":memory:")
         self.before_write: Callable[[], None] = _nothing
         self.after_write: Callable[[], None] = _nothing
         self.in_use = False
@@ -75,6 +57,10 @@ class Row(NamedTuple):
     body: bytes
     sig: bytes
 
+    @property
+    def wire(self) -> bytes:
+        return encode((self.body, self.sig))
+
     def revive(self, *, verify: bool) -> Entry:
         """The entry that was written. Raises Malformed if this row is not it any more."""
         entry = decode_entry(encode((self.body, self.sig)), verify=verify)
@@ -83,8 +69,43 @@ class Row(NamedTuple):
         return entry
 
 
+class Linked(Protocol):
+    """An entry as far as it is written: an :class:`Entry`, or what head mode reads of one."""
+
+    @property
+    def author(self) -> bytes: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def id(self) -> bytes: ...
+    @property
+    def kind(self) -> int: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def sig(self) -> bytes: ...
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is written at once: all of it or none."""
+
+    entries: list[Linked] = field(default_factory=list)
+    confirmed: list[Entry] = field(default_factory=list)
+    """On disk already, and judged only now."""
+    forks: list[ForkEvidence] = field(default_factory=list)
+    branches: list[Entry] = field(default_factory=list)
+    dues: dict[bytes, Due | None] = field(default_factory=dict)
+    """By hold; None: there is none any more."""
+    judged: dict[bytes, int | None] = field(default_factory=dict)
+    """author -> how far its chain is judged; None: all of it."""
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.forks or self.branches or self.judged or any(self.dues.values()))
+
+
 class Store:
-    """Rows in, rows out; it judges nothing. Writing may happen in one worker thread at a time, reading on the loop."""
+    """Rows in, rows out; it judges nothing. Writing may happen in one worker thread at a time, reading in any."""
 
     def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, disk: Disk | None = None) -> None:
         self._writer = writer
@@ -96,24 +117,153 @@ class Store:
     def in_memory(self) -> bool:
         return self._writer is self._reader
 
-    def write(
-        self,
-        entries: Sequence[Entry],
-        forks: Sequence[ForkEvidence],
-        *,
-        durable: bool,
-        dues: Mapping[bytes, Due | None] = MappingProxyType({}),
-    ) -> None:
-        """All of them or none. ``dues`` are by hold; None: there is none any more."""
+    # -- writing
+
+    def write(self, batch: Batch, *, durable: bool) -> None:
         self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         with self._transaction():
-            rows = [(self._aid(e.author), e.seq, e.id, e.kind, e.body, e.sig) for e in entries]
-            self._writer.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, 1)", rows)
-            proofs = [(fork.author, fork.seq, *fork.ids, *fork.wires) for fork in forks]
-            self._writer.executemany("INSERT OR IGNORE INTO fork VALUES (?, ?, ?, ?, ?, ?)", proofs)
-            self._writer.executemany("DELETE FROM due WHERE hold_id = ?", [(hold_id,) for hold_id in dues])
-            kept = [(hold_id, *pack(due)) for hold_id, due in dues.items() if due]
-            self._writer.executemany("INSERT INTO due VALUES (?, ?, ?)", kept)
+            many = self._writer.executemany
+            many("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", self._rows(batch.entries))
+            if batch.branches:
+                rows = [(e.author, e.seq, e.id, e.kind, e.body, e.sig) for e in batch.branches]
+                many("INSERT OR IGNORE INTO branch VALUES (?, ?, ?, ?, ?, ?)", rows)
+            if batch.forks:
+                proofs = [(fork.author, fork.seq, *fork.ids, *fork.wires) for fork in batch.forks]
+                many("INSERT OR IGNORE INTO fork VALUES (?, ?, ?, ?, ?, ?)", proofs)
+            if batch.dues:
+                many("DELETE FROM due WHERE hold_id = ?", [(hold_id,) for hold_id in batch.dues])
+                kept = [(hold_id, *pack(due)) for hold_id, due in batch.dues.items() if due]
+                many("INSERT INTO due VALUES (?, ?, ?)", kept)
+            if batch.judged:
+                self._mark_judged(batch.judged)
+
+    def _rows(self, entries: Sequence[Linked]) -> list[tuple[object, ...]]:
+        aids = self._aids
+        return [(aids.get(e.author) or self._aid(e.author), e.seq, e.id, e.kind, e.body, e.sig) for e in entries]
+
+    def _mark_judged(self, judged: Mapping[bytes, int | None]) -> None:
+        whole = [(self._aid(author),) for author, seq in judged.items() if seq is None]
+        marks = [(self._aid(author), seq) for author, seq in judged.items() if seq is not None]
+        self._writer.executemany("DELETE FROM unjudged WHERE aid = ?", whole)
+        self._writer.executemany("INSERT OR REPLACE INTO unjudged VALUES (?, ?)", marks)
+
+    def cut(self, author: bytes, from_seq: int) -> None:
+        """Forget a foreign chain from there on; it can be pulled again."""
+        aid = self._aids[author]
+        with self._transaction():
+            self._writer.execute("DELETE FROM entry WHERE aid = ? AND seq >= ?", (aid, from_seq))
+            self._writer.execute("DELETE FROM unjudged WHERE aid = ? AND judged >= ?", (aid, from_seq - 1))
+            self._writer.execute("DELETE FROM pruned WHERE aid = ? AND seq >= ?", (aid, from_seq))
+
+    def prune(self, author: bytes, upto_seq: int, state: bytes) -> None:
+        """Forget the payments of a foreign chain up to there, and keep ``state`` in their place."""
+        aid = self._aids[author]
+        with self._transaction():
+            payments = "DELETE FROM entry WHERE aid = ? AND seq <= ? AND kind IN (1, 2, 3, 4, 14)"
+            self._writer.execute(payments, (aid, upto_seq))
+            self._writer.execute("INSERT OR REPLACE INTO pruned VALUES (?, ?, ?)", (aid, upto_seq, state))
+
+    def set_meta(self, key: str, value: bytes) -> None:
+        with self._transaction():
+            self._writer.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    # -- reading
+
+    def authors(self) -> list[bytes]:
+        return list(self._aids)
+
+    def rows(self, author: bytes, from_seq: int, to_seq: int) -> Iterator[Row]:
+        """As they lie on disk, which may be damaged, judged or not. Raises sqlite3.DatabaseError where it can't be read."""
+        query = "SELECT seq, id, kind, body, sig FROM entry WHERE aid = ? AND seq BETWEEN ? AND ? ORDER BY seq"
+        return map(Row._make, self._reader.execute(query, (self._aids.get(author, 0), from_seq, to_seq)))
+
+    def chain(self, author: bytes, after: int = 0) -> Iterator[Row]:
+        """What was judged of a chain, from the entry after ``after`` on; of a pruned one, what is left."""
+        query = (
+            "SELECT seq, id, kind, body, sig FROM entry WHERE aid = ?1 AND seq > ?2"
+            " AND seq <= COALESCE((SELECT judged FROM unjudged WHERE aid = ?1), 9e15) ORDER BY seq"
+        )
+        return map(Row._make, self._reader.execute(query, (self._aids.get(author, 0), after)))
+
+    def wires(self, author: bytes, from_seq: int, to_seq: int) -> list[bytes]:
+        """Entries from..to, both included, at most MAX_RANGE_ENTRIES and MAX_RANGE_BYTES of them. Raises Malformed if damaged."""
+        query = "SELECT seq, id, kind, body, sig FROM entry WHERE aid = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"
+        rows = self._reader.execute(query, (self._aids.get(author, 0), from_seq, to_seq, MAX_RANGE_ENTRIES))
+        return fitting(map(Row._make, rows))
+
+    def payments(self, payer: bytes, payee: bytes, upto_seq: int) -> Iterator[Row]:
+        """The payer's HOLDs and RECEIPTs up to there in which ``payee`` stands, and all its RELEASEs."""
+        query = (
+            "SELECT seq, id, kind, body, sig FROM entry WHERE aid = ? AND seq <= ?"
+            " AND (kind = 14 OR (kind IN (1, 2) AND instr(body, ?))) ORDER BY seq"
+        )
+        return map(Row._make, self._reader.execute(query, (self._aids.get(payer, 0), upto_seq, payee)))
+
+    def transfers(self, about: bytes) -> Iterator[tuple[bytes, Row]]:
+        """(author, TRANSFER) of all chains, by or to one key: looks through everything."""
+        query = (
+            "SELECT key, seq, id, kind, body, sig FROM entry JOIN author USING (aid)"
+            " WHERE kind = 4 AND instr(body, ?) ORDER BY key, seq"
+        )
+        for author, *row in self._reader.execute(query, (about,)):
+            yield author, Row._make(row)
+
+    def closing(self, author: bytes, hold_id: bytes, from_seq: int, to_seq: int) -> Row | None:
+        """The RECEIPT or RELEASE of a hold."""
+        query = (
+            "SELECT seq, id, kind, body, sig FROM entry WHERE aid = ? AND seq BETWEEN ? AND ?"
+            " AND kind IN (2, 14) AND instr(body, ?) LIMIT 1"
+        )
+        row = self._reader.execute(query, (self._aids.get(author, 0), from_seq, to_seq, hold_id)).fetchone()
+        return Row._make(row) if row else None
+
+    def find(self, author: bytes, entry_id: bytes) -> Row | None:
+        """By its id: looks through the whole chain."""
+        query = "SELECT seq, id, kind, body, sig FROM entry WHERE aid = ? AND id = ?"
+        row = self._reader.execute(query, (self._aids.get(author, 0), entry_id)).fetchone()
+        return Row._make(row) if row else None
+
+    def words(self, kinds: Sequence[int]) -> Iterator[tuple[bytes, Row]]:
+        """(author, entry) of all authors, of kinds that are no payments."""
+        names = {aid: key for key, aid in self._aids.items()}
+        query = f"SELECT aid, seq, id, kind, body, sig FROM entry INDEXED BY word WHERE kind IN ({','.join('?' * len(kinds))})"
+        query += " AND kind NOT IN (1, 2, 3, 4, 14) ORDER BY aid, seq"
+        for aid, *row in self._reader.execute(query, tuple(kinds)):
+            if aid in names:
+                yield names[aid], Row._make(row)
+
+    def ids(self, author: bytes, from_seq: int, to_seq: int) -> dict[int, bytes]:
+        """seq -> entry id, where known."""
+        query = "SELECT seq, id FROM entry WHERE aid = ? AND seq BETWEEN ? AND ?"
+        return dict(self._reader.execute(query, (self._aids.get(author, 0), from_seq, to_seq)))
+
+    def end(self, author: bytes) -> Head:
+        """The last entry on disk, judged or not."""
+        query = "SELECT seq, id FROM entry WHERE aid = ? ORDER BY seq DESC LIMIT 1"
+        row = self._reader.execute(query, (self._aids.get(author, 0),)).fetchone()
+        return Head(*row) if row else NO_HEAD
+
+    def unjudged(self) -> dict[bytes, int]:
+        """author -> how far its chain is judged, where it goes on beyond that."""
+        return dict(self._reader.execute("SELECT key, judged FROM unjudged JOIN author USING (aid)"))
+
+    def pruned(self) -> dict[bytes, tuple[int, bytes]]:
+        """author -> (up to where its chain is not kept, what is kept in its place)."""
+        query = "SELECT key, seq, state FROM pruned JOIN author USING (aid)"
+        return {key: (seq, state) for key, seq, state in self._reader.execute(query)}
+
+    def branches(self) -> Iterator[tuple[bytes, Row]]:
+        """(author, entry) of everything off the main chains."""
+        for author, *row in self._reader.execute("SELECT author, seq, id, kind, body, sig FROM branch"):
+            yield author, Row._make(row)
+
+    def branch(self, author: bytes) -> list[Row]:
+        query = "SELECT seq, id, kind, body, sig FROM branch WHERE author = ? ORDER BY seq, id"
+        return [Row._make(row) for row in self._reader.execute(query, (author,))]
+
+    def forks(self) -> list[ForkEvidence]:
+        rows = self._reader.execute("SELECT author, seq, id_a, id_b, wire_a, wire_b FROM fork")
+        return [ForkEvidence(author, seq, (id_a, id_b), (a, b)) for author, seq, id_a, id_b, a, b in rows]
 
     def dues(self) -> list[Due]:
         """Raises LedgerError where the file is damaged."""
@@ -122,55 +272,16 @@ class Store:
         except Malformed as error:
             raise LedgerError(f"what jobs have come to can't be read: {error}") from error
 
-    def cut(self, author: bytes, from_seq: int) -> None:
-        """Forget a foreign chain from there on; it can be pulled again."""
-        with self._transaction():
-            self._writer.execute("DELETE FROM entry WHERE aid = ? AND seq >= ?", (self._aids[author], from_seq))
-
-    def authors(self) -> list[bytes]:
-        return list(self._aids)
-
-    def wires(self, author: bytes, from_seq: int, to_seq: int) -> list[bytes]:
-        """Entries from..to, both included, at most MAX_RANGE_ENTRIES and MAX_RANGE_BYTES of them."""
-        query = "SELECT body, sig FROM entry WHERE aid = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"
-        rows = self._reader.execute(query, (self._aids.get(author, 0), from_seq, to_seq, MAX_RANGE_ENTRIES))
-        wires: list[bytes] = []
-        room = MAX_RANGE_BYTES
-        for body, sig in rows:
-            wire = encode((body, sig))
-            room -= len(wire) + 3  # the array's own bytes around it
-            if room < 0:
-                break
-            wires.append(wire)
-        return wires
-
-    def chain(self, author: bytes) -> Iterator[Row]:
-        """A whole chain as it lies on disk, which may be damaged. Raises sqlite3.DatabaseError where it can't be read."""
-        query = "SELECT seq, id, kind, body, sig FROM entry WHERE aid = ? ORDER BY seq"
-        for row in self._reader.execute(query, (self._aids[author],)):
-            yield Row(*row)
-
     def stray_rows(self) -> int:
         """Entries of no author: there are none in a sound file."""
         query = "SELECT COUNT(*) FROM entry WHERE aid NOT IN (SELECT aid FROM author)"
         return int(self._reader.execute(query).fetchone()[0])
 
-    def ids(self, author: bytes, from_seq: int, to_seq: int) -> dict[int, bytes]:
-        """seq -> entry id, where known."""
-        query = "SELECT seq, id FROM entry WHERE aid = ? AND seq BETWEEN ? AND ?"
-        return dict(self._reader.execute(query, (self._aids.get(author, 0), from_seq, to_seq)))
-
-    def forks(self) -> list[ForkEvidence]:
-        rows = self._reader.execute("SELECT author, seq, id_a, id_b, wire_a, wire_b FROM fork")
-        return [ForkEvidence(author, seq, (id_a, id_b), (a, b)) for author, seq, id_a, id_b, a, b in rows]
-
     def meta(self, key: str) -> bytes:
         row = self._reader.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return bytes(row[0]) if row else b""
 
-    def set_meta(self, key: str, value: bytes) -> None:
-        with self._transaction():
-            self._writer.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+    # -- inside
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -195,24 +306,39 @@ class Store:
         return aid
 
 
+def fitting(rows: Iterator[Row]) -> list[bytes]:
+    """The wires of so many rows as one reply may hold. Raises Malformed at a row that is damaged."""
+    wires: list[bytes] = []
+    room = MAX_RANGE_BYTES
+    for row in rows:
+        if entry_id(row.body) != row.id:
+            raise Malformed(f"entry {row.seq} is not the one that was written")
+        wire = row.wire
+        room -= len(wire) + 3  # the array's own bytes around it
+        if room < 0 or len(wires) == MAX_RANGE_ENTRIES:
+            break
+        wires.append(wire)
+    return wires
+
+
 @contextmanager
 def open_store(home: Path | Disk | None) -> Iterator[Store]:
     """The home's log, for writing; locked against every other process. None: in memory, gone at the end. Raises LedgerError."""
     if home is None:
-        with closing(_connect(":memory:")) as both:
-            _prepare(both)
+        with closing(connect(":memory:")) as both:
+            prepare(both)
             yield Store(both, both)
         return
     if isinstance(home, Disk):
         with _in_use(home):
-            _prepare(home.connection)
+            prepare(home.connection)
             yield Store(home.connection, home.connection, home)
         return
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = home / LEDGER_FILE
-    with _locked(home / LOCK_FILE), _explained(file), closing(_connect(str(file))) as writer:
-        _prepare(writer)
-        with closing(_connect(str(file))) as reader:
+    with locked(home / LOCK_FILE), explained(file), closing(connect(str(file))) as writer:
+        prepare(writer)
+        with closing(connect(str(file))) as reader:
             yield Store(writer, reader)
 
 
@@ -222,29 +348,9 @@ def open_read_only(path: Path) -> Iterator[Store]:
     file = path / LEDGER_FILE if path.is_dir() else path
     if not file.is_file():
         raise LedgerError(f"there is no credit log at {file}")
-    with _explained(file), closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as reader:
-        _check_version(reader, SCHEMA_VERSION)
+    with explained(file), closing(connect_read_only(file)) as reader:
+        check_version(reader, SCHEMA_VERSION)
         yield Store(reader, reader)
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    if _check_version(connection, 0, SCHEMA_VERSION) == 0:
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-    connection.execute(_DUES)
-
-
-def _check_version(connection: sqlite3.Connection, *readable: int) -> int:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version not in readable:
-        raise LedgerError(f"the credit log has schema {version}; this meshgen reads {SCHEMA_VERSION}")
-    return version
 
 
 @contextmanager
@@ -256,38 +362,3 @@ def _in_use(disk: Disk) -> Iterator[None]:
         yield
     finally:
         disk.in_use = False
-
-
-@contextmanager
-def _explained(file: Path) -> Iterator[None]:
-    """What SQLite finds wrong with the file, in words."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise LedgerError(f"the credit log {file} can't be used: {error}") from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Held until the process ends, however it ends."""
-    with path.open("a+b") as file:
-        try:
-            _lock(file)
-        except OSError:
-            raise LedgerError(
-                f"another meshgen process uses {path.parent}; stop it, or set MESHGEN_HOME to another folder"
-            ) from None
-        yield
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[bytes]) -> None:
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(file: IO[bytes]) -> None:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

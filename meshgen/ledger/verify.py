@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from meshgen.ledger.books import Books
+from meshgen.ledger.branches import counting
 from meshgen.ledger.errors import InvalidEntry
-from meshgen.ledger.fold import NOTHING, Balance, balances, gather
-from meshgen.ledger.forks import ForkEvidence, judge
+from meshgen.ledger.fold import NOTHING, Balance
+from meshgen.ledger.forks import ForkEvidence, convictions, judge
+from meshgen.ledger.recall import Reader, prefix_of
 from meshgen.ledger.rules import Chain
-from meshgen.ledger.store import Store, open_read_only
+from meshgen.ledger.snapshot import unpack_stub
+from meshgen.ledger.store import Row, Store, open_read_only
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import Entry, Head
+from meshgen.protocols.credit import HOLD, Entry, Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +72,71 @@ def verify_home(path: Path) -> Report:
 
 
 def _verify(store: Store) -> Report:
+    """Chain by chain, in a memory that does not grow with them. The stored fold is not asked."""
     net, own = store.meta("net"), store.meta("self")
-    good: list[Entry] = []
+    forks, faults = _check_forks(store, net)
     heads: dict[bytes, Head] = {}
-    faults: list[Fault] = []
+    branches: dict[bytes, set[bytes]] = {}
+    books = Books(Reader(store, heads, branches).recall, forked=convictions(forks))
+    pruned = store.pruned()
     for author in store.authors():
         chain = Chain(net, author)
-        faults += _walk(store, chain, good)
-        heads[author] = chain.head
+        if author in pruned:
+            stub = unpack_stub(net, pruned[author][1])
+            if stub is None:
+                faults.append(Fault(author, 1, "what is kept in place of its pruned entries is damaged"))
+                continue
+            stub.restore(books)
+            chain = stub.chain
+        faults += _walk(store, chain, books, heads)
+    off: dict[bytes, list[Entry]] = {}
+    for author, row in store.branches():
+        faults += _check_branch(author, row, books.forked.get(author, 0), off)
+    for author, entries in off.items():
+        known = branches[author] = set[bytes]()
+        for entry in _counting(store, net, author, books.forked[author], entries):
+            books.add(entry)
+            known.add(entry.id)
     faults += _check_file(store, own, heads)
-    forks, bad_forks = _check_forks(store, net)
-    return Report(net, own, heads, (*faults, *bad_forks), forks, balances(gather(good)))
+    return Report(net, own, heads, tuple(faults), forks, books.balances)
 
 
-def _walk(store: Store, chain: Chain, good: list[Entry]) -> Iterator[Fault]:
-    """Append the chain's good entries to ``good``; yield what stops it, if anything does."""
+def _walk(store: Store, chain: Chain, books: Books, heads: dict[bytes, Head]) -> Iterator[Fault]:
+    """Put the chain's good entries into the books; yield what stops it, if anything does."""
+    author = chain.author
+    heads[author] = chain.head
     try:
-        for row in store.chain(chain.author):
+        for row in store.chain(author, after=chain.head.seq):
             try:
                 entry = row.revive(verify=True)
                 chain.append(entry)
             except (Malformed, InvalidEntry) as error:
                 seq = row.seq if isinstance(row.seq, int) else chain.head.seq + 1
-                yield Fault(chain.author, seq, str(error))
+                yield Fault(author, seq, str(error))
                 return
-            good.append(entry)
+            books.add(entry)
+            heads[author] = chain.head
     except sqlite3.DatabaseError as error:
-        yield Fault(chain.author, chain.head.seq + 1, f"the file is damaged: {error}")
+        yield Fault(author, chain.head.seq + 1, f"the file is damaged: {error}")
+
+
+def _check_branch(author: bytes, row: Row, forked_at: int, off: dict[bytes, list[Entry]]) -> Iterator[Fault]:
+    """An entry off the main chain, into ``off``."""
+    try:
+        entry = row.revive(verify=True)
+    except Malformed as error:
+        yield Fault(author, row.seq, f"off the main chain: {error}")
+        return
+    if entry.author == author and 0 < forked_at <= entry.seq:
+        off.setdefault(author, []).append(entry)
+    else:
+        yield Fault(author, row.seq, "it lies off the main chain of one who is not proved to have forked by then")
+
+
+def _counting(store: Store, net: bytes, author: bytes, forked_at: int, entries: list[Entry]) -> list[Entry]:
+    ids = {entry.id for entry in entries}
+    holds = [row.revive(verify=False) for row in store.chain(author, after=forked_at - 1) if row.kind == HOLD]
+    return [entry for entry in counting(prefix_of(store, net, author, forked_at), [*holds, *entries]) if entry.id in ids]
 
 
 def _check_file(store: Store, own: bytes, heads: dict[bytes, Head]) -> Iterator[Fault]:

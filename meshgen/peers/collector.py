@@ -66,7 +66,7 @@ class Collector:
     async def _must_pull(self, payer: bytes, receipt: bytes) -> bool:
         """Keep the receipt; True if entries of other jobs lie before it: the chain is pulled when there is time."""
         try:
-            await self._ledger.add(payer, (receipt,))
+            await self._archivist.take(payer, (receipt,))
         except Gap:
             self._archivist.want(payer)
             return True
@@ -86,6 +86,6 @@ class Collector:
             self._ledger.drop_due(due.hold_id)
             return
         try:
-            await self._ledger.settle(due)
+            await self._ledger.append(due)
         except LedgerError as error:
             log.warning("%d mkudos could not be claimed: %s", due.amount, error)

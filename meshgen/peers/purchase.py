@@ -175,4 +175,4 @@ class Purchase:
     async def _settle(self) -> None:
         """Sign for what arrived, once. A picture that failed the check was not paid by a voucher, nor is it here."""
         if self.receipt is None and self._due is not None:
-            self.receipt = await self._ledger.settle(self._due)
+            self.receipt = await self._ledger.append(self._due)

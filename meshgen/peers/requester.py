@@ -109,7 +109,7 @@ class Requester:
         for due in self._means.ledger.dues():
             if isinstance(due, Receipt):
                 try:
-                    await self._means.ledger.settle(due)
+                    await self._means.ledger.append(due)
                 except LedgerError as error:
                     log.warning("what arrived could not be signed for: %s", error)
 

@@ -35,7 +35,7 @@ async def test_the_last_one_of_a_hold_is_there_after_a_crash() -> None:
         crashed = disk.copy()
     async with open_ledger(crashed, ME, NET, now_ms=lambda: START_MS) as ledger:
         assert ledger.dues() == [receipt_due(hold_id, bob, 20)]
-        await ledger.settle(ledger.dues()[0])
+        await ledger.append(ledger.dues()[0])
         assert ledger.dues() == []
         info = ledger.hold_info(hold_id)
         assert info is not None
@@ -44,7 +44,7 @@ async def test_the_last_one_of_a_hold_is_there_after_a_crash() -> None:
     async with open_ledger(crashed, ME, NET, now_ms=lambda: START_MS) as ledger:
         assert ledger.dues() == [], "it left the disk in the write that settled it"
         with pytest.raises(InvalidEntry, match="no open HOLD"):
-            await ledger.settle(receipt_due(hold_id, bob, 20))
+            await ledger.append(receipt_due(hold_id, bob, 20))
 
 
 async def test_one_that_is_dropped_leaves_with_the_next_write() -> None:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshgen.ledger.books import Books
-from meshgen.ledger.fold import Balance, Deal, State, balances, edge_of, explain, gather
+from meshgen.ledger.fold import Balance, Deal, State, balances, explain, gather
 from tests.ledger.histories import World, worlds
 from tests.ledger.people import START_MS, author, claim, receipt, release
 
@@ -43,27 +42,6 @@ def test_nets_sum_to_zero_and_no_deal_exceeds_its_hold(world: World) -> None:
     sums = balances(deals)
     assert sum(balance.net for balance in sums.values()) == 0
     assert all(deal.terms and 0 <= deal.value + deal.held <= deal.terms.amount for deal in deals.values())
-
-
-@given(worlds(), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
-def test_the_books_equal_the_fold_after_every_entry(world: World, random: Random) -> None:
-    entries = world.entries
-    random.shuffle(entries)
-    books = Books()
-    for count, entry in enumerate(entries, 1):
-        books.add(entry)
-        if count % 7 and count < len(entries):
-            continue
-        deals = gather(entries[:count])
-        assert books.deals == deals
-        assert {key: balance for key, balance in books.balances.items() if balance != Balance()} == {
-            key: balance for key, balance in balances(deals).items() if balance != Balance()
-        }
-        for sides, edge in books.edges.items():
-            between = [deal for deal in deals.values() if deal.terms and deal.terms[:2] == sides]
-            assert edge == tuple(map(sum, zip(*map(edge_of, between), strict=True)))
-            assert books.open_holds(*sides, 0) == sum(not (deal.paid or deal.released) for deal in between)
 
 
 @given(worlds())

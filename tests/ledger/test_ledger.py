@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ from meshgen.identity import Identity
 from meshgen.ledger.errors import BadChain, Early, Gap, InvalidEntry, LedgerError
 from meshgen.ledger.fold import Balance, State, balances, gather
 from meshgen.ledger.ledger import HoldInfo, Ledger, open_ledger
-from meshgen.ledger.store import Store
+from meshgen.ledger.store import Batch, Store
 from meshgen.ledger.verify import verify_home
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import (
     MAX_AHEAD_MS,
     MAX_RANGE_ENTRIES,
-    Bill,
     Entry,
     Genesis,
     Head,
@@ -39,11 +37,10 @@ from tests.ledger.people import (
     START_MS,
     Author,
     author,
-    bill,
     claim,
     consent,
     job,
-    voucher,
+    receipt,
 )
 
 ME = Identity.from_seed(bytes(32))
@@ -89,8 +86,8 @@ async def test_one_job_from_hold_to_receipt(tmp_path: Path) -> None:
         info = ledger.hold_info(hold.id)
         assert info == HoldInfo(hold.id, ME.public_key, bob.key, 100, EXPIRES_MS, job(1), 2, 0, State.OPEN, b"")
         assert ledger.open_holds() == [info]
-        paid = await ledger.receipt(hold.id, bill(bob, hold, 60), units=3)
-        assert Receipt.from_entry(paid).units == 3
+        paid = await ledger.append(receipt(bob, hold, 60))
+        assert Receipt.from_entry(paid).units == 1
         assert ledger.open_holds() == []
         assert ledger.balance(ME.public_key) == Balance(spent=60)
         assert ledger.balance(bob.key) == Balance(earned=60)
@@ -109,18 +106,17 @@ async def test_bad_bills_are_refused_and_leave_the_chain_as_it_was() -> None:
         other = await ledger.hold(job(2), bob.key, 100, EXPIRES_MS, bob.head)
         head = ledger.head()
         with pytest.raises(InvalidEntry, match="over a HOLD"):
-            await ledger.receipt(hold.id, bill(bob, hold, 101))
-        with pytest.raises(InvalidEntry, match="another mesh, hold or payer"):
-            await ledger.receipt(hold.id, bill(bob, other, 10))
+            await ledger.append(receipt(bob, hold, 101))
+        with pytest.raises(InvalidEntry, match="another job or payee"):
+            await ledger.append(replace(receipt(bob, other, 10), hold_id=hold.id))
         with pytest.raises(InvalidEntry, match="no open HOLD"):
-            unknown = Bill(NET, job(1), job(9), ME.public_key, bob.key, 5, RESULT).sign(bob.identity)
-            await ledger.receipt(unknown.hold_id, unknown)
+            await ledger.append(replace(receipt(bob, hold, 5), hold_id=job(9)))
         with pytest.raises(InvalidEntry, match="not signed by its payee"):
-            await ledger.receipt(hold.id, replace(bill(bob, hold, 50), sig=bytes(64)))
+            await ledger.append(replace(receipt(bob, hold, 50), bill_sig=bytes(64)))
         assert ledger.head() == head
-        await ledger.receipt(hold.id, bill(bob, hold, 50))
+        await ledger.append(receipt(bob, hold, 50))
         with pytest.raises(InvalidEntry, match="no open HOLD"):
-            await ledger.receipt(hold.id, bill(bob, hold, 60))
+            await ledger.append(receipt(bob, hold, 60))
 
 
 async def test_values_out_of_range_never_reach_the_chain() -> None:
@@ -147,10 +143,10 @@ async def test_claim_for_a_requester_who_does_not_sign() -> None:
     async with opened() as ledger:
         hold = alice.hold(Author(ME, entries=chain_of(ledger)), 100)
         await ledger.add(alice.key, alice.wires)
-        promised = voucher(alice, hold, 40)
-        with pytest.raises(InvalidEntry, match="another mesh, hold"):
-            await ledger.claim(job(3), alice.key, promised, RESULT)
-        await ledger.claim(hold.id, alice.key, promised, RESULT)
+        promised = claim(alice, hold, 40)
+        with pytest.raises(InvalidEntry, match="not signed by its payer"):
+            await ledger.append(replace(promised, amount=41))
+        await ledger.append(promised)
         assert ledger.hold_info(hold.id).state is State.CLAIMED
         assert ledger.balance(ME.public_key).earned == 40
         assert ledger.balance(alice.key) == Balance(spent=40, held=60)
@@ -188,10 +184,10 @@ async def test_appends_at_once_share_their_commits_and_keep_their_order(tmp_path
     sizes: list[int] = []
     write = Store.write
 
-    def counted(self: Store, entries: Sequence[Entry], forks: Any, *, durable: bool, **rest: Any) -> None:
+    def counted(self: Store, batch: Batch, *, durable: bool) -> None:
         assert durable
-        sizes.append(len(entries))
-        write(self, entries, forks, durable=durable, **rest)
+        sizes.append(len(batch.entries))
+        write(self, batch, durable=durable)
 
     monkeypatch.setattr(Store, "write", counted)
     done: list[Entry] = []
@@ -357,7 +353,7 @@ async def test_many_tasks_may_bring_the_same_chain(tmp_path: Path) -> None:
 
 async def test_kinds_of_later_versions_are_carried_and_counted() -> None:
     alice = author(1)
-    tip = make_entry(alice.identity, NET, 2, alice.head.id, START_MS, kind=4, data=(author(2).key, 5, 0, b""))
+    tip = make_entry(alice.identity, NET, 2, alice.head.id, START_MS, kind=5, data=(author(2).key, 5, 0, b""))
     async with opened() as ledger:
         await ledger.add(alice.key, [*alice.wires, tip.wire])
         assert ledger.known(alice.key) == tip.head

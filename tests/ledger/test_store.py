@@ -14,10 +14,10 @@ import pytest
 from meshgen.identity import Identity
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import open_ledger
-from meshgen.ledger.store import LEDGER_FILE, Disk, open_read_only, open_store
+from meshgen.ledger.store import LEDGER_FILE, Batch, Disk, open_read_only, open_store
 from meshgen.ledger.verify import verify_home
 from meshgen.protocols.codec import encode
-from meshgen.protocols.credit import MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, PROOF, decode_entry, make_entry
+from meshgen.protocols.credit import FORK, MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, PROOF, decode_entry, make_entry
 from tests.ledger.people import EXPIRES_MS, NET, START_MS, Author, author, job
 
 ME = Identity.from_seed(bytes(32))
@@ -84,21 +84,21 @@ def test_ranges_are_bounded_in_number_and_in_bytes() -> None:
     alice = author(1)
     while len(alice.entries) < MAX_RANGE_ENTRIES + 10:
         seq, prev = alice.head.seq + 1, alice.head.id
-        data = (bytes(3900),) if seq > 900 else (b"",)
+        data = (FORK, bytes(1000), bytes(64), bytes(1000), bytes(64)) if seq > 700 else (FORK, b"-", bytes(64), b"-", bytes(64))
         alice.entries.append(make_entry(alice.identity, NET, seq, prev, START_MS, kind=PROOF, data=data))
     with open_store(None) as store:
-        store.write(alice.entries, [], durable=False)
+        store.write(Batch(alice.entries), durable=False)
         assert store.wires(alice.key, 1, 10) == alice.wires[:10]
         assert store.wires(alice.key, 5, 4) == []
         assert store.wires(author(9).key, 1, 10) == []
-        large = store.wires(alice.key, 901, 2000)
+        large = store.wires(alice.key, 701, 2000)
         assert 0 < len(encode(tuple(large))) <= MAX_RANGE_BYTES
-        assert len(encode((*large, alice.wires[1000]))) > MAX_RANGE_BYTES
+        assert len(encode((*large, alice.wires[700 + len(large)]))) > MAX_RANGE_BYTES
         assert len(store.wires(alice.key, 1, 2000)) < MAX_RANGE_ENTRIES
-    small = Author(alice.identity, entries=alice.entries[:900])
+    small = Author(alice.identity, entries=alice.entries[:700])
     with open_store(None) as store:
-        store.write(small.entries, [], durable=False)
-        assert len(store.wires(alice.key, 1, 2**53 - 1)) == 900
+        store.write(Batch(small.entries), durable=False)
+        assert len(store.wires(alice.key, 1, 2**53 - 1)) == 700
 
 
 def test_a_batch_is_written_whole_or_not_at_all() -> None:
@@ -106,9 +106,9 @@ def test_a_batch_is_written_whole_or_not_at_all() -> None:
     alice.hold(author(2), 1)
     with open_store(None) as store:
         with pytest.raises(sqlite3.IntegrityError):
-            store.write([*alice.entries, alice.entries[0]], [], durable=False)
+            store.write(Batch([*alice.entries, alice.entries[0]]), durable=False)
         assert store.wires(alice.key, 1, 10) == []
-        store.write(alice.entries, [], durable=False)
+        store.write(Batch(alice.entries), durable=False)
         assert store.wires(alice.key, 1, 10) == alice.wires
 
 

@@ -11,9 +11,9 @@ from meshgen.identity import Identity
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Balance
 from meshgen.ledger.ledger import open_ledger
-from meshgen.ledger.store import LEDGER_FILE, open_store
+from meshgen.ledger.store import LEDGER_FILE, Batch, open_store
 from meshgen.ledger.verify import verify_home
-from tests.ledger.people import EXPIRES_MS, NET, START_MS, Author, author, bill, job, receipt
+from tests.ledger.people import EXPIRES_MS, NET, START_MS, Author, author, job, receipt
 
 ME = Identity.from_seed(bytes(32))
 
@@ -26,7 +26,7 @@ async def filled(home: Path) -> Author:
         await ledger.add(alice.key, alice.wires)
         for number in range(2):
             hold = await ledger.hold(job(number), bob.key, 100, EXPIRES_MS, bob.head)
-            await ledger.receipt(hold.id, bill(bob, hold, 40))
+            await ledger.append(receipt(bob, hold, 40))
     return alice
 
 
@@ -110,7 +110,7 @@ async def test_a_rule_broken_with_good_signatures_is_found(tmp_path: Path) -> No
     hold = mallory.hold(bob, 10)
     mallory.write(receipt(bob, hold, 11))
     with open_store(tmp_path) as store:
-        store.write(mallory.entries, [], durable=False)
+        store.write(Batch([*mallory.entries]), durable=False)
     report = verify_home(tmp_path)
     (fault,) = report.faults
     assert (fault.author, fault.seq, fault.why) == (mallory.key, 3, "a RECEIPT of 11 over a HOLD of 10")
@@ -140,15 +140,32 @@ async def test_a_damaged_file(tmp_path: Path) -> None:
             pass
 
 
-async def test_the_own_chain_damaged_stops_the_node_and_a_foreign_one_is_pulled_again(tmp_path: Path) -> None:
+async def test_damage_is_found_when_it_is_read_and_mended_at_the_next_start(tmp_path: Path) -> None:
+    """A home opens from its stored fold, without reading what that covers. Where it is read, it is compared with its id."""
     alice = await filled(tmp_path)
     aid = "(SELECT aid FROM author WHERE key = ?)"
     alter(tmp_path, f"UPDATE entry SET body = x'00' WHERE seq = 2 AND aid = {aid}", alice.key)
+    assert not verify_home(tmp_path).ok
+    async with open_ledger(tmp_path, ME, NET, now_ms=lambda: START_MS) as ledger:
+        assert ledger.known(alice.key) == alice.head
+        for _ in range(2):
+            with pytest.raises(LedgerError, match="damaged"):
+                ledger.entries(alice.key, 1, 3)
+        with pytest.raises(LedgerError, match="damaged"):
+            await ledger.add(alice.key, alice.wires)
     async with open_ledger(tmp_path, ME, NET, now_ms=lambda: START_MS) as ledger:
         assert ledger.known(alice.key).seq == 1
         assert (await ledger.add(alice.key, alice.wires)).head == alice.head
     assert verify_home(tmp_path).ok
+
+
+async def test_the_own_chain_damaged_stops_the_node(tmp_path: Path) -> None:
+    await filled(tmp_path)
+    aid = "(SELECT aid FROM author WHERE key = ?)"
     alter(tmp_path, f"UPDATE entry SET body = x'00' WHERE seq = 2 AND aid = {aid}", ME.public_key)
+    async with open_ledger(tmp_path, ME, NET, now_ms=lambda: START_MS) as ledger:
+        with pytest.raises(LedgerError, match="damaged"):
+            ledger.entries(ME.public_key, 1, 3)
     with pytest.raises(LedgerError, match="own chain is damaged at entry 2"):
         async with open_ledger(tmp_path, ME, NET, now_ms=lambda: START_MS):
             pass

@@ -1,0 +1,125 @@
+"""What can be judged of entries without their chain: form and signatures, the dear part of it. Any thread may do it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from meshgen.identity import SIGNATURE_BYTES
+from meshgen.ledger.errors import InvalidEntry
+from meshgen.ledger.rules import Chain
+from meshgen.protocols.codec import Limits, Malformed, decode_canonical, encode
+from meshgen.protocols.credit import (
+    HASH_BYTES,
+    LARGE_KINDS,
+    MAX_BODY_BYTES,
+    MAX_KIND,
+    MAX_LARGE_BODY_BYTES,
+    MAX_WIRE_BYTES,
+    Claim,
+    Entry,
+    Head,
+    Receipt,
+    decode_entry,
+    entry_id,
+)
+
+_WIRE = Limits(max_bytes=MAX_WIRE_BYTES, max_items=2, max_depth=1)
+_BODY = Limits(max_bytes=MAX_LARGE_BODY_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with the first entry that is not good."""
+
+    index: int
+    """Which of the wires it is."""
+    why: str
+    forged: bool = False
+    """Its form is good and its signature is not: another than its author may have changed that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The entries at the front that are good in themselves."""
+
+    entries: list[tuple[Entry, bool]] = field(default_factory=list)
+    """Each with whether the note inside it has been judged too."""
+    fault: Fault | None = None
+
+
+def examine(net: bytes, author: bytes, wires: Sequence[bytes]) -> Examined:
+    """Decode, and judge signatures: an entry's own, and where the entry says all that it takes, the one of the note inside."""
+    notes = Chain(net, author)
+    found = Examined()
+    for index, wire in enumerate(wires):
+        try:
+            entry = decode_entry(wire, verify=False)
+        except Malformed as error:
+            return Examined(found.entries, Fault(index, str(error)))
+        if not entry.is_signed():
+            return Examined(found.entries, Fault(index, "entry: the signature is not its author's", forged=True))
+        found.entries.append((entry, _is_vouched(notes, entry)))
+    return found
+
+
+def _is_vouched(notes: Chain, entry: Entry) -> bool:
+    match entry.content:
+        case Receipt() as receipt:
+            return notes.bill_of(receipt).is_signed()
+        case Claim() as claim:
+            return notes.voucher_of(claim).is_signed()
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """As much of an entry as hash links show: what it says has not been judged."""
+
+    author: bytes
+    seq: int
+    id: bytes
+    prev: bytes
+    ts_ms: int
+    kind: int
+    body: bytes
+    sig: bytes
+
+    @property
+    def head(self) -> Head:
+        return Head(self.seq, self.id)
+
+    def revive(self) -> Entry:
+        """The entry. Raises Malformed."""
+        return decode_entry(encode((self.body, self.sig)), verify=False)
+
+
+def read_links(net: bytes, author: bytes, wires: Sequence[bytes]) -> list[Link]:
+    """Consecutive entries, each named by the next one's ``prev``, the last one signed. Raises Malformed, InvalidEntry."""
+    links: list[Link] = []
+    for wire in wires:
+        link = _link(net, author, wire)
+        if links and (link.seq, link.prev) != (links[-1].seq + 1, links[-1].id):
+            raise InvalidEntry(f"entry {link.seq} does not follow the one before it")
+        links.append(link)
+    if wires:
+        decode_entry(wires[-1])
+    return links
+
+
+def _link(net: bytes, author: bytes, wire: bytes) -> Link:
+    match decode_canonical(wire, _WIRE):
+        case (bytes() as body, bytes() as sig) if len(sig) == SIGNATURE_BYTES:
+            pass
+        case _:
+            raise Malformed("not an entry: [body, signature] expected")
+    match decode_canonical(body, _BODY):
+        case (1, bytes() as by_net, bytes() as by, int() as seq, bytes() as prev, int() as ts_ms, int() as kind, tuple()):
+            if (by_net, by) != (net, author):
+                raise InvalidEntry("it is of another mesh or author")
+            if seq < 1 or len(prev) != (HASH_BYTES if seq > 1 else 0) or not 0 <= kind <= MAX_KIND or ts_ms < 0:
+                raise Malformed("entry: a number is out of its range")
+            if len(body) > MAX_BODY_BYTES and kind not in LARGE_KINDS:
+                raise Malformed(f"entry {seq}: a body of {len(body)} bytes")
+            return Link(author, seq, entry_id(body), prev, ts_ms, kind, body, sig)
+    raise Malformed("not an entry: [1, net, author, seq, prev, ts_ms, kind, data] expected")
