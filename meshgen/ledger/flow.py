@@ -67,6 +67,8 @@ class CreditGraph:
 
     def capacity(self, me: bytes, peer: bytes) -> int:
         """The maximum flow from me to the peer; 0 to oneself."""
+        if not self._into.get(peer):
+            return 0  # nor is it worth a place in the cache, which so holds nobody whom nobody owes
         answers = self._capacities.setdefault(me, {})
         answer = answers.get(peer)
         if answer is None:

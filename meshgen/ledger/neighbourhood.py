@@ -120,7 +120,8 @@ class Neighbourhood:
         """Edges and vouches that changed since the last question."""
         if not self._asked:
             self._asked = True
-            self._joined = {key: None for pair in self._edges for key in pair}
+            self._joined = {key: None for pair in self._edges for key in pair} | {self._mine: None}
+            self._joined |= {founder: None for _, account in self._vouches if (founder := self._founder(account))}
             self._deals, self._spoken = dict.fromkeys(self._edges), dict.fromkeys(self._vouches)
         deals, vouches = self._deals, self._spoken
         self._deals, self._spoken = {}, {}

@@ -119,6 +119,11 @@ class Standings:
         node = self._update(requester, at_ms)
         return self._graph.paths(self._me, node)
 
+    def due(self, requester: bytes, at_ms: int) -> int:
+        """What it had beyond its credit, in milli-kudos: new credit goes there first."""
+        use = self._uses.get(self._update(requester, at_ms))
+        return use.due if use else 0
+
     def is_own(self, requester: bytes) -> bool:
         """Does it speak for this peer's own account?"""
         return self.neighbourhood.node(requester) == self.neighbourhood.me

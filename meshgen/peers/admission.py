@@ -12,7 +12,8 @@ from meshgen.ledger.standing import STRANGER, Policy, Verdict, decide
 from meshgen.peers.allowance import Allowance
 from meshgen.peers.queue import Queue
 from meshgen.peers.tariff import DEFAULT
-from meshgen.protocols.charter import Tariff
+from meshgen.protocols.charter import Charter, Tariff
+from meshgen.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,20 @@ class WorkerPolicy:
     friends: frozenset[str] = frozenset()
     stranger_pictures_per_minute: int = 60
     """Of one requester without standing; 0 = no limit."""
+
+
+def worker_policy(settings: Settings, charter: Charter) -> WorkerPolicy:
+    """What settings and charter say, taken together."""
+    given = settings.worker
+    return WorkerPolicy(
+        max_queue=given.max_queue,
+        price_permille=given.price_permille,
+        max_debt_mkudos=given.max_debt_mkudos,
+        tariff=charter.tariff,
+        max_hold_mkudos=charter.limits.max_hold_mkudos,
+        friends=frozenset(given.friends),
+        stranger_pictures_per_minute=given.stranger_pictures_per_minute,
+    )
 
 
 class Admission:

@@ -19,12 +19,14 @@ import trio
 from meshgen import __version__
 from meshgen.engine.catalog import Catalog, CatalogError
 from meshgen.engine.port import Engine, ModelInfo
+from meshgen.home import read_kin
 from meshgen.identity import Identity, public_key_of
 from meshgen.ledger.ledger import Ledger
+from meshgen.ledger.standing import Verdict, decide
 from meshgen.ledger.verify import Report, verify_home
 from meshgen.net.port import Net, PeerId
 from meshgen.peers.accounting import Accounting
-from meshgen.peers.admission import WorkerPolicy
+from meshgen.peers.admission import worker_policy
 from meshgen.peers.bookkeeping import Bookkeeping
 from meshgen.peers.charter_file import parse_charter
 from meshgen.peers.charter_home import keep, with_charter
@@ -83,40 +85,49 @@ class Peer:
         self._now_ms = now_ms
         self._advert_seq = 0
         self._stop = trio.Event()
-        self.credit = Accounting(ledger, now_ms)
         self.directory = Directory(net, identity, ledger.net, now_ms, self._describe)
         rng = rng or random.Random(secrets.randbits(64))
         keep_all = settings.has_role("archivist")
         follow = frozenset(map(public_key_of, settings.node.follow))
+        kin = frozenset((read_kin(home),) if home else ()) - {b""}
         self.bookkeeping = Bookkeeping(
-            net, ledger, self.directory, now_ms, random.Random(rng.random()), keep_all=keep_all, follow=follow
+            net, ledger, self.directory, now_ms, random.Random(rng.random()), keep_all=keep_all, follow=follow, kin=kin
         )
+        self.credit = Accounting(ledger, now_ms, self._verdict, self.bookkeeping.archivist.want)
         self.requester: Requester | None = None
         self.worker: Worker | None = None
-        own: OwnEngine | None = None
-        if engine is not None and settings.has_role("worker"):
-            queue = Queue(settings.worker.slots, on_change=self.directory.changed)
-            own = OwnEngine(engine, queue, self._model_adverts)
-            policy = _worker_policy(settings, lineage.current)
-            archivist = self.bookkeeping.archivist
-            self.worker = Worker(net, identity, ledger, archivist, engine, queue, policy, now_ms, self._own_advert)
+        own = self._take_up_work(engine) if engine is not None and settings.has_role("worker") else None
         if settings.has_role("requester"):
-            market = Market(net, identity, ledger.net, self.directory, now_ms, rng)
-            wishes = _requester_policy(settings)
-            means = Means(
-                net,
-                identity,
-                ledger,
-                self.directory,
-                market,
-                own,
-                wishes,
-                now_ms,
-                rng,
-                lambda: self.charters.current,
-                self.bookkeeping.advice,
-            )
-            self.requester = Requester(means, on_settled=self.directory.changed)
+            self.requester = Requester(self._means(own, rng), on_settled=self.directory.changed)
+
+    def _verdict(self, peer: bytes) -> Verdict:
+        """How it would be served here."""
+        return self.worker.verdict(peer) if self.worker else decide(self.ledger.standing(peer))
+
+    def _take_up_work(self, engine: Engine) -> OwnEngine:
+        """Become a worker. The engine is its owner's too."""
+        queue = Queue(self.settings.worker.slots, on_change=self.directory.changed)
+        policy = worker_policy(self.settings, self.charters.current)
+        archivist = self.bookkeeping.archivist
+        self.worker = Worker(
+            self.net, self.identity, self.ledger, archivist, engine, queue, policy, self._now_ms, self._own_advert
+        )
+        return OwnEngine(engine, queue, self._model_adverts)
+
+    def _means(self, own: OwnEngine | None, rng: random.Random) -> Means:
+        return Means(
+            net=self.net,
+            identity=self.identity,
+            ledger=self.ledger,
+            directory=self.directory,
+            market=Market(self.net, self.identity, self.ledger.net, self.directory, self._now_ms, rng),
+            own=own,
+            policy=RequesterPolicy.of(self.settings),
+            now_ms=self._now_ms,
+            rng=rng,
+            charter=lambda: self.charters.current,
+            advice=self.bookkeeping.advice,
+        )
 
     @property
     def peer_id(self) -> str:
@@ -151,7 +162,7 @@ class Peer:
         """A new version is in force: what the owner left open follows it, for whatever is asked from now on."""
         self.settings = with_charter(self._given, self.charters.current)
         if self.worker is not None:
-            self.worker.policy = _worker_policy(self.settings, self.charters.current)
+            self.worker.policy = worker_policy(self.settings, self.charters.current)
         self.directory.changed()
 
     def request_stop(self) -> None:
@@ -326,36 +337,6 @@ class Peer:
 def _plain(text: str) -> str:
     """A driver may name its device in any letters; an advert is ASCII."""
     return "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
-
-
-def _requester_policy(settings: Settings) -> RequesterPolicy:
-    given = settings.requester
-    return RequesterPolicy(
-        default_model=given.default_model,
-        max_mkudos=given.max_mkudos,
-        patience_s=given.bid_wait_s,
-        offer_lifetime_ms=round(given.offer_lifetime_s * 1000),
-        lateness=given.part_timeout_factor,
-        slack_s=given.part_timeout_min_s,
-        open_jobs=settings.limits.open_jobs,
-        kept_jobs=settings.limits.kept_jobs,
-        kept_bytes=settings.limits.kept_mib * 2**20,
-        private=given.private,
-        shared=given.share,
-    )
-
-
-def _worker_policy(settings: Settings, charter: Charter) -> WorkerPolicy:
-    given = settings.worker
-    return WorkerPolicy(
-        max_queue=given.max_queue,
-        price_permille=given.price_permille,
-        max_debt_mkudos=given.max_debt_mkudos,
-        tariff=charter.tariff,
-        max_hold_mkudos=charter.limits.max_hold_mkudos,
-        friends=frozenset(given.friends),
-        stranger_pictures_per_minute=given.stranger_pictures_per_minute,
-    )
 
 
 def _peer_row(peer: str, advert: Advert, links: dict[PeerId, Any]) -> dict[str, Any]:

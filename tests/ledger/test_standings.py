@@ -42,7 +42,7 @@ def test_work_for_me_is_credit_here_until_it_is_used() -> None:
     known.works(me, alice, 30)
     assert known.credit(alice) == 70
     known.works(me, alice, 100)
-    assert known.credit(alice) == 0
+    assert (known.credit(alice), known.standings.due(alice.key, START_MS)) == (0, 30)
     known.works(alice, me, 50)
     assert known.credit(alice) == 20, "what it had beyond its credit is due first"
 
@@ -162,6 +162,15 @@ def test_my_account_pays_together_and_its_devices_are_my_own() -> None:
     assert (known.credit(worker), known.standings.is_own(device.key)) == (0, False)
     known.take(device.entries[0], me.entries[-1])
     assert (known.credit(worker), known.standings.is_own(device.key)) == (70, True)
+
+
+def test_devices_without_deals_belong_to_their_accounts_from_the_first_question_on() -> None:
+    me, owner = people(2)
+    mine, his = device_of(me, "mine"), device_of(owner, "his")
+    me.write(Vouch(owner.entries[0].id, 30, EXPIRES_MS, 0))
+    known = known_to(me, owner, mine, his)
+    assert known.credit(his) == 30
+    assert known.standings.is_own(mine.key)
 
 
 def test_i_join_the_account_of_another() -> None:
