@@ -26,12 +26,9 @@ def job_routes(node: NodeFace) -> APIRouter:
     async def submit(body: GenerateBody) -> Response:
         """A job (202); with ``dry_run`` what it would cost (200)."""
         try:
-            if body.dry_run:
-                return JSONResponse(quote_view(_requester(node).quote(body.request())))
-            job = _requester(node).submit(body.request())
+            return _answer(_requester(node), body)
         except RequestError as error:
             raise ApiError(STATUS.get(error.code, 422), error.code, str(error), error.field) from None
-        return JSONResponse({"id": job.id}, 202, {"Location": f"/v1/jobs/{job.id}"})
 
     @routes.get("")
     async def list_jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
@@ -71,6 +68,13 @@ def job_routes(node: NodeFace) -> APIRouter:
         return job_view(job)
 
     return routes
+
+
+def _answer(requester: RequesterFace, body: GenerateBody) -> Response:
+    if body.dry_run:
+        return JSONResponse(quote_view(requester.quote(body.request())))
+    job = requester.submit(body.request())
+    return JSONResponse({"id": job.id}, 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
 def _requester(node: NodeFace) -> RequesterFace:

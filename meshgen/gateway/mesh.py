@@ -54,14 +54,6 @@ def mesh_routes(node: NodeFace) -> APIRouter:
             raise ApiError(404, "no_model", f"no model {name[:64]!r} was added to this node", "name") from None
         return {"removed": name}
 
-    @routes.post("/v1/mesh/charter")
-    async def adopt_charter(body: CharterBody) -> dict[str, Any]:
-        """Bring the next version of the mesh's charter into force, here and at those that are linked."""
-        try:
-            return await node.adopt_charter(body.text)
-        except ValueError as error:
-            raise ApiError(422, "bad_charter", str(error), "text") from None
-
     @routes.post("/v1/stop", status_code=202)
     async def stop() -> Response:
         async def stop_after_answer() -> None:
@@ -69,4 +61,15 @@ def mesh_routes(node: NodeFace) -> APIRouter:
 
         return JSONResponse({"stopping": True}, 202, background=BackgroundTask(stop_after_answer))
 
+    _charter_route(routes, node)
     return routes
+
+
+def _charter_route(routes: APIRouter, node: NodeFace) -> None:
+    @routes.post("/v1/mesh/charter")
+    async def adopt_charter(body: CharterBody) -> dict[str, Any]:
+        """Bring the next version of the mesh's charter into force, here and at those that are linked."""
+        try:
+            return await node.adopt_charter(body.text)
+        except ValueError as error:
+            raise ApiError(422, "bad_charter", str(error), "text") from None

@@ -22,6 +22,7 @@ from meshgen.protocols.advert import ModelAdvert
 from meshgen.protocols.charter import Charter
 from meshgen.protocols.offer import Offer
 from meshgen.protocols.record import MAX_MKUDOS
+from meshgen.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,23 @@ class RequesterPolicy:
     kept_bytes: int = 256 * 2**20
     private: bool = False
     shared: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> RequesterPolicy:
+        given = settings.requester
+        return cls(
+            default_model=given.default_model,
+            max_mkudos=given.max_mkudos,
+            patience_s=given.bid_wait_s,
+            offer_lifetime_ms=round(given.offer_lifetime_s * 1000),
+            lateness=given.part_timeout_factor,
+            slack_s=given.part_timeout_min_s,
+            open_jobs=settings.limits.open_jobs,
+            kept_jobs=settings.limits.kept_jobs,
+            kept_bytes=settings.limits.kept_mib * 2**20,
+            private=given.private,
+            shared=given.share,
+        )
 
 
 @dataclass(frozen=True, slots=True)
