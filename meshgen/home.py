@@ -9,23 +9,43 @@ CONFIG_FILE = "config.yaml"
 TOKEN_FILE = "api.token"
 """The local API's bearer token, mode 0600."""
 ACCOUNT_FILE = "account.id"
-"""The account that the log of this home belongs to, 64 hex digits; without it the log begins an account of its own."""
+"""The account that the log of this home belongs to, 64 hex digits, and in a second line the peer id of a device that is in it;
+without the file the log begins an account of its own."""
 RUN_FILE = "run/api.json"
 """Where the running node's API is: {url, pid, token_file, pictures_dir}; there only while it runs."""
 
 
 def read_account(home: Path) -> bytes:
     """The account that this home was made for; b"" if none was named. Raises ValueError if the file is damaged."""
-    try:
-        text = (home / ACCOUNT_FILE).read_text("ascii").strip()
-        account = bytes.fromhex(text)
-    except FileNotFoundError:
+    words = _account_words(home)
+    if not words:
         return b""
-    except (OSError, ValueError):
+    try:
+        account = bytes.fromhex(words[0])
+    except ValueError:
         account = b""
     if len(account) != 32:
         raise ValueError(f"{home / ACCOUNT_FILE} holds no account's id (64 hex digits); mend it, or remove it")
     return account
+
+
+def read_kin(home: Path) -> bytes:
+    """The public key of a device that is in that account; b"" if none was named, or not well."""
+    from meshgen.identity import public_key_of  # here, as most who ask for a home need no cryptography
+
+    try:
+        return public_key_of("".join(_account_words(home)[1:2]))
+    except ValueError:
+        return b""
+
+
+def _account_words(home: Path) -> list[str]:
+    try:
+        return (home / ACCOUNT_FILE).read_text("ascii").split() or [""]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError):
+        return [""]
 
 
 def home_dir() -> Path:

@@ -28,7 +28,7 @@ def account() -> None:
     A second device:
       1. there: meshgen init; meshgen account show       (its peer id)
       2. here:  meshgen account add-device PEER_ID       (the node runs)
-      3. there: meshgen account join ACCOUNT_ID; meshgen run
+      3. there: meshgen account join ... as step 2 says; meshgen run
     A new key, before anything is wrong:
       meshgen stop; meshgen account rotate; meshgen run
     A key that is lost or stolen:
@@ -64,14 +64,15 @@ def add_device(call: Call, device: str, budget: str, yes: bool) -> None:
     found = api.post("/v1/account/add", {"peer": key, "budget_mkudos": mkudos})
     text = f"""added: entry {found["entry"]["id"][:SHORT]}
 Now, on the other device, before its node runs for the first time:
-  meshgen account join {found["account"]}"""
+  meshgen account join {found["account"]} --device {found["peer"]}"""
     call.result(found, text)
 
 
 @account.command()
 @click.argument("account_id")
+@click.option("--device", default="", metavar="PEER_ID", help="A device that is in it, to get the account's story from.")
 @verb
-def join(call: Call, account_id: str) -> None:
+def join(call: Call, account_id: str, device: str) -> None:
     """Make this home's log part of an account, before it begins.
 
     ACCOUNT_ID is what `meshgen account show` says on a device that is in it. One of its devices must add this one, too:
@@ -79,6 +80,7 @@ def join(call: Call, account_id: str) -> None:
     """
     from meshgen.cli.account_view import own_genesis
     from meshgen.cli.keyfiles import own_key, write_account
+    from meshgen.identity import public_key_of
 
     try:
         wanted = bytes.fromhex(account_id) if len(account_id) == 64 else b""
@@ -96,7 +98,7 @@ def join(call: Call, account_id: str) -> None:
             f"this home's log has begun, in account {genesis[0].hex()[:SHORT]}; a log can't change its account",
             "make a fresh home: meshgen init --home FOLDER",
         )
-    write_account(call.home, wanted)
+    write_account(call.home, wanted, public_key_of(_peer_of(device, "--device")) if device else b"")
     text = f"""This home's log will begin in account {account_id[:SHORT]}...
 On a device that is in it: meshgen account add-device {key.peer_id}
 Then start this one:       meshgen run"""
@@ -194,7 +196,7 @@ def _as_document(done: Succession) -> dict[str, Any]:
     return {"account": done.account.hex(), "old": peer_id(done.old), "peer": done.new.peer_id}
 
 
-def _peer_of(text: str) -> str:
+def _peer_of(text: str, hint: str = "PEER_ID") -> str:
     """A peer id, or a public key in hex. Raises BadParameter."""
     from meshgen.identity import peer_id
 
@@ -204,7 +206,7 @@ def _peer_of(text: str) -> str:
         return peer_id(bytes.fromhex(text))
     except ValueError:
         wrong = f"{text[:70]!r} is no peer id: `meshgen account show` on that device says it"
-        raise click.BadParameter(wrong, param_hint="PEER_ID") from None
+        raise click.BadParameter(wrong, param_hint=hint) from None
 
 
 def _refuse_running(call: Call) -> None:

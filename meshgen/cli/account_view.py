@@ -104,7 +104,7 @@ def account_text(found: dict[str, Any]) -> str:
     else:
         lines.append(f"in account {found['account']}")
         lines += _member_lines(found)
-    if not found["recovery_here"]:
+    if found["begun"] and not found["recovery_here"]:
         lines.append("Its recovery key is not in this home: good, if you know where it is.")
     elif found["begun"]:
         lines.append("Its recovery key lies in this home: keep a copy of recovery/ elsewhere; nobody can restore it.")

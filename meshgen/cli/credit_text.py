@@ -59,7 +59,8 @@ def deals(found: dict[str, Any], people: People, page: int, size: int) -> str:
 def log(found: dict[str, Any], people: People, chosen: bool) -> str:
     entries = found["entries"]
     if not entries:
-        return "no such entries are kept of that peer" if chosen and found["head"] else "no entries are kept of that peer"
+        none = "no entries of that peer are kept here yet; they were asked for now: try again"
+        return "no such entries" if found["head"] else none
     rows = (
         (entry["seq"], when(entry["ts_ms"]), entry["kind"], _amount(entry), said(entry, people), entry["id"][:SHORT])
         for entry in entries

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from meshgen.cli.faults import BadHome
 from meshgen.home import ACCOUNT_FILE
-from meshgen.identity import KEY_BYTES, KEY_FILE, Identity, IdentityError, load_or_create
+from meshgen.identity import KEY_BYTES, KEY_FILE, Identity, IdentityError, load_or_create, peer_id
 
 RECOVERY_DIR = "recovery"
 NEXT_DIR = "next"
@@ -106,8 +106,10 @@ def keep_aside(home: Path, path: Path) -> None:
         write_durably(aside, key.seed)
 
 
-def write_account(home: Path, account: bytes) -> None:
-    write_durably(home / ACCOUNT_FILE, f"{account.hex()}\n".encode())
+def write_account(home: Path, account: bytes, kin: bytes = b"") -> None:
+    """``kin`` is a device that is in the account, whose log tells of it."""
+    lines = [account.hex(), *([peer_id(kin)] if kin else [])]
+    write_durably(home / ACCOUNT_FILE, "".join(f"{line}\n" for line in lines).encode())
 
 
 def write_durably(path: Path, data: bytes) -> None:

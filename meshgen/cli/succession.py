@@ -73,7 +73,7 @@ async def _rotate(home: Path, old: Identity, new: Identity) -> Succession:
             await ledger.append(Key(ROTATE, new.public_key, hashlib.sha256(after.public_key).digest(), 0, b"", 0))
         elif last.key != new.public_key:
             raise Fault("this log was closed in favour of another key than this recovery key", "find the right one: --from")
-        keyfiles.write_account(home, account)
+        keyfiles.write_account(home, account, old.public_key)
         keyfiles.set_out(home, new)
         keyfiles.arrive(home)
     await _begin(home, new, net, label)
@@ -195,7 +195,7 @@ async def _recover(home: Path, new: Identity, lost: Lost) -> Succession:
     if not current.exists() or keyfiles.read_key(current) != new:
         _refuse_other_log(home, new, lost)
         keyfiles.key_after_next(home)
-        keyfiles.write_account(home, lost.account)
+        keyfiles.write_account(home, lost.account, lost.author)
         keyfiles.set_out(home, new)
     elif read_account(home) != lost.account:
         raise Fault("this recovery key is in use already, for something else")

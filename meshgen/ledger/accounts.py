@@ -90,6 +90,10 @@ class Accounts:
         said = self._said.get(key)
         return self.members(said.account).get(key) if said else None
 
+    def named_by(self, author: bytes) -> set[bytes]:
+        """The keys that its words on accounts are about, whether or not they belong to it."""
+        return {word.key for _, word in self._words.get(author, ())}
+
     def same(self, one: bytes, other: bytes) -> bool:
         """Do two keys speak for one account?"""
         return one == other or self.account_of(one) == self.account_of(other)

@@ -56,11 +56,19 @@ class LogQuery:
 class Accounting:
     """One peer's ledger for the person who runs it. Authors are public keys."""
 
-    def __init__(self, ledger: Ledger, now_ms: Callable[[], int], judge: Callable[[bytes], Verdict] | None = None) -> None:
-        """``judge`` says whether, and before whom, this peer serves another; without it, what the log alone says."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        now_ms: Callable[[], int],
+        judge: Callable[[bytes], Verdict] | None = None,
+        want: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """``judge`` says whether, and before whom, this peer serves another; without it, what the log alone says.
+        ``want`` asks for an author's log."""
         self._ledger = ledger
         self._now_ms = now_ms
         self._judge = judge or self._by_log_alone
+        self._want = want or (lambda _: None)
 
     def _by_log_alone(self, peer: bytes) -> Verdict:
         return decide(self._ledger.standing(peer))
@@ -134,6 +142,8 @@ class Accounting:
                 break
             await trio.lowlevel.checkpoint()
         head = self._ledger.known(author)
+        if head == NO_HEAD:
+            self._want(author)
         return {"peer": peer_id(author), "head": head.seq, "next": more, "entries": [entry_view(entry) for entry in found]}
 
     def _pages(self, author: bytes, query: LogQuery) -> Iterator[tuple[int, int]]:
@@ -178,7 +188,7 @@ class Accounting:
     async def add_device(self, key: bytes, budget: int) -> dict[str, Any]:
         """Let a key into this account; it belongs to it once its own first entry says so. Raises LedgerError, Malformed."""
         entry = await self._ledger.append(Key(ADD, key, b"", 0, b"", budget))
-        return {"entry": entry_view(entry), "account": self.account_of(entry.author).hex()}
+        return {"entry": entry_view(entry), "peer": peer_id(entry.author), "account": self.account_of(entry.author).hex()}
 
     async def retire_device(self, key: bytes) -> dict[str, Any]:
         """The account stands by that key's entries up to the last one known here. Raises LedgerError, Malformed."""

@@ -33,8 +33,9 @@ class Bookkeeping:
         *,
         keep_all: bool = False,
         follow: frozenset[bytes] = frozenset(),
+        kin: frozenset[bytes] = frozenset(),
     ) -> None:
-        self.interest = Interest(ledger, now_ms, keep_all=keep_all, follow=follow)
+        self.interest = Interest(ledger, now_ms, keep_all=keep_all, follow=follow, kin=kin)
         self.advice = Advice(ledger, follow, now_ms)
         self.archivist = Archivist(net, ledger, self.interest)
         self._server = LogServer(net, ledger)

@@ -16,14 +16,24 @@ FRESH_MS = 10_000
 
 
 class Interest:
-    """``keep_all`` is an archivist's. Others keep their counterparties and three hops of whom they owe."""
+    """``keep_all`` is an archivist's. Others keep their counterparties, three hops of whom they owe, and their accounts' devices.
+
+    ``kin`` are devices of the own account that were named when this one joined it.
+    """
 
     def __init__(
-        self, ledger: Ledger, now_ms: Callable[[], int], *, keep_all: bool = False, follow: frozenset[bytes] = frozenset()
+        self,
+        ledger: Ledger,
+        now_ms: Callable[[], int],
+        *,
+        keep_all: bool = False,
+        follow: frozenset[bytes] = frozenset(),
+        kin: frozenset[bytes] = frozenset(),
     ):
         self._ledger = ledger
         self._now_ms = now_ms
         self._follow = follow
+        self._kin = kin
         self._near: frozenset[bytes] = frozenset()
         self._near_at_ms = -FRESH_MS
         self._day = -1
@@ -45,7 +55,16 @@ class Interest:
         me, edges = self._ledger.identity.public_key, self._ledger.edges()
         dealt = {other for sides in edges if me in sides for other in sides} - {me}
         owed = {payee for payer, payee in edges if payer == me}
-        return frozenset(dealt | {payee for payer, payee in edges if payer in owed} - {me})
+        return self._with_devices({me} | self._kin | dealt | {payee for payer, payee in edges if payer in owed}) - {me}
+
+    def _with_devices(self, authors: set[bytes]) -> frozenset[bytes]:
+        """And whomever they have let into their accounts, and those in turn: they stand together."""
+        found, waiting = set(authors), list(authors)
+        for author in waiting:
+            devices = self._ledger.accounts.named_by(author) - found
+            found |= devices
+            waiting += sorted(devices)
+        return frozenset(found)
 
     # -- quotas
 

@@ -112,6 +112,10 @@ class Worker:
     def policy(self, policy: WorkerPolicy) -> None:
         self._admission.policy = policy
 
+    def verdict(self, requester: bytes) -> Verdict:
+        """Would it be served now, and before whom?"""
+        return self._admission.verdict(requester)
+
     @property
     def queued(self) -> int:
         """Pictures accepted and not yet delivered."""

@@ -96,7 +96,7 @@ class FakeCredit:
         return self._say("vouch", peer, mkudos, for_ms) | {"expires_ms": 1_789_000_000_000 + for_ms if mkudos else None}
 
     async def add_device(self, key: bytes, budget: int) -> dict[str, Any]:
-        return self._say("add_device", key, budget) | {"account": "ac" * 32}
+        return self._say("add_device", key, budget) | {"account": "ac" * 32, "peer": ALICE.peer_id}
 
     async def retire_device(self, key: bytes) -> dict[str, Any]:
         return self._say("retire_device", key) | {"at_seq": 3}
