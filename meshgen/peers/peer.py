@@ -23,7 +23,7 @@ from meshgen.home import read_kin
 from meshgen.identity import Identity, public_key_of
 from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.standing import Verdict, decide
-from meshgen.ledger.verify import Report, verify_home
+from meshgen.ledger.verify import verify_home
 from meshgen.net.port import Net, PeerId
 from meshgen.peers.accounting import Accounting
 from meshgen.peers.admission import worker_policy
@@ -37,6 +37,7 @@ from meshgen.peers.means import Means, RequesterPolicy
 from meshgen.peers.own import OwnEngine
 from meshgen.peers.queue import Queue
 from meshgen.peers.requester import Requester
+from meshgen.peers.views import local_model, mesh_models, peer_rows, report_as_dict
 from meshgen.peers.worker import Worker
 from meshgen.protocols.advert import MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_MODELS, Advert, ModelAdvert
 from meshgen.protocols.charter import Charter, Lineage
@@ -280,27 +281,15 @@ class Peer:
 
     def peers(self) -> list[dict[str, Any]]:
         """Others that are known: adverts, and links to peers that have not advertised."""
-        links = {link.peer: link for link in self.net.links()}
-        rows = [_peer_row(signed.peer, signed.message, links) for signed in self.directory.adverts()]
-        known = {row["peer_id"] for row in rows}
-        rows += [_stranger_row(peer, link.address) for peer, link in links.items() if peer not in known]
-        return rows
+        return peer_rows(self.directory.adverts(), self.net.links())
 
     def models(self) -> dict[str, Any]:
-        mesh: dict[str, dict[str, Any]] = {}
         adverts = [signed.message for signed in self.directory.adverts()]
         if self.directory.own is not None and self.worker is not None:
             adverts.append(self.directory.own.message)
-        for advert in adverts:
-            for model in advert.models:
-                row = mesh.setdefault(model.name, {"name": model.name, "digests": [], "workers": 0, "queued": 0})
-                row["family"], row["default_side"] = model.family, model.default_side
-                row["digests"] = sorted({*row["digests"], model.digest.hex()})
-                row["workers"] += 1
-                row["queued"] += advert.queued
-        found = sorted(mesh.values(), key=lambda row: (-row["workers"], row["name"]))
+        found = mesh_models(adverts)
         try:
-            local = [_local_row(model) for model in self.catalog.models()] if self.catalog else []
+            local = [local_model(model) for model in self.catalog.models()] if self.catalog else []
         except CatalogError as error:
             return {"mesh": found, "local": [], "fault": str(error)}
         return {"mesh": found, "local": local}
@@ -310,7 +299,7 @@ class Peer:
         if self.catalog is None:
             raise ValueError("this node keeps no models")
         try:
-            return _local_row(self.catalog.add(name, path))
+            return local_model(self.catalog.add(name, path))
         except CatalogError as error:
             raise ValueError(str(error)) from None
 
@@ -337,44 +326,3 @@ class Peer:
 def _plain(text: str) -> str:
     """A driver may name its device in any letters; an advert is ASCII."""
     return "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
-
-
-def _peer_row(peer: str, advert: Advert, links: dict[PeerId, Any]) -> dict[str, Any]:
-    link = links.get(PeerId(peer))
-    return {
-        "peer_id": peer,
-        "alias": advert.alias,
-        "agent": advert.agent,
-        "roles": list(advert.roles),
-        "device": advert.device_kind,
-        "device_name": advert.device_name,
-        "vram_total_mib": advert.vram_total_mib,
-        "vram_free_mib": advert.vram_free_mib,
-        "models": [model.name for model in advert.models],
-        "queued": advert.queued,
-        "slots": advert.slots,
-        "max_pixels": advert.max_pixels,
-        "connected": link is not None,
-        "address": link.address if link else next(iter(advert.addresses), ""),
-    }
-
-
-def _stranger_row(peer: str, address: str) -> dict[str, Any]:
-    return {"peer_id": peer, "alias": "", "roles": [], "models": [], "connected": True, "address": address}
-
-
-def _local_row(model: Any) -> dict[str, Any]:
-    return {"name": model.name, "digest": model.digest.hex(), "path": str(model.path)}
-
-
-def report_as_dict(report: Report) -> dict[str, Any]:
-    """What ``meshgen credit verify`` and the demo's report show of a checked log."""
-    return {
-        "ok": report.ok,
-        "entries": report.entries,
-        "authors": len(report.heads),
-        "faults": [str(fault) for fault in report.faults],
-        "forks": len(report.forks),
-        "total_mkudos": report.total,
-        "balance_mkudos": report.balance.net,
-    }

@@ -1,0 +1,73 @@
+"""Rows about peers, models and logs, as the local API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from meshgen.ledger.verify import Report
+from meshgen.net.port import PeerId, PeerLink
+from meshgen.protocols.advert import Advert
+from meshgen.protocols.envelope import Signed
+
+
+def peer_rows(adverts: Iterable[Signed[Advert]], linked: Iterable[PeerLink]) -> list[dict[str, Any]]:
+    """Everybody who advertises, then those who are only linked."""
+    links = {link.peer: link for link in linked}
+    rows = [_peer_row(signed.peer, signed.message, links) for signed in adverts]
+    known = {row["peer_id"] for row in rows}
+    return rows + [_stranger_row(peer, link.address) for peer, link in links.items() if peer not in known]
+
+
+def mesh_models(adverts: Iterable[Advert]) -> list[dict[str, Any]]:
+    """Each model that is offered; those of most workers first."""
+    found: dict[str, dict[str, Any]] = {}
+    for advert in adverts:
+        for model in advert.models:
+            row = found.setdefault(model.name, {"name": model.name, "digests": [], "workers": 0, "queued": 0})
+            row["family"], row["default_side"] = model.family, model.default_side
+            row["digests"] = sorted({*row["digests"], model.digest.hex()})
+            row["workers"] += 1
+            row["queued"] += advert.queued
+    return sorted(found.values(), key=lambda row: (-row["workers"], row["name"]))
+
+
+def _peer_row(peer: str, advert: Advert, links: dict[PeerId, PeerLink]) -> dict[str, Any]:
+    link = links.get(PeerId(peer))
+    return {
+        "peer_id": peer,
+        "alias": advert.alias,
+        "agent": advert.agent,
+        "roles": list(advert.roles),
+        "device": advert.device_kind,
+        "device_name": advert.device_name,
+        "vram_total_mib": advert.vram_total_mib,
+        "vram_free_mib": advert.vram_free_mib,
+        "models": [model.name for model in advert.models],
+        "queued": advert.queued,
+        "slots": advert.slots,
+        "max_pixels": advert.max_pixels,
+        "connected": link is not None,
+        "address": link.address if link else next(iter(advert.addresses), ""),
+    }
+
+
+def _stranger_row(peer: str, address: str) -> dict[str, Any]:
+    return {"peer_id": peer, "alias": "", "roles": [], "models": [], "connected": True, "address": address}
+
+
+def local_model(model: Any) -> dict[str, Any]:
+    return {"name": model.name, "digest": model.digest.hex(), "path": str(model.path)}
+
+
+def report_as_dict(report: Report) -> dict[str, Any]:
+    """What ``meshgen credit verify`` and the demo's report show of a checked log."""
+    return {
+        "ok": report.ok,
+        "entries": report.entries,
+        "authors": len(report.heads),
+        "faults": [str(fault) for fault in report.faults],
+        "forks": len(report.forks),
+        "total_mkudos": report.total,
+        "balance_mkudos": report.balance.net,
+    }
