@@ -28,8 +28,7 @@ class Reader:
         found = self._row(payer, hold_id, hold_seq)
         rows = [*self._branch(payer)]
         if found and found.seq <= upto:
-            closing = self._store.closing(payer, hold_id, found.seq + 1, upto)
-            rows += [found, closing] if closing else [found]
+            rows += [found, *self._store.closing(payer, hold_id, found.seq + 1, upto)]
         deal = _joined(rows).get(hold_id)
         return deal if deal and deal.terms else None
 

@@ -208,14 +208,14 @@ class Store:
         for author, *row in self._reader.execute(query, (about,)):
             yield author, Row._make(row)
 
-    def closing(self, author: bytes, hold_id: bytes, from_seq: int, to_seq: int) -> Row | None:
-        """The RECEIPT or RELEASE of a hold."""
+    def closing(self, author: bytes, hold_id: bytes, from_seq: int, to_seq: int) -> list[Row]:
+        """The RECEIPT or RELEASE of a hold; and that of another, if it is the entry after the HOLD: its ``prev`` names it too."""
         query = (
             "SELECT seq, id, kind, body, sig FROM entry WHERE aid = ? AND seq BETWEEN ? AND ?"
-            " AND kind IN (2, 14) AND instr(body, ?) LIMIT 1"
+            " AND kind IN (2, 14) AND instr(body, ?) LIMIT 2"
         )
-        row = self._reader.execute(query, (self._aids.get(author, 0), from_seq, to_seq, hold_id)).fetchone()
-        return Row._make(row) if row else None
+        rows = self._reader.execute(query, (self._aids.get(author, 0), from_seq, to_seq, hold_id))
+        return [Row._make(row) for row in rows]
 
     def find(self, author: bytes, entry_id: bytes) -> Row | None:
         """By its id: looks through the whole chain."""
