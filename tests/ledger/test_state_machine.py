@@ -1,0 +1,497 @@
+"""A small mesh of real ledgers and one cheat, steered by Hypothesis through whatever order of events breaks it, if one does."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+import trio
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule, run_state_machine_as_test
+
+from meshgen.identity import Identity
+from meshgen.ledger.books import Books
+from meshgen.ledger.errors import Fork, Gap
+from meshgen.ledger.fold import NOTHING, Balance, Deal, Edge, State, balances, edge_of, gather, gifts
+from meshgen.ledger.ledger import HoldInfo, Ledger, open_ledger
+from meshgen.ledger.store import Disk
+from meshgen.protocols.credit import (
+    Bill,
+    Claim,
+    Content,
+    Entry,
+    Hold,
+    Receipt,
+    Release,
+    Transfer,
+    Voucher,
+    decode_entry,
+)
+from tests.ledger.people import NET, RESULT, START_MS, Author, author, bill, consent, job, receipt, release, voucher
+
+HONEST = 3
+PICTURES = 3
+PRICE = 100
+LIFETIME_MS = 10_000
+T = TypeVar("T")
+
+
+class Loop:
+    """A trio loop in a thread of its own, so that one ledger lives through many synchronous steps."""
+
+    def __init__(self) -> None:
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=(self._main,), daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    async def _main(self) -> None:
+        self._token, self._end = trio.lowlevel.current_trio_token(), trio.Event()
+        self._ready.set()
+        await self._end.wait()
+
+    def __call__(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        return trio.from_thread.run(call, *arguments, trio_token=self._token)
+
+    def close(self) -> None:
+        trio.from_thread.run_sync(self._end.set, trio_token=self._token)
+        self._thread.join()
+
+
+class Crash(BaseException):
+    """The process is killed here."""
+
+
+@dataclass
+class Job:
+    """One job as both sides remember it."""
+
+    hold: Entry
+    payer: Node | Cheat
+    payee: Node
+    sent: int = 0
+    bill: Bill | None = None
+    voucher: Voucher | None = None
+    consented: bool = False
+
+    @property
+    def promised(self) -> int:
+        return self.voucher.amount if self.voucher else 0
+
+    def seen(self) -> HoldInfo | None:
+        """As the worker's log shows it."""
+        return self.payee.ledger.hold_info(self.hold.id, self.hold.author, self.hold.seq)
+
+
+@dataclass
+class Node:
+    """An honest peer: it acts through its ledger alone, whose disk outlives it."""
+
+    loop: Loop
+    identity: Identity
+    clock: Callable[[], int]
+    disk: Disk = field(default_factory=Disk)
+    ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    @property
+    def key(self) -> bytes:
+        return self.identity.public_key
+
+    @property
+    def author(self) -> Author:
+        """The same person, for the notes that it signs."""
+        return Author(self.identity)
+
+    def start(self) -> None:
+        self._opened = open_ledger(self.disk, self.identity, NET, now_ms=self.clock)
+        self.ledger = self.loop(self._opened.__aenter__)
+
+    def stop(self) -> None:
+        self.loop(self._opened.__aexit__, None, None, None)
+
+    def append(self, content: Content) -> Entry:
+        return self.loop(self.ledger.append, content)
+
+    def take(self, key: bytes, wires: list[bytes]) -> bool:
+        """False if a fork came to light, or was known."""
+        try:
+            self.loop(self.ledger.add, key, wires)
+        except Fork:
+            return False
+        except Gap:
+            pass
+        return True
+
+    def entries(self) -> list[Entry]:
+        """All that it holds, of both branches of whoever forked."""
+        ledger = self.ledger
+        main = [wire for key, head in ledger.heads() for wire in ledger.entries(key, 1, head.seq)]
+        more = [wire for fork in ledger.forks() for wire in ledger.branch(fork.author)]
+        return [decode_entry(wire, verify=False) for wire in dict.fromkeys((*main, *more))]
+
+    def pull(self, other: Node, key: bytes, upto: int) -> None:
+        self.take(key, other.ledger.entries(key, 1, upto))
+
+    def hear_proofs(self, other: Node) -> None:
+        """Proofs and branches that another holds."""
+        for fork in other.ledger.forks():
+            self.loop(self.ledger.convict, fork)
+            self.loop(self.ledger.add_branch, fork.author, other.ledger.branch(fork.author))
+
+
+@dataclass
+class Cheat:
+    """Signs what it likes, in two histories that part where it first lies."""
+
+    branches: list[Author]
+
+    @property
+    def key(self) -> bytes:
+        return self.branches[0].key
+
+
+def summed(entries: list[Entry], ledger: Ledger) -> tuple[dict[bytes, Balance], dict[tuple[bytes, bytes], Edge]]:
+    """Balances and edges by the reference."""
+    deals = gather(entries, ledger.forks())
+    edges: defaultdict[tuple[bytes, bytes], Edge] = defaultdict(Edge)
+    for deal in deals.values():
+        if deal.terms:
+            edges[deal.terms.payer, deal.terms.payee] = edges[deal.terms.payer, deal.terms.payee].plus(edge_of(deal))
+    return _without(balances(deals, gifts(entries)), NOTHING), _without(edges, Edge())
+
+
+def booked(ledger: Ledger) -> tuple[dict[bytes, Balance], dict[tuple[bytes, bytes], Edge]]:
+    """What the ledger says."""
+    return _without(ledger.balances(), NOTHING), _without(ledger.edges(), Edge())
+
+
+def _without(sums: Any, nothing: Any) -> Any:
+    return {key: value for key, value in sums.items() if value != nothing}
+
+
+_nodes = st.integers(0, HONEST - 1)
+_branches = st.integers(0, 1)
+
+
+class Mesh(RuleBasedStateMachine):
+    deals = Bundle("deals")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = Loop()
+        self.now_ms = START_MS
+        self.number = 0
+        self.nodes = [Node(self.loop, author(number).identity, lambda: self.now_ms) for number in range(HONEST)]
+        liar = author(HONEST)
+        self.cheat = Cheat([liar, liar.copy()])
+        self.all_deals: list[Job] = []
+
+    @initialize()
+    def everybody_says_hello(self) -> None:
+        for node in self.nodes:
+            for other in self.nodes:
+                node.pull(other, other.key, 1)
+            node.take(self.cheat.key, self.cheat.branches[0].wires)
+
+    # -- jobs
+
+    @rule(target=deals, payer=_nodes, payee=_nodes)
+    def an_honest_peer_holds(self, payer: int, payee: int) -> Any:
+        if payer == payee:
+            return multiple()
+        asks, works = self.nodes[payer], self.nodes[payee]
+        hold = asks.append(self._hold(works))
+        works.pull(asks, asks.key, hold.seq)
+        return self._begun(Job(hold, asks, works))
+
+    @rule(target=deals, payee=_nodes, branch=_branches)
+    def the_cheat_holds(self, payee: int, branch: int) -> Any:
+        """On one of its histories; who knows the other one refuses and keeps the proof."""
+        works, liar = self.nodes[payee], self.cheat.branches[branch]
+        hold = liar.write(self._hold(works), self.now_ms)
+        if not works.take(liar.key, liar.wires):
+            return multiple()
+        return self._begun(Job(hold, self.cheat, works))
+
+    @rule(payer=_nodes, branch=_branches, signs=st.booleans())
+    def the_cheat_works(self, payer: int, branch: int, signs: bool) -> None:
+        asks, liar = self.nodes[payer], self.cheat.branches[branch]
+        self.number += 1
+        hold = asks.append(Hold(job(self.number), liar.key, PRICE, self.now_ms + LIFETIME_MS, *liar.head))
+        if signs:
+            asks.append(receipt(liar, hold, PRICE))
+        else:
+            liar.write(Claim(hold.id, hold.seq, asks.key, PRICE, voucher(asks.author, hold, PRICE).sig, RESULT), self.now_ms)
+
+    @rule(deal=deals)
+    def the_worker_sends_a_picture(self, deal: Job) -> None:
+        """Only if a voucher on its disk covers all that it sent so far; the payer keeps what is due before it signs."""
+        if self._is_closed(deal) or deal.consented or deal.sent == PICTURES or deal.sent * PRICE > deal.promised:
+            return
+        deal.sent += 1
+        deal.bill = bill(deal.payee.author, deal.hold, deal.sent * PRICE)
+        if isinstance(deal.payer, Node):
+            self.loop(deal.payer.ledger.keep_due, self._receipt(deal))
+
+    @rule(deal=deals)
+    def the_payer_signs_a_voucher(self, deal: Job) -> None:
+        if deal.bill is None or deal.promised == deal.bill.amount or self._is_closed(deal):
+            return
+        signer = deal.payer.author if isinstance(deal.payer, Node) else self.cheat.branches[0]
+        deal.voucher = voucher(signer, deal.hold, deal.bill.amount)
+        self.loop(deal.payee.ledger.keep_due, self._claim(deal))
+
+    @rule(deal=deals, tells=st.booleans())
+    def the_payer_writes_a_receipt(self, deal: Deal, tells: bool) -> None:
+        if deal.bill is None or self._is_closed(deal):
+            return
+        if isinstance(deal.payer, Node):
+            deal.payer.append(self._receipt(deal))
+            if tells:
+                deal.payee.pull(deal.payer, deal.payer.key, deal.payer.ledger.head().seq)
+        elif (branch := self._branch_of(deal)) is not None:
+            branch.write(self._receipt(deal), self.now_ms)
+
+    @rule(deal=deals)
+    def the_worker_collects(self, deal: Job) -> None:
+        self._collect(deal)
+
+    @rule(deal=deals)
+    def the_payer_takes_an_expired_hold_back(self, deal: Job) -> None:
+        if self.now_ms < Hold.from_entry(deal.hold).expires_ms or self._is_closed(deal):
+            return
+        if isinstance(deal.payer, Cheat):
+            if (branch := self._branch_of(deal)) is not None:
+                branch.write(release(deal.hold), self.now_ms)
+        elif not any(due.hold_id == deal.hold.id for due in deal.payer.ledger.dues()):
+            deal.payer.append(release(deal.hold))
+
+    @rule(deal=deals)
+    def the_worker_lets_go(self, deal: Job) -> None:
+        if deal.voucher or deal.consented or self._is_closed(deal):
+            return
+        deal.consented = True
+        note = consent(deal.payee.author, deal.hold)
+        if isinstance(deal.payer, Node) and deal.bill is None:
+            deal.payer.append(Release(deal.hold.id, 1, note.sig))
+
+    @rule(payer=_nodes, payee=_nodes, amount=st.integers(1, 50))
+    def a_tip(self, payer: int, payee: int, amount: int) -> None:
+        if payer != payee:
+            self.nodes[payer].append(Transfer(self.nodes[payee].key, amount, 0, b""))
+
+    @rule(branch=_branches, payee=_nodes, amount=st.integers(1, 50))
+    def a_tip_of_the_cheat(self, branch: int, payee: int, amount: int) -> None:
+        self.cheat.branches[branch].write(Transfer(self.nodes[payee].key, amount, 0, b""), self.now_ms)
+
+    # -- what the world does
+
+    @rule(seconds=st.integers(1, 20))
+    def time_passes(self, seconds: int) -> None:
+        self.now_ms += seconds * 1000
+
+    @rule(to=_nodes, of=_nodes, whose=st.integers(0, HONEST), upto=st.integers(1, 20))
+    def logs_are_pulled(self, to: int, of: int, whose: int, upto: int) -> None:
+        """Any chain from anybody, as far as it goes, again and again."""
+        keys = [node.key for node in self.nodes] + [self.cheat.key]
+        self.nodes[to].pull(self.nodes[of], keys[whose], upto)
+
+    @rule(to=_nodes, branch=_branches)
+    def the_cheat_shows_a_history(self, to: int, branch: int) -> None:
+        self.nodes[to].take(self.cheat.key, self.cheat.branches[branch].wires)
+
+    @rule(to=_nodes, of=_nodes)
+    def proofs_are_passed_on(self, to: int, of: int) -> None:
+        self.nodes[to].hear_proofs(self.nodes[of])
+
+    @rule(who=_nodes)
+    def a_node_starts_again(self, who: int) -> None:
+        node = self.nodes[who]
+        before, dues = self._state(node), node.ledger.dues()
+        node.stop()
+        node.start()
+        assert self._state(node) == before
+        assert all(due in node.ledger.dues() for due in dues)
+        for due in node.ledger.dues():
+            if due not in dues:  # dropped, but with nothing written since
+                info = node.ledger.hold_info(due.hold_id, due.payer if isinstance(due, Claim) else node.key)
+                assert info is not None
+                assert info.value >= due.amount
+
+    @rule(who=_nodes, after=st.booleans())
+    def a_node_is_killed_while_it_writes(self, who: int, after: bool) -> None:
+        """What it meant to write is on disk or not; either way it goes on where the disk ends."""
+        node = self.nodes[who]
+        seq = node.ledger.head().seq
+        content = Transfer(self.cheat.key, 1, 0, b"")
+
+        def die() -> None:
+            raise Crash
+
+        setattr(node.disk, "after_write" if after else "before_write", die)
+        try:
+            node.append(content)
+        except Crash:
+            pass
+        else:
+            raise AssertionError("the disk was not written")
+        node.disk.before_write = node.disk.after_write = lambda: None
+        node.stop()
+        node.start()
+        assert node.ledger.head().seq == seq + after
+
+    # -- what must hold, always
+
+    @invariant()
+    def balances_sum_to_zero(self) -> None:
+        for node in self.nodes:
+            assert sum(balance.net for balance in node.ledger.balances().values()) == 0
+
+    @invariant()
+    def nobody_honest_is_convicted(self) -> None:
+        for node in self.nodes:
+            assert {fork.author for fork in node.ledger.forks()} <= {self.cheat.key}
+
+    @invariant()
+    def the_books_are_the_fold(self) -> None:
+        for node in self.nodes:
+            assert booked(node.ledger) == summed(node.entries(), node.ledger)
+
+    @invariant()
+    def a_worker_risks_one_picture(self) -> None:
+        for deal in self.all_deals:
+            info = deal.seen()
+            value = info.value if info else 0
+            assert deal.sent * PRICE - max(deal.promised, value) <= PRICE
+            assert value <= deal.sent * PRICE, "paid for what was not sent"
+
+    # -- in the end
+
+    def teardown(self) -> None:
+        try:
+            self._heal()
+            self._all_agree()
+            for deal in self.all_deals:
+                self._collect(deal)
+            self._heal()
+            self._all_agree()
+            self._nobody_lost_more_than_a_picture()
+            self._another_order_comes_to_the_same()
+        finally:
+            for node in self.nodes:
+                node.stop()
+            self.loop.close()
+
+    def _heal(self) -> None:
+        """Everybody takes in all that everybody holds, twice around."""
+        for node in self.nodes * 2:
+            for other in self.nodes:
+                for key, head in other.ledger.heads():
+                    node.pull(other, key, head.seq)
+                node.hear_proofs(other)
+
+    def _all_agree(self) -> None:
+        first = self.nodes[0]
+        for node in self.nodes[1:]:
+            assert node.ledger.digest() == first.ledger.digest()
+            assert booked(node.ledger) == booked(first.ledger)
+
+    def _nobody_lost_more_than_a_picture(self) -> None:
+        for deal in self.all_deals:
+            info = deal.seen()
+            assert info is not None
+            assert deal.promised <= info.value <= Hold.from_entry(deal.hold).amount
+            assert deal.sent * PRICE - info.value <= PRICE
+            if isinstance(deal.payer, Node):
+                assert info.state is not State.CONTESTED, "an honest payer is seen to deny what it signed"
+
+    def _another_order_comes_to_the_same(self) -> None:
+        """A newcomer, who takes the chains in another order and each twice."""
+        old = self.nodes[0]
+        node = Node(self.loop, author(HONEST + 1).identity, lambda: self.now_ms)
+        try:
+            node.hear_proofs(old)
+            for key, head in sorted(old.ledger.heads(), reverse=True) * 2:
+                node.pull(old, key, head.seq)
+            node.hear_proofs(old)
+            assert booked(node.ledger) == booked(old.ledger)
+        finally:
+            node.stop()
+
+    # -- inside
+
+    def _hold(self, payee: Node) -> Hold:
+        self.number += 1
+        expires_ms = self.now_ms + LIFETIME_MS
+        return Hold(job(self.number), payee.key, PICTURES * PRICE, expires_ms, *payee.ledger.head())
+
+    def _begun(self, deal: Job) -> Job:
+        self.all_deals.append(deal)
+        return deal
+
+    def _receipt(self, deal: Job) -> Receipt:
+        assert deal.bill is not None
+        note = deal.bill
+        return Receipt(note.job, note.hold_id, note.payee, note.amount, note.result, deal.sent, note.sig)
+
+    def _claim(self, deal: Job) -> Claim:
+        assert deal.voucher is not None
+        note = deal.voucher
+        return Claim(note.hold_id, deal.hold.seq, note.payer, note.amount, note.sig, RESULT)
+
+    def _collect(self, deal: Job) -> None:
+        """As the collector does: what was promised and no log says is claimed."""
+        ledger = deal.payee.ledger
+        for due in ledger.dues():
+            if isinstance(due, Claim) and due.hold_id == deal.hold.id:
+                info = deal.seen()
+                if info is not None and info.value >= due.amount:
+                    ledger.drop_due(due.hold_id)
+                else:
+                    deal.payee.append(due)
+
+    def _branch_of(self, deal: Job) -> Author | None:
+        """The cheat's history in which this HOLD stands."""
+        return next((branch for branch in self.cheat.branches if deal.hold in branch.entries), None)
+
+    def _is_closed(self, deal: Job) -> bool:
+        """By its payer, in the payer's own chain."""
+        if isinstance(deal.payer, Node):
+            return all(hold.hold_id != deal.hold.id for hold in deal.payer.ledger.open_holds())
+        branch = self._branch_of(deal)
+        closings = (entry.content for entry in branch.entries) if branch else ()
+        return any(isinstance(said, Receipt | Release) and said.hold_id == deal.hold.id for said in closings)
+
+    @staticmethod
+    def _state(node: Node) -> tuple[Any, ...]:
+        ledger = node.ledger
+        forks = {(fork.author, fork.seq) for fork in ledger.forks()}
+        return dict(ledger.heads()), forks, booked(ledger), ledger.open_holds()
+
+
+_SETTINGS = settings(max_examples=25, stateful_step_count=40, report_multiple_bugs=False)
+Mesh.TestCase.settings = _SETTINGS
+TestMesh = Mesh.TestCase
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "broken"),
+    [
+        (Books, "give", lambda self, gift: None),
+        (Deal, "claim", None),
+        (Ledger, "dues", lambda self: []),
+    ],
+    ids=["tips that count nowhere", "claims that count nowhere", "dues that are lost"],
+)
+def test_what_is_broken_is_found(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, broken: Any) -> None:
+    monkeypatch.setattr(owner, name, broken)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Mesh, settings=settings(_SETTINGS, max_examples=200, phases=[Phase.generate], print_blob=False))
