@@ -86,15 +86,21 @@ class Books:
 
     def move(self, payer: bytes, payee: bytes, change: Worth) -> None:
         """A deal between these two has come to so much more."""
-        debtor, creditor = self._sums(payer), self._sums(payee)
-        debtor[1] += change.value
-        debtor[2] += change.held
-        debtor[3] += change.contested
-        creditor[0] += change.value
-        creditor[3] += change.contested
-        known = self.edges.get((payer, payee), _NO_EDGE)
-        self.edges[payer, payee] = Edge(known.owed + change.value, known.claimed + change.claimed)
-        if change.value:
+        value, held, contested, claimed = change
+        debtor = self._sums(payer)
+        debtor[2] += held
+        known = self.edges.get((payer, payee))
+        if known is None:
+            known = self.edges[payer, payee] = _NO_EDGE
+        if not (value or contested or claimed):
+            return
+        creditor = self._sums(payee)
+        creditor[0] += value
+        creditor[3] += contested
+        debtor[1] += value
+        debtor[3] += contested
+        self.edges[payer, payee] = Edge(known.owed + value, known.claimed + claimed)
+        if value:
             self.dealt(payer, payee)
 
     def convict(self, author: bytes, seq: int, closed: Iterable[Deal]) -> None:
@@ -156,7 +162,8 @@ class Books:
 
     def _post(self, before: Deal | None, after: Deal) -> None:
         if after.terms:
-            change = Worth(*(new - old for new, old in zip(worth(after), worth(before), strict=True)))
+            new, old = worth(after), worth(before)
+            change = Worth(new[0] - old[0], new[1] - old[1], new[2] - old[2], new[3] - old[3]) if old is not _WORTHLESS else new
             self.move(after.terms.payer, after.terms.payee, change)
 
     def keep(self, deal: Deal) -> None:
@@ -195,7 +202,10 @@ _WORTHLESS = Worth()
 def worth(deal: Deal | None) -> Worth:
     if deal is None or deal.terms is None:
         return _WORTHLESS
-    if not deal.claims and not deal.paid:  # most deals, without asking for everything
-        return _WORTHLESS if deal.released else Worth(held=deal.terms.amount)
+    paid = deal.paid
+    if not deal.claims:  # most deals, without asking for everything
+        if paid is None:
+            return _WORTHLESS if deal.released else Worth(0, deal.terms.amount)
+        return _WORTHLESS if deal.void else Worth(min(paid.amount, deal.terms.amount))
     value = deal.value
-    return Worth(value, deal.held, value if deal.state is State.CONTESTED else 0, 0 if deal.paid else value)
+    return Worth(value, deal.held, value if deal.state is State.CONTESTED else 0, 0 if paid else value)

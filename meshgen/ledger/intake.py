@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -245,7 +246,8 @@ class Intake:
         new = self._log.accuse(evidence)
         if new:
             for wire in evidence.wires:
-                self._keep(decode_entry(wire, verify=False))
+                with suppress(Malformed):  # what it holds plays no part in the proof
+                    self._keep(decode_entry(wire, verify=False))
         return new
 
     async def add_branch(self, author: bytes, wires: Sequence[bytes]) -> int:

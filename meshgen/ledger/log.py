@@ -204,7 +204,7 @@ class Log:
         self.heads[entry.author] = entry.head
 
     def counting(self, author: bytes) -> list[Entry]:
-        """What lies off the chain of one who forked and is not in the books, but belongs there (:mod:`meshgen.ledger.branches`)."""
+        """What lies off the chain of one who forked, and belongs in the books now (:mod:`meshgen.ledger.branches`)."""
         forked_at, known = self.forked_at(author), self.branches.get(author, set())
         off = [row.revive(verify=False) for row in self.store.branch(author) if row.seq >= forked_at]
         new = {entry.id: entry for entry in off if entry.id not in known}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from meshgen.protocols.codec import MAX_UINT, Limits, Malformed, Value, decode_canonical, encode_trusted, text_fault
@@ -100,8 +101,8 @@ class Record:
     LIMITS: ClassVar[Limits] = Limits(max_bytes=4096)
 
     def __post_init__(self) -> None:
-        for name, fault, _, kind, low, high in _plan(type(self)):
-            value = getattr(self, name)
+        plan = _plan(type(self))
+        for value, (name, fault, _, kind, low, high) in zip(plan.values(self), plan.fields, strict=True):
             if type(value) is kind and low <= (len(value) if kind is bytes else value) <= high:
                 continue  # most fields, without a call
             if found := fault(value):
@@ -112,7 +113,9 @@ class Record:
         """What the fields must hold together; raises Malformed. Subclasses with such a rule override it."""
 
     def to_value(self) -> tuple[Value, ...]:
-        return (self.TAG, *[_to_wire(getattr(self, step.name)) for step in _plan(type(self))])
+        plan = _plan(type(self))
+        values = plan.values(self)
+        return (self.TAG, *(map(_to_wire, values) if plan.nests else values))
 
     def encode(self) -> bytes:
         data = encode_trusted(self.to_value())
@@ -123,11 +126,11 @@ class Record:
     @classmethod
     def from_value(cls, value: object) -> Self:
         plan = _plan(cls)
-        if type(value) is not tuple or len(value) != len(plan) + 1 or value[0] != cls.TAG:
-            raise Malformed(f"not a {cls.TAG} of {len(plan)} fields")
-        if cls not in _nesting:
+        if type(value) is not tuple or len(value) != len(plan.fields) + 1 or value[0] != cls.TAG:
+            raise Malformed(f"not a {cls.TAG} of {len(plan.fields)} fields")
+        if not plan.nests:
             return cls(*value[1:])
-        return cls(*[step.nested(item) if step.nested else item for step, item in zip(plan, value[1:], strict=True)])
+        return cls(*[step.nested(item) if step.nested else item for step, item in zip(plan.fields, value[1:], strict=True)])
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -164,24 +167,35 @@ class _Field(NamedTuple):
     high: int = 0
 
 
-_plans: dict[type, tuple[_Field, ...]] = {}
-_nesting: set[type] = set()
-"""The classes with a field that holds records."""
+class _Plan(NamedTuple):
+    """What is worked out once of a class."""
+
+    fields: tuple[_Field, ...]
+    values: Callable[[object], tuple[Any, ...]]
+    """All fields of a record, in order."""
+    nests: bool
+    """Is there a field that holds records?"""
 
 
-def _plan(cls: type[Record]) -> tuple[_Field, ...]:
-    """The fields of a class, worked out once."""
+_plans: dict[type, _Plan] = {}
+
+
+def _plan(cls: type[Record]) -> _Plan:
     plan = _plans.get(cls)
     if plan is None:
-        plan = _make_plan(cls)
-        if any(step.nested for step in plan):
-            _nesting.add(cls)
-        _plans[cls] = plan
+        plan = _plans[cls] = _make_plan(cls)
     return plan
 
 
-def _make_plan(cls: type[Record]) -> tuple[_Field, ...]:
-    return tuple(_Field(name, _fault_of(kind), _maker_of(kind), *_range_of(kind)) for name, kind in field_kinds(cls))
+def _make_plan(cls: type[Record]) -> _Plan:
+    fields = tuple(_Field(name, _fault_of(kind), _maker_of(kind), *_range_of(kind)) for name, kind in field_kinds(cls))
+    return _Plan(fields, _values_of([step.name for step in fields]), any(step.nested for step in fields))
+
+
+def _values_of(names: list[str]) -> Callable[[object], tuple[Any, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda record: tuple([getattr(record, name) for name in names])  # attrgetter makes no tuple of one
 
 
 def _range_of(kind: Any) -> tuple[Any, int, int]:
