@@ -17,6 +17,7 @@ COLUMNS = (
     "done",
     "pictures",
     "crashes",
+    "restored",
     "partitions",
     "forks made",
     "forks seen",

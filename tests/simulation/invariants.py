@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from meshgen.ledger.ledger import Ledger
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from tests.simulation.story import Story
 
 
-def check_end(mesh: VirtualMesh, deliveries: Deliveries, story: Story) -> list[str]:
-    """Of a mesh that was left in peace for a while."""
+def check_end(mesh: VirtualMesh, deliveries: Deliveries, story: Story, set_back: Collection[str]) -> list[str]:
+    """Of a mesh that was left in peace for a while. Who was ``set_back`` to an old disk lost the vouchers on the newer one."""
     return [
         *_sums(mesh),
         *_merges(mesh),
         *_honest_are_never_convicted(mesh),
-        *_losses(mesh, deliveries, story),
+        *_losses(mesh, deliveries, story, set_back),
     ]
 
 
@@ -77,6 +77,8 @@ def _merges(mesh: VirtualMesh) -> Iterator[str]:
     first = mesh.nodes[archives[0]].ledger
     for name in archives:
         yield from _has_everything(name, mesh.nodes)
+    for name in archives[1:]:
+        yield from _differences(archives[0], first.balances(), name, mesh.nodes[name].ledger.balances())
     for name, node in mesh.nodes.items():
         shared = _shared(first, node.ledger)
         yield from _differences(archives[0], _deals(first, shared), name, _deals(node.ledger, shared))
@@ -110,13 +112,13 @@ def _differences(one: str, ones: Mapping[bytes, object], other: str, others: Map
 # -- what workers lose
 
 
-def _losses(mesh: VirtualMesh, deliveries: Deliveries, story: Story) -> Iterator[str]:
-    workers = {node.net.peer_id: (name, node.ledger) for name, node in mesh.nodes.items()}
+def _losses(mesh: VirtualMesh, deliveries: Deliveries, story: Story, set_back: Collection[str]) -> Iterator[str]:
+    workers = {node.net.peer_id: (name, node.ledger) for name, node in mesh.nodes.items() if name not in set_back}
     for hold_id, billed in deliveries.billed.items():
         if deliveries.worker[hold_id] not in workers:
             continue
         name, ledger = workers[deliveries.worker[hold_id]]
-        hold = ledger.hold_info(hold_id)
+        hold = ledger.hold_info(hold_id, deliveries.payer[hold_id])
         lost = billed - (hold.value if hold else 0)
         pictures = lost / deliveries.price[hold_id]
         story.worst_loss = max(story.worst_loss, pictures)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import trio
 
 from meshgen.engine.fake import FakeEngine
+from meshgen.ledger.store import Disk
 from meshgen.peers.peer import Peer
 from meshgen.peers.reconciliation import PROVED_S
 from meshgen.peers.request import ImageRequest, Job, RequestError
@@ -31,6 +32,7 @@ MAX_JOB_S = 400.0
 END_S = 270.0
 """Not before: then the last hold that anybody honest made in the trouble has expired."""
 CRASHES = 6
+RESTORES = 3
 
 
 @dataclass
@@ -64,6 +66,7 @@ class _Scenes:
         self.story = Story(seed)
         self.rng = random.Random(f"story/{seed}")
         self.jobs: list[tuple[Peer, Job]] = []
+        self.backups: dict[str, Disk] = {}
 
     async def play(self, mesh: VirtualMesh) -> Story:
         story = self.story
@@ -74,8 +77,9 @@ class _Scenes:
             visible = visible_forks(mesh)
             await trio.sleep(PROVED_S)
             story.faults += check_forks(mesh, visible)
+            await self._set_back(mesh)
             await self._rest(mesh)
-            story.faults += check_end(mesh, deliveries, story)
+            story.faults += check_end(mesh, deliveries, story, self.backups.keys())
             self._count(mesh, cast, deliveries, visible)
         story.digest = mesh.digest()
         return story
@@ -107,6 +111,8 @@ class _Scenes:
                     troubles.start_soon(self._split, mesh)
                     for name in self.rng.sample(sorted(mesh.nodes), CRASHES):
                         troubles.start_soon(self._crash, mesh, name)
+                    for name in self.rng.sample(sorted(mesh.nodes), RESTORES):
+                        troubles.start_soon(self._back_up, mesh, name)
             mesh.heal()
             for name in list(mesh.nodes):
                 if not mesh.running(name):
@@ -115,11 +121,14 @@ class _Scenes:
     async def _ask(self, mesh: VirtualMesh, name: str) -> None:
         for _ in range(self.rng.randint(1, 2)):
             await trio.sleep(self.rng.uniform(0, TROUBLE_S / 2))
-            requester = mesh.nodes[name].requester
-            if mesh.running(name) and requester is not None:
-                with suppress(RequestError):
-                    job = requester.submit(ImageRequest("a lighthouse", steps=4, count=self.rng.randint(1, 4)))
-                    self.jobs.append((mesh.nodes[name], job))
+            if mesh.running(name):
+                self._submit(mesh.nodes[name])
+
+    def _submit(self, node: Peer) -> None:
+        if node.requester is not None:
+            with suppress(RequestError):
+                job = node.requester.submit(ImageRequest("a lighthouse", steps=4, count=self.rng.randint(1, 4)))
+                self.jobs.append((node, job))
 
     async def _split(self, mesh: VirtualMesh) -> None:
         """Into two or three islands, twice, and whole in between."""
@@ -142,6 +151,17 @@ class _Scenes:
         if not mesh.running(name):
             await trio.sleep(self.rng.uniform(1, 10))
             await mesh.restart(name)
+
+    async def _back_up(self, mesh: VirtualMesh, name: str) -> None:
+        await trio.sleep(self.rng.uniform(TROUBLE_S * 0.2, TROUBLE_S * 0.8))
+        self.backups[name] = mesh.backup(name)
+
+    async def _set_back(self, mesh: VirtualMesh) -> None:
+        """Some lose their disks, and go on from what they had saved in the middle of it all."""
+        for name, disk in self.backups.items():
+            await mesh.kill(name)
+            self._submit(await mesh.restore(name, disk))
+            self.story.counts["restored"] += 1
 
     async def _rest(self, mesh: VirtualMesh) -> None:
         """Until no job is open, every hold of a lost one has expired, and what it left is claimed."""

@@ -11,12 +11,13 @@ from meshgen.testing import Trace
 
 
 class Deliveries:
-    """Per hold: what the pictures that went out came to, and the price of one, in milli-kudos."""
+    """By hold: what the pictures that went out came to, and the price of one, in milli-kudos."""
 
     def __init__(self, trace: Trace) -> None:
         self.billed: dict[bytes, int] = {}
         self.price: dict[bytes, int] = {}
         self.worker: dict[bytes, PeerId] = {}
+        self.payer: dict[bytes, bytes] = {}
         self.pictures = 0
         trace.listeners.append(self._hear)
 
@@ -30,3 +31,4 @@ class Deliveries:
             self.billed[bill.hold_id] = bill.amount
             self.price[bill.hold_id] = max(step, self.price.get(bill.hold_id, 0))
             self.worker[bill.hold_id] = event.peer
+            self.payer[bill.hold_id] = bill.payer
