@@ -113,6 +113,7 @@ def with_charter(settings: Settings, charter: Charter, doors: tuple[str, ...] = 
         "max_count": policies.max_count,
         "price_permille": policies.price_permille,
         "max_debt_mkudos": policies.max_debt_mkudos,
+        "stranger_pictures_per_minute": policies.stranger_pictures_per_minute,
     }
     groups = {"worker": _filled(settings.worker, worker), "mesh": _filled(settings.mesh, {"bootstrap": bootstrap})}
     return settings.model_copy(update=groups)

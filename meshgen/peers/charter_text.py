@@ -73,7 +73,9 @@ _MEANING = {
     "token_mkudos": "Text: a token by a model of a billion parameters, and what is added to each request.",
     "limits": "What members take from each other at most.",
     "max_hold_mkudos": "The most that one job may set aside.",
-    "stranger_entries": "Credit entries a day that a node stores of authors it has no dealings with.",
+    "stranger_entries": "New credit entries a day that a node takes in of an author whom nobody owes anything.",
+    "stranger_pictures_per_minute": "For one requester without standing; 0 = no limit.",
+    "declines": "What workers say in public that they do not do, e.g. [no-nsfw].",
     "policies": "What a worker does unless its owner's settings say otherwise.",
     "signatures": "By each delegate's key over the hash; `meshgen mesh sign` adds one. They are no part of what is hashed.",
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from meshgen.ledger.ledger import Ledger
+from meshgen.protocols.charter import CharterLimits
 
 DAY_MS = 24 * 3600 * 1000
-MAX_STRANGER_ENTRIES = 2048
-"""New entries a day of an author whom nobody owes anything."""
+MAX_STRANGER_ENTRIES = CharterLimits().stranger_entries
+"""New entries a day of an author whom nobody owes anything, unless the mesh's charter says otherwise."""
 MAX_NEW_AUTHORS = 20_000
 """Authors a day whose first entries are taken in."""
 FRESH_MS = 10_000
@@ -18,7 +19,8 @@ FRESH_MS = 10_000
 class Interest:
     """``keep_all`` is an archivist's. Others keep their counterparties, three hops of whom they owe, and their accounts' devices.
 
-    ``kin`` are devices of the own account that were named when this one joined it.
+    ``kin`` are devices of the own account that were named when this one joined it. ``stranger_entries`` may
+    change with the charter.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Interest:
         self._taken: dict[bytes, int] = {}  # stranger -> entries taken today
         self._newcomers = 0
         self.keep_all = keep_all
+        self.stranger_entries = MAX_STRANGER_ENTRIES
 
     def keeps(self, author: bytes) -> bool:
         return self.keep_all or bool(self._ledger.known(author).seq) or author in self._follow or author in self.near()
@@ -75,7 +78,7 @@ class Interest:
             return True
         if not self._ledger.known(author).seq and self._newcomers >= MAX_NEW_AUTHORS:
             return False
-        return self._taken.get(author, 0) < MAX_STRANGER_ENTRIES
+        return self._taken.get(author, 0) < self.stranger_entries
 
     def added(self, author: bytes, entries: int) -> None:
         self._turn_day()

@@ -95,6 +95,7 @@ class Peer:
             net, ledger, self.directory, now_ms, random.Random(rng.random()), keep_all=keep_all, follow=follow, kin=kin
         )
         self.credit = Accounting(ledger, now_ms, self._verdict, self.bookkeeping.archivist.want)
+        self.bookkeeping.interest.stranger_entries = lineage.current.limits.stranger_entries
         self.requester: Requester | None = None
         self.worker: Worker | None = None
         own = self._take_up_work(engine) if engine is not None and settings.has_role("worker") else None
@@ -164,6 +165,7 @@ class Peer:
         self.settings = with_charter(self._given, self.charters.current)
         if self.worker is not None:
             self.worker.policy = worker_policy(self.settings, self.charters.current)
+        self.bookkeeping.interest.stranger_entries = self.charters.current.limits.stranger_entries
         self.directory.changed()
 
     def request_stop(self) -> None:

@@ -86,8 +86,8 @@ class CharterLimits(Record):
 
     TAG = "charter-limits/1"
     max_hold_mkudos: Annotated[int, UInt(1, MAX_MKUDOS)] = MAX_MKUDOS
-    stranger_entries: Annotated[int, UInt(0, 2**32)] = 10_000
-    """Entries a day that a peer stores of all the authors together whom it has no dealings with."""
+    stranger_entries: Annotated[int, UInt(1, 2**32)] = 2048
+    """New credit entries a day that a peer takes in of an author whom nobody owes anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,8 @@ class CharterPolicies(Record):
     max_count: Annotated[int, UInt(1, 64)] = 8
     price_permille: _Permille = 1000
     max_debt_mkudos: MilliKudos = MAX_MKUDOS
+    stranger_pictures_per_minute: Annotated[int, UInt(0, 1_000_000)] = 60
+    """For one requester without standing; 0 = no limit."""
     declines: Annotated[tuple[str, ...], Array(Text(24, low=1), 8)] = ()
     """What workers say in their adverts that they do not do, e.g. ``no-nsfw``."""
 

@@ -23,6 +23,7 @@ from meshgen.peers.peer import Peer
 from meshgen.protocols.charter import (
     PROTOCOL,
     CharterAnswer,
+    CharterLimits,
     CharterPolicies,
     CharterQuestion,
     Lineage,
@@ -37,7 +38,8 @@ from tests.peers.virtual import identity, now_ms, pictures_of
 from tests.protocols.charter_vectors import BOTH, STRANGER, child, signed
 
 FOUNDED = Lineage.founded(signed(BOTH, REQUESTER, WORKER))
-NEXT = child(BOTH, tariff=Tariff(step_mkudos=10), policies=CharterPolicies(max_steps=30, declines=("no-nsfw",)))
+LIMITS = CharterLimits(max_hold_mkudos=10**8, stranger_entries=99)
+NEXT = child(BOTH, tariff=Tariff(step_mkudos=10), policies=CharterPolicies(max_steps=30, declines=("no-nsfw",)), limits=LIMITS)
 AMENDMENT = signed(NEXT, REQUESTER, WORKER)
 SPREAD_S = 10.0
 
@@ -155,6 +157,8 @@ async def test_tariff_limits_and_policies_follow_at_once(autojump_clock: trio.te
         await trio.sleep(SPREAD_S)
         assert (await pictures_of(asker)).mkudos == 10 * 24 + 3000
         assert worker.settings.worker.max_steps == 30
+        assert worker.bookkeeping.interest.stranger_entries == 99
+        assert worker.worker is not None and worker.worker.policy.max_hold_mkudos == 10**8
         assert "1 allows at most 30 steps" in (await pictures_of(asker, steps=31)).error
         advert = asker.directory.get(PeerId(worker.peer_id))
         assert advert is not None and (advert.max_steps, advert.policies) == (30, ("no-nsfw",))
