@@ -18,11 +18,15 @@ from tempfile import NamedTemporaryFile
 
 from meshgen import protocols
 from meshgen.identity import public_key_of
+from meshgen.ledger.accounts import Accounts
+from meshgen.ledger.books import Books
 from meshgen.ledger.dues import pack, unpack
 from meshgen.ledger.errors import InvalidEntry
 from meshgen.ledger.export import Selection, jsonl
 from meshgen.ledger.exported import NoExport, read_export
-from meshgen.ledger.fold import balances, gather
+from meshgen.ledger.fold import balances, gather, gifts
+from meshgen.ledger.judging import examine, read_links
+from meshgen.ledger.promises import Promises
 from meshgen.ledger.rules import Chain
 from meshgen.peers.charter_file import CharterError, parse_charter
 from meshgen.peers.charter_text import render_charter
@@ -131,17 +135,47 @@ def _ledger() -> Iterator[Target]:
     chains = [json.loads(path.read_text())["entries"] for path in sorted(VECTORS.glob("credit/chains/*valid/*.json"))]
     seeds = tuple(encode(tuple(bytes.fromhex(wire) for wire in wires)) for wires in chains)
     yield Target("ledger/chain", _fold_chain, seeds, (Malformed, InvalidEntry))
+    yield Target("ledger/links", _links, seeds, (Malformed, InvalidEntry))
+    yield Target("ledger/examine", _examine, seeds)
 
 
-def _fold_chain(data: bytes) -> object:
+def _fold_chain(data: bytes) -> None:
+    """What its author signed may say anything of anybody; as far as it is valid, it is added up."""
     entries = [decode_entry(wire, verify=False) for wire in _parts(data)]
-    deals = gather(entries)
-    assert sum(balance.net for balance in balances(deals).values()) == 0, "balances that don't sum to zero"
-    for entry in entries[:1]:
-        chain = Chain(entry.net, entry.author)
-        for each in entries:
-            chain.append(each, embedded=False)
-    return deals
+    assert sum(balance.net for balance in balances(gather(entries), gifts(entries)).values()) == 0, "no sum of zero"
+    books, accounts, promises = Books(), Accounts(), Promises()
+    chain = Chain(entries[0].net, entries[0].author) if entries else None
+    for entry in entries:
+        assert chain is not None
+        chain.append(entry, embedded=False)
+        books.add(entry)
+        promises.add(entry)
+        accounts.add(entry)
+        accounts.members(accounts.account_of(entry.author))
+    assert sum(balance.net for balance in books.balances.values()) == 0, "no sum of zero"
+
+
+def _links(data: bytes) -> None:
+    """Head mode: one signature, and the links before it. What it takes must be what an entry's own decoder reads."""
+    wires = _parts(data)
+    for link in read_links(*_chain_of(wires), wires):
+        assert type(link.seq) is int
+        assert type(link.kind) is int
+
+
+def _examine(data: bytes) -> None:
+    """Never raises but for what is no array of wires."""
+    wires = _parts(data)
+    found = examine(*_chain_of(wires), wires)
+    assert (found.fault is None) == (len(found.entries) == len(wires))
+
+
+def _chain_of(wires: list[bytes]) -> tuple[bytes, bytes]:
+    """The mesh and author that the first wire names."""
+    if not wires:
+        return bytes(16), bytes(32)
+    first = decode_entry(wires[0], verify=False)
+    return first.net, first.author
 
 
 def _sides() -> Iterator[Target]:
