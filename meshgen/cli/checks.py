@@ -106,9 +106,28 @@ def config(patient: Patient) -> Iterator[Finding]:
     if isinstance(settings, Fault):
         yield Finding("config", "fault", settings.message, "mend the file; config.example.yaml explains every key")
     elif (patient.home / CONFIG_FILE).exists():
-        yield Finding("config", "ok", f"roles: {', '.join(settings.node.roles)}; mesh: {settings.mesh.charter}")
+        yield Finding("config", "ok", f"roles: {', '.join(settings.node.roles)}")
     else:
         yield Finding("config", "note", f"no {CONFIG_FILE}: defaults apply, as a requester only", "run: meshgen init")
+
+
+def charter(patient: Patient) -> Iterator[Finding]:
+    from meshgen.peers.charter_file import CharterError
+    from meshgen.peers.charter_home import lineage_of, mesh_of_log
+
+    settings = patient.usable()
+    if settings is None:
+        return
+    try:
+        lineage, logged = lineage_of(patient.home, settings), mesh_of_log(patient.home)
+    except CharterError as error:
+        yield Finding("mesh", "fault", str(error))
+        return
+    shown = f"{lineage.current.name} ({lineage.net.hex()})"
+    if logged not in (b"", lineage.net):
+        yield Finding("mesh", "fault", f"{shown}, but the credit log belongs to {logged.hex()}", "use another home for this mesh")
+    else:
+        yield Finding("mesh", "ok", f"{shown}, version {lineage.current.version}" if lineage.documents else shown)
 
 
 def clock(patient: Patient) -> Iterator[Finding]:
@@ -236,6 +255,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     home,
     key,
     config,
+    charter,
     clock,
     disk,
     engine,
