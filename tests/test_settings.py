@@ -138,6 +138,11 @@ def test_profiles_are_the_checkouts_own() -> None:
         ("worker:\n  fake_seconds: .inf", "worker.fake_seconds: should be"),
         ("worker:\n  fake_seconds: .nan", "worker.fake_seconds: should be"),
         ("worker:\n  engine: comfy", "worker.engine: should be 'auto', 'diffusers' or 'fake' (it is 'comfy')"),
+        ("worker:\n  friends: [bob]", "'bob' is neither a peer id, as `meshgen peers` shows it, nor an account id"),
+        (
+            "worker:\n  stranger_pictures_per_minute: -1",
+            "worker.stranger_pictures_per_minute: should be greater than or equal to 0",
+        ),
         ("worker: 3", "worker: is a section; its keys belong below it"),
         ("worker:\n  models: []", "worker.models: "),
         ("node:\n  roles: [cook]", "node.roles: should be 'requester'"),
@@ -213,3 +218,8 @@ def test_settings_cannot_be_changed_later() -> None:
 def test_an_alias_is_plain(alias: str) -> None:
     with pytest.raises(SettingsError, match="ASCII"):
         load_settings(overrides={"node.alias": alias})
+
+
+@pytest.mark.parametrize("friends", [["12D3KooWGzh9gqYzvQfqrLFVbAyQqKtpLkXTGxPFNSoH8vAZxSGK"], ["ab" * 32], []])
+def test_friends_are_peers_or_accounts(friends: list[str]) -> None:
+    assert list(load_settings(overrides={"worker.friends": friends}).worker.friends) == friends

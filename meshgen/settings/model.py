@@ -98,8 +98,8 @@ class MeshSettings(Group):
 
     charter: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")] = Field(
         default="meshgen-public-v0",
-        description="Name of the mesh. Peers of different charters ignore each other; credit never crosses. A home that has joined "
-        "a signed charter with `meshgen mesh join` belongs to that mesh, and needs no name here",
+        description="Name of the mesh. Peers of different charters ignore each other; credit never crosses. A home that has "
+        "joined a signed charter with `meshgen mesh join` belongs to that mesh, and needs no name here",
     )
     bootstrap: PeerAddresses = Field(
         default=(),
@@ -175,7 +175,11 @@ class WorkerSettings(Group):
     max_steps: int = Field(default=100, description="Most denoising steps of a picture", ge=1, le=1000)
     max_count: int = Field(default=8, description="Most pictures of one job", ge=1, le=64)
     max_queue: int = Field(
-        default=16, description="Most pictures accepted and not yet drawn; more are refused as full", ge=1, le=4096
+        default=16,
+        description="Most pictures accepted and not yet drawn, of those that go before a requester; it is refused as full then. "
+        "Twice as many in all",
+        ge=1,
+        le=4096,
     )
     slots: int = Field(default=1, description="Jobs that run at the same time on the device", ge=1, le=64)
     price_permille: int = Field(
