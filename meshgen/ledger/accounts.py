@@ -69,6 +69,11 @@ class Accounts:
                 self._words[entry.author].add((entry.seq, key))
                 self._forget(entry.author)
 
+    def convict(self, author: bytes, seq: int) -> None:
+        """It forked at ``seq``: what it said of keys from there on does not count."""
+        self._words[author] = {(at, word) for at, word in self._words[author] if at < seq}
+        self._forget(author)
+
     def _forget(self, author: bytes) -> None:
         """What was worked out of its account."""
         if said := self._said.get(author):

@@ -25,7 +25,7 @@ from meshgen.ledger.promises import Promises
 from meshgen.ledger.recall import Reader, prefix_of
 from meshgen.ledger.rules import Chain
 from meshgen.ledger.store import Batch, Linked, Store
-from meshgen.protocols.credit import FORK, HOLD, NO_HEAD, Entry, Genesis, Head, Key, Proof
+from meshgen.protocols.credit import ADVISORY, FORK, HOLD, NO_HEAD, VOUCH, Entry, Genesis, Head, Key, Proof
 
 SNAPSHOT_EVERY = 100_000
 """So many entries later the fold is stored again, and when the ledger is closed."""
@@ -224,7 +224,9 @@ class Log:
                 known.add(entry.id)
 
     def hear(self, entry: Entry) -> None:
-        """Entries that are no payments."""
+        """Entries that are no payments. Who forked is not heard any more, but as a witness of others' forks."""
+        if 0 < self.forked_at(entry.author) <= entry.seq and not isinstance(entry.content, Genesis | Proof):
+            return
         match entry.content:
             case Genesis() | Key():
                 self.accounts.add(entry)
@@ -245,6 +247,19 @@ class Log:
         if evidence.seq < self.books.forked.get(evidence.author, evidence.seq + 1):
             closed = await self.offload(partial(self.closed_deals, evidence.author))
             self.books.convict(evidence.author, evidence.seq, closed)
+            self._silence(evidence.author, evidence.seq)
+
+    def _silence(self, author: bytes, seq: int) -> None:
+        """What it vouched, advised and said of keys from ``seq`` on does not count; what it said before, it may have replaced."""
+        self.accounts.convict(author, seq)
+        gone = self.promises.forget(author)
+        for by, row in self.store.words((VOUCH, ADVISORY)):
+            if by == author and row.seq < seq:
+                self.promises.add(row.revive(verify=False))
+        for watcher in self.watchers:
+            watcher.joining(author)
+            for sides in gone:
+                watcher.vouching(*sides)
 
     def closed_deals(self, payee: bytes) -> list[Deal]:
         """Its deals as payee that are over."""

@@ -53,6 +53,14 @@ class Promises:
                     self.advisories[topic] = said
         return None
 
+    def forget(self, author: bytes) -> list[tuple[bytes, bytes]]:
+        """All that this author said, as it turned out to have forked. The (author, account) of its vouches."""
+        self.advisories = {topic: word for topic, word in self.advisories.items() if topic[0] != author}
+        gone = [sides for sides in self.vouches if sides[0] == author]
+        for sides in gone:
+            del self.vouches[sides]
+        return gone
+
     def vouched(self, author: bytes, account: bytes, at_ms: int) -> int:
         """Up to how many mkudos the author answers for the account."""
         word = self.vouches.get((author, account))

@@ -177,14 +177,14 @@ class Archivist:
                 same = middle
             else:
                 differs, theirs = middle, found
-        ours = decode_entry(self._ledger.entries(author, differs, differs)[0])
+        ours = decode_entry(self._ledger.entries(author, differs, differs)[0], view=False)
         evidence = fork_between(ours, theirs)
         return evidence is not None and await self.convict(evidence)
 
     async def _differing(self, source: PeerId, author: bytes, seq: int) -> Entry | None:
         """Their entry of that number, if it is another than ours."""
         reply = await self._range(source, author, seq, seq)
-        entry = decode_entry(reply.entries[0]) if reply.entries else None
+        entry = decode_entry(reply.entries[0], view=False) if reply.entries else None
         if entry is None or entry.id == self._ledger.id_at(author, seq):
             return None
         if (entry.author, entry.seq) != (author, seq):
