@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -303,6 +305,22 @@ class Mesh(RuleBasedStateMachine):
         """Any chain from anybody, as far as it goes, again and again."""
         keys = [node.key for node in self.nodes] + [self.cheat.key]
         self.nodes[to].pull(self.nodes[of], keys[whose], upto)
+
+    @rule(to=_nodes, of=_nodes, whose=st.integers(0, HONEST), restarts=st.booleans())
+    def links_are_pulled_and_judged_later(self, to: int, of: int, whose: int, restarts: bool) -> None:
+        """Head mode: one signature for all, the rest in the background, which a restart may come before."""
+        keys = [node.key for node in self.nodes] + [self.cheat.key]
+        node, other, key = self.nodes[to], self.nodes[of], keys[whose]
+        wires = other.ledger.entries(key, 1, other.ledger.known(key).seq)
+        if to == whose or not wires:
+            return
+        with suppress(Fork, Gap):
+            self.loop(partial(node.ledger.add, key, wires, head_mode=True))
+        if restarts:
+            node.stop()
+            node.start()
+        while self.loop(node.ledger.judge_next):
+            pass
 
     @rule(to=_nodes, branch=_branches)
     def the_cheat_shows_a_history(self, to: int, branch: int) -> None:
