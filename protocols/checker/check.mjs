@@ -16,6 +16,7 @@ import { decodeMessage } from "./messages.mjs";
 import { decodeNote, isNote } from "./notes.mjs";
 import { decodeSealed } from "./sealing.mjs";
 import { decodeSync } from "./sync.mjs";
+import { price } from "./tariff.mjs";
 
 const root = process.argv[2] ?? fileURLToPath(new URL("..", import.meta.url));
 
@@ -85,12 +86,16 @@ function judgeSet(told, work) {
 
 const judgeFold = (told) => judgeSet(told, (wires) => fold(wires, (told.forks ?? []).map((pair) => pair.map(bytes))));
 
+const judgePrices = (told) =>
+  judge(true, { prices: told.prices.map(({ mkudos }) => mkudos) }, () => ({ prices: told.prices.map((work) => price(told.tariff, work)) }));
+
 const KINDS = [
   ["vectors", "vectors/valid", (told) => judgeVector(told, true)],
   ["vectors", "vectors/invalid", (told) => judgeVector(told, false)],
   ["chains", "chains/valid", (told) => judgeChain(told, true)],
   ["chains", "chains/invalid", (told) => judgeChain(told, false)],
   ["folds", "folds", judgeFold],
+  ["prices", "prices", judgePrices],
   ["accounts", "accounts", (told) => judgeSet(told, accounts)],
 ];
 

@@ -57,7 +57,7 @@ def test_it_agrees_on_every_file() -> None:
     status, table, told = check(FOLDER)
     assert (status, told) == (0, {})
     cells = re.findall(r"(\d+) of (\d+)", table)
-    files = [*places("*/*/*valid/*.json"), *places("*/folds/*.json"), *places("*/accounts/*.json")]
+    files = [*places("*/*/*valid/*.json"), *places("*/folds/*.json"), *places("*/accounts/*.json"), *places("*/prices/*.json")]
     assert sum(int(passed) for passed, _ in cells) == sum(int(of) for _, of in cells) == len(files)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import msgpack
 
 from meshgen.identity import Identity
-from meshgen.peers.tariff import ImageWork, alchemy_mkudos, image_mkudos, text_mkudos
+from meshgen.peers.tariff import AlchemyForm, ImageWork, alchemy_mkudos, image_mkudos, text_mkudos
 from meshgen.protocols.charter import VECTOR_DECODERS, Charter, CharterPolicies, CharterSignature, SignedCharter, Tariff
 from meshgen.protocols.codec import encode
 from meshgen.protocols.record import Record, field_kinds
@@ -18,7 +20,7 @@ from tests.conformance.samples import REQUESTER, SAMPLES, WORKER
 from tests.conformance.vectors import FOLDER, Vector, describe
 
 KINDS_OF_RECORDS = [kind for kind in VECTOR_DECODERS if kind != "charter-lineage"]
-PRICES = FOLDER / "charter" / "prices.json"
+PRICES = FOLDER / "charter" / "prices"
 STRANGER = Identity.from_seed(bytes(range(64, 96)))
 
 _CHARTER: Any = SAMPLES[Charter]
@@ -126,10 +128,30 @@ def _bare(charter: Charter) -> SignedCharter:
     return SignedCharter(charter.encode(), (CharterSignature(WORKER.public_key, WORKER.sign(charter.hash)),))
 
 
-def prices() -> str:
-    """Worked examples of the formulas, by the default tariff."""
+ODD = Tariff(
+    step_mkudos=7,
+    overhead_steps=0,
+    area_permille=8750,
+    area_exponent_permille=1875,
+    families_permille=(999, 1001, 1, 0, 12_345),
+    source_permille=333,
+    post_processor_permille=1999,
+    surcharge_mkudos=5,
+    shared_mkudos=4,
+    token_mkudos=3,
+)
+DEAR = Tariff(step_mkudos=10**6, area_permille=10**6, area_exponent_permille=4000)
+
+
+def prices() -> dict[Path, str]:
+    """Worked examples of the formulas, a file for each tariff."""
+    return {PRICES / f"{name}.json": _worked(tariff) for name, tariff in (("default", Tariff()), ("odd", ODD), ("dear", DEAR))}
+
+
+def _worked(tariff: Tariff) -> str:
     pictures = [
         ImageWork(64, 64, 20),
+        ImageWork(8, 8, 1, "other"),
         ImageWork(512, 512, 50),
         ImageWork(512, 512, 50, shared=True),
         ImageWork(512, 512, 50, shared=True, source=True),
@@ -137,29 +159,21 @@ def prices() -> str:
         ImageWork(1024, 1024, 4, "flux"),
         ImageWork(8192, 8192, 1000, "flux"),
     ]
-    forms = [
-        ("caption", 0),
-        ("nsfw", 0),
-        ("interrogation", 0),
-        ("upscale", 1),
-        ("upscale", 1024 * 1024),
-        ("upscale", 512 * 512 + 1),
-    ]
-    texts = [(80, 1000, 1024), (512, 7000, 4096), (512, 70_000, 8192), (1, 1, 1)]
-    made = [{"work": "image", **describe_work(work), "mkudos": image_mkudos(work)} for work in pictures]
-    made += [{"work": "alchemy", "form": form, "pixels": size, "mkudos": alchemy_mkudos(form, size)} for form, size in forms]  # type: ignore[arg-type]
-    for tokens, millions, context in texts:
+    made = [{"work": "image", **dict(describe(work)), "mkudos": image_mkudos(work, tariff)} for work in pictures]
+    forms: list[AlchemyForm] = ["caption", "nsfw", "interrogation", "upscale"]
+    for form, pixels in product(forms, (0, 512 * 512, 512 * 512 + 1, 2**22)):
+        made.append({"work": "alchemy", "form": form, "pixels": pixels, "mkudos": alchemy_mkudos(form, pixels, tariff)})
+    for tokens, millions, context in [(80, 1000, 1024), (512, 7000, 4096), (512, 70_000, 8192), (1, 1, 1), (4096, 10**6, 2**20)]:
         told = {"work": "text", "tokens": tokens, "model_millions": millions, "context": context}
-        made.append(told | {"mkudos": text_mkudos(tokens, millions, context)})
-    return json.dumps(made, indent=2) + "\n"
-
-
-def describe_work(work: ImageWork) -> dict[str, Any]:
-    return dict(describe(work))
+        made.append(told | {"mkudos": text_mkudos(tokens, millions, context, tariff)})
+    keys = {name: value for name, value in describe(tariff).items() if name != "tag"}
+    return json.dumps({"tariff": keys, "prices": made}, indent=2) + "\n"
 
 
 def main() -> None:
-    PRICES.write_text(prices())
+    PRICES.mkdir(exist_ok=True)
+    for file, text in prices().items():
+        file.write_text(text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,52 @@
+// protocols/charter: what work costs, in whole numbers.
+
+const FAMILIES = ["sd1", "sdxl", "sd3", "flux", "other"];
+const ONE = 10n ** 6n; // fixed point
+const MOST = 2n ** 40n;
+
+const up = (number, divisor) => (number + divisor - 1n) / divisor;
+const least = (...numbers) => numbers.reduce((a, b) => (a < b ? a : b));
+const most = (...numbers) => numbers.reduce((a, b) => (a > b ? a : b));
+
+function root(square) {
+  let [low, high] = [0n, square + 1n];
+  while (high - low > 1n) {
+    const middle = (low + high) / 2n;
+    [low, high] = middle * middle <= square ? [middle, high] : [low, middle];
+  }
+  return low;
+}
+
+// base to the power of so many eighths
+const power = (base, eighths) => root(root(root((base ** eighths * ONE ** 8n) / ONE ** eighths)));
+
+const CORES = {
+  image(t, w) {
+    const factors = [t.families_permille[FAMILIES.indexOf(w.family)]];
+    if (w.source) factors.push(t.source_permille);
+    if (w.controlnet) factors.push(t.controlnet_permille);
+    for (let each = 0; each < w.post_processors; each += 1) factors.push(t.post_processor_permille);
+    const x = most(0n, ((w.width * w.height - 4096n) * ONE) / (2n ** 20n - 4096n));
+    const area = ONE + (t.area_permille * power(x, t.area_exponent_permille / 125n)) / 1000n;
+    const product = factors.reduce((sum, factor) => sum * factor, t.step_mkudos * (w.steps + t.overhead_steps) * area);
+    const extras = t.lora_mkudos * w.loras + (w.inversions ? t.inversions_mkudos : 0n);
+    return up(product, ONE * 1000n ** BigInt(factors.length)) + extras + (w.shared && !w.source ? t.shared_mkudos : t.surcharge_mkudos);
+  },
+  alchemy(t, w) {
+    const upscaled = t.upscale_tile_mkudos * most(1n, up(w.pixels, 512n * 512n));
+    const core = { interrogation: t.interrogation_mkudos, upscale: upscaled }[w.form] ?? t.alchemy_mkudos;
+    return core + t.alchemy_surcharge_mkudos;
+  },
+  text(t, w) {
+    const wide = least(30n * ONE, (12n * ONE) / 10n + power((w.context * ONE) / 1024n, 9n));
+    const large = power((most(w.model_millions, 13_000n) * ONE) / 13_000n, 2n);
+    return up(t.token_mkudos * w.tokens * w.model_millions * large * wide, 1000n * ONE * ONE) + t.text_surcharge_mkudos;
+  },
+};
+
+const exact = (value) => (typeof value === "number" ? BigInt(value) : Array.isArray(value) ? value.map(exact) : value);
+const allExact = (record) => Object.fromEntries(Object.entries(record).map(([name, value]) => [name, exact(value)]));
+
+export function price(tariff, work) {
+  return Number(least(MOST, CORES[work.work](allExact(tariff), allExact(work))));
+}
