@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from meshgen.cli.faults import BadHome
-from meshgen.cli.keyfiles import INCOMING_FILE, RECOVERY_DIR, own_key
+from meshgen.cli.keyfiles import RECOVERY_DIR, own_key
 from meshgen.cli.verb import kudos, table
-from meshgen.home import read_account
+from meshgen.home import INCOMING_KEY_FILE, read_account
 from meshgen.identity import KEY_FILE, peer_id
 from meshgen.ledger.accounts import Accounts
 from meshgen.ledger.errors import LedgerError
@@ -30,7 +30,7 @@ def account_view(home: Path) -> dict[str, Any]:
         "account": named.hex(),
         "begun": genesis is not None,
         "recovery_here": (home / RECOVERY_DIR / KEY_FILE).exists(),
-        "unfinished": (home / INCOMING_FILE).exists(),
+        "unfinished": (home / INCOMING_KEY_FILE).exists(),
         "member": False,
         "devices": [],
     }

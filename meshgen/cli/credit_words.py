@@ -17,7 +17,7 @@ from meshgen.cli.whom import People, is_peer_id
 MAX_MKUDOS = 2**40
 REASONS = ("tip", "share", "rating", "treasury")
 MAX_VOUCH_MS = 400 * 24 * 3600 * 1000
-_AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{1,3}))?")
+_AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{1,3}))?", re.ASCII)
 
 unasked = click.option("--yes", is_flag=True, help="Do not ask; PEER must be a whole peer id then.")
 

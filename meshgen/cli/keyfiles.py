@@ -18,12 +18,11 @@ import tempfile
 from pathlib import Path
 
 from meshgen.cli.faults import BadHome
-from meshgen.home import ACCOUNT_FILE
+from meshgen.home import ACCOUNT_FILE, INCOMING_KEY_FILE
 from meshgen.identity import KEY_BYTES, KEY_FILE, Identity, IdentityError, load_or_create, peer_id
 
 RECOVERY_DIR = "recovery"
 NEXT_DIR = "next"
-INCOMING_FILE = "identity.key.next"
 RETIRED_DIR = "retired"
 
 
@@ -60,7 +59,7 @@ def recovery_key(home: Path, given: str | None = None) -> Identity:
 
 def incoming_key(home: Path) -> Identity | None:
     """A key whose coming into use was cut off."""
-    path = home / INCOMING_FILE
+    path = home / INCOMING_KEY_FILE
     return read_key(path) if path.exists() else None
 
 
@@ -75,7 +74,7 @@ def key_after_next(home: Path) -> Identity:
 def set_out(home: Path, incoming: Identity) -> None:
     """The first half: the incoming key, the one in use and the recovery key are safe under other names."""
     keep_aside(home, home / KEY_FILE)
-    write_durably(home / INCOMING_FILE, incoming.seed)
+    write_durably(home / INCOMING_KEY_FILE, incoming.seed)
 
 
 def arrive(home: Path) -> Identity:
@@ -89,7 +88,7 @@ def arrive(home: Path) -> Identity:
             keep_aside(home, old)
         after.replace(old)
         sync_folder(old.parent)
-    (home / INCOMING_FILE).replace(home / KEY_FILE)
+    (home / INCOMING_KEY_FILE).replace(home / KEY_FILE)
     sync_folder(home)
     with contextlib.suppress(OSError):
         (home / RECOVERY_DIR / NEXT_DIR).rmdir()

@@ -5,6 +5,7 @@ import click
 from meshgen.cli.config import settings_of
 from meshgen.cli.faults import BadHome
 from meshgen.cli.verb import Call, verb
+from meshgen.home import INCOMING_KEY_FILE
 
 
 @click.command()
@@ -16,6 +17,8 @@ from meshgen.cli.verb import Call, verb
 @verb
 def run(call: Call, profile: str | None, config: str | None, changes: tuple[str, ...]) -> None:
     """Run the node until Ctrl-C."""
+    if (call.home / INCOMING_KEY_FILE).exists():
+        raise BadHome("a change of this node's key was cut off", "`meshgen account rotate` (or recover) goes on from there")
     settings = settings_of(call.home, config, profile, changes)
     from meshgen.node import NodeError, run_node
 

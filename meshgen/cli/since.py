@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from meshgen.protocols.credit import Entry
 
 SPANS = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
-_SPAN = re.compile(r"(\d{1,6})\s*([mhdw])")
+_SPAN = re.compile(r"(\d{1,6})\s*([mhdw])", re.ASCII)
 HELP = "From an entry's number, a UTC date (2026-05-01, 2026-05-01T12:00) or a span back (90m, 12h, 2d, 3w)."
 
 

@@ -5,7 +5,10 @@ Each is a walk of steps that may be cut off anywhere: called again, it goes on f
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,13 +19,13 @@ import trio
 from meshgen.cli import keyfiles
 from meshgen.cli.faults import BadHome, Fault
 from meshgen.home import read_account
-from meshgen.identity import KEY_FILE, Identity
-from meshgen.ledger.errors import LedgerError
+from meshgen.identity import KEY_FILE, Identity, peer_id
+from meshgen.ledger.errors import LedgerError, Refused
 from meshgen.ledger.exported import Exported, read_export
 from meshgen.ledger.ledger import Ledger, open_ledger
 from meshgen.ledger.store import Store, open_read_only
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import RECOVER, ROTATE, Genesis, Head, Key, decode_entry
+from meshgen.protocols.credit import MAX_RANGE_ENTRIES, RECOVER, ROTATE, Genesis, Head, Key, decode_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ def recover(home: Path, keyfile: str, log: str | None, at_seq: int | None) -> tu
     lost = find_lost(Path(log) if log else home, new)
     if at_seq is not None:
         lost = _cut(Path(log) if log else home, lost, at_seq)
-    return trio.run(_recover, home, new, lost), lost.head
+    return trio.run(_recover, home, new, lost, list(_wires(Path(log), lost.author)) if log else []), lost.head
 
 
 def find_lost(source: Path, new: Identity) -> Lost:
@@ -190,7 +193,18 @@ def _cut(source: Path, lost: Lost, at_seq: int) -> Lost:
     return replace(lost, head=decode_entry(wires[0]).head)
 
 
-async def _recover(home: Path, new: Identity, lost: Lost) -> Succession:
+def _wires(source: Path, author: bytes) -> Iterator[bytes]:
+    """The lost chain itself, for the new home to keep."""
+    if source.is_dir() or source.suffix == ".db":
+        with open_read_only(source) as store:
+            yield from (row.wire for row in store.chain(author))
+        return
+    with source.open("rb") as lines:
+        found = (json.loads(line) for line in lines)
+        yield from (base64.b64decode(one["wire"]) for one in found if one.get("author") == peer_id(author))
+
+
+async def _recover(home: Path, new: Identity, lost: Lost, wires: list[bytes]) -> Succession:
     current = home / KEY_FILE
     if not current.exists() or keyfiles.read_key(current) != new:
         _refuse_other_log(home, new, lost)
@@ -206,6 +220,9 @@ async def _recover(home: Path, new: Identity, lost: Lost) -> Succession:
             await ledger.append(Key(RECOVER, lost.author, b"", lost.head.seq, lost.head.id, 0))
         elif not _recovers(ledger, lost.author):
             raise Fault("the new key's log went on without the recovery: it must be its second entry, so it is too late for it")
+        with contextlib.suppress(Refused):  # a part of a log can't be kept; the mesh has the rest
+            for start in range(0, len(wires), MAX_RANGE_ENTRIES):
+                await ledger.add(lost.author, wires[start : start + MAX_RANGE_ENTRIES])
     return Succession(lost.account, lost.author, new)
 
 

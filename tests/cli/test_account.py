@@ -209,6 +209,8 @@ def test_recovery_into_a_fresh_home_from_an_export(begun: Path, tmp_path: Path, 
     text = meshgen("account", "recover", "--home", str(fresh), "--from", keyfile, "--log", "lost.jsonl", "--yes").output
     assert new.peer_id in text and old.peer_id in text and "recovery" in text
     check_recovered(fresh, old, new, entries(begun, old))
+    shown = meshgen("account", "show", "--home", str(fresh)).output
+    assert old.peer_id in shown and "retired after 2" in shown and "this one" in shown
 
 
 def test_recovery_up_to_an_earlier_entry(begun: Path) -> None:
