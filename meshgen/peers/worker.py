@@ -223,13 +223,11 @@ class Worker:
         given = self._answers.get(offer.id)
         if given is not None and given.message.expires_ms > self._now_ms():
             return given
-        verdict = self._admission.verdict(offer.author)
-        room = self._admission.room(offer.author, verdict)
-        no = self._objection(offer.message, verdict, room)
-        if no is not None:
+        judged = self._judge(offer)
+        if isinstance(judged, No):
             self.tally.refusals += 1
-            return sign(self._identity, Refusal(offer.message.net, offer.id, no.reason, no.limit))
-        bid = sign(self._identity, self._bid(offer, verdict, room))
+            return sign(self._identity, Refusal(offer.message.net, offer.id, judged.reason, judged.limit))
+        bid = sign(self._identity, self._bid(offer, *judged))
         self._answers[offer.id] = bid
         self._bids[bid.id] = _Standing(offer, bid)
         while len(self._answers) > MAX_BIDS:
@@ -239,16 +237,17 @@ class Worker:
         self.tally.bids += 1
         return bid
 
-    def _objection(self, offer: Offer, verdict: Verdict, room: int) -> No | None:
-        no = refusal(offer, self._own_advert(), self._now_ms())
-        price = self._price(offer)
-        if no is None and price > offer.max_mkudos:
-            no = No("price", price)
-        if no is None and not verdict.serve:
-            no = No("standing", self.policy.max_debt_mkudos)
-        if no is None and room < 1:
-            no = No("full", self.policy.max_queue)
-        return no
+    def _judge(self, offer: Signed[Offer]) -> tuple[Verdict, int] | No:
+        """Its author's standing and the room for it; what is cheap to tell comes first."""
+        no = refusal(offer.message, self._own_advert(), self._now_ms())
+        price = self._price(offer.message)
+        if no is not None or price > offer.message.max_mkudos:
+            return no or No("price", price)
+        verdict = self._admission.verdict(offer.author)
+        if not verdict.serve:
+            return No("standing", self.policy.max_debt_mkudos)
+        room = self._admission.room(offer.author, verdict)
+        return (verdict, room) if room else No("full", self.policy.max_queue)
 
     def _price(self, offer: Offer) -> int:
         return scaled(offer_mkudos(offer, self.policy.tariff), self.policy.price_permille)
