@@ -15,7 +15,7 @@ from meshgen.engine import port as drawn
 from meshgen.engine.port import EngineError, EngineEvent, Picture, Work
 from meshgen.net.guard import single_errors
 from meshgen.net.port import PeerId
-from meshgen.peers.inspection import Inspection, finish
+from meshgen.peers.inspection import Inspection, Paid, finish
 from meshgen.peers.market import Answers
 from meshgen.peers.matching import Choice, No, allocate, explain
 from meshgen.peers.means import Means
@@ -220,7 +220,7 @@ class Fulfilment:
             case drawn.Preview(index, step, jpeg):
                 self._tell(part, Preview(index, step, jpeg))
             case Picture(index, seed, png, seconds):
-                self._add(part, part.indices[index], seed, png, b"", seconds)
+                self._add(part, part.indices[index], seed, png, Paid(), seconds)
 
     def _seeds(self, indices: tuple[int, ...]) -> tuple[int, ...]:
         return tuple((self._job.seed + index) % (MAX_UINT + 1) for index in indices)
@@ -272,20 +272,21 @@ class Fulfilment:
 
     def _keep(self, part: Part, purchase: Purchase) -> None:
         """What arrived and is signed for becomes the person's."""
-        receipt = purchase.receipt
-        for arrived in purchase.arrived if receipt else ():
-            index = part.indices[arrived.index]
-            self._add(part, index, arrived.seed, arrived.png, receipt.id if receipt else b"", arrived.compute_ms / 1000)
+        if purchase.receipt is None:
+            return
+        paid = Paid(purchase.receipt.id, purchase.openings)
+        for arrived in purchase.arrived:
+            self._add(part, part.indices[arrived.index], arrived.seed, arrived.png, paid, arrived.compute_ms / 1000)
 
-    def _add(self, part: Part, index: int, seed: int, png: bytes, receipt: bytes, seconds: float) -> None:
+    def _add(self, part: Part, index: int, seed: int, png: bytes, paid: Paid, seconds: float) -> None:
         self._job.pictures[index] = FinishedPicture(
             index=index,
             seed=seed,
             worker=part.worker,
             worker_alias=part.worker_alias,
-            png=finish(png, seed, self._job, self._model, part, receipt),
+            png=finish(png, seed, self._job, self._model, part, paid),
             mkudos=part.mkudos,
-            receipt=receipt.hex(),
+            receipt=paid.receipt.hex(),
             seconds=seconds,
         )
         shown = {"index": index, "seed": seed, "worker": part.worker, "alias": part.worker_alias, "mkudos": part.mkudos}

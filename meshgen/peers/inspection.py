@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 
 from meshgen import __version__
 from meshgen.peers.request import Job, Part
@@ -30,17 +31,28 @@ class Inspection:
         self._seen.add(digest)
 
 
-def finish(png: bytes, seed: int, job: Job, model: ModelAdvert, part: Part, receipt: bytes) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """How a picture was paid for: the RECEIPT's id, and what opens its commitment to the files that the worker sent."""
+
+    receipt: bytes = b""
+    openings: tuple[tuple[bytes, bytes], ...] = ()
+    """(salt, SHA-256) of each picture under that receipt."""
+
+
+def finish(png: bytes, seed: int, job: Job, model: ModelAdvert, part: Part, paid: Paid) -> bytes:
     """The picture with its metadata alone: ``parameters`` as A1111's galleries read them, and ``meshgen`` as JSON."""
-    request = job.request
-    own = {
+    request, plain = job.request, bare(png)
+    own: dict[str, object] = {
         "version": __version__,
         "model": model.name,
         "model_digest": model.digest.hex(),
         "seed": seed,
         "worker": part.worker,
-        "receipt": receipt.hex(),
+        "receipt": paid.receipt.hex(),
     }
+    if hashlib.sha256(plain).digest() in (digest for _, digest in paid.openings):  # else the file says nothing of what was sent
+        own["opened"] = [[salt.hex(), digest.hex()] for salt, digest in paid.openings]
     text = {"meshgen": json.dumps(own)}
     text["parameters"] = parameters_text(
         prompt="" if request.private else request.prompt,
@@ -54,4 +66,4 @@ def finish(png: bytes, seed: int, job: Job, model: ModelAdvert, part: Part, rece
         model=model.name,
         model_digest=model.digest,
     )
-    return with_text(bare(png), text)
+    return with_text(plain, text)

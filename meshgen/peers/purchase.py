@@ -73,6 +73,8 @@ class Purchase:
         self._due: Receipt | None = None
         self.receipt: Entry | None = None
         self.arrived: list[PictureArrived] = []
+        self.openings: tuple[tuple[bytes, bytes], ...] = ()
+        """What opens the RECEIPT's commitment to the pictures."""
 
     async def run(self) -> None:
         """Until the part is done and settled. Raises Lost; what arrived before is in ``arrived`` and paid either way."""
@@ -166,7 +168,7 @@ class Purchase:
 
         Where nothing more is to come that is the RECEIPT itself.
         """
-        self._due = side.receipt()
+        self._due, self.openings = side.receipt(), side.openings
         if len(self.arrived) == len(self._order.seeds):
             await self._settle()
         else:

@@ -129,6 +129,11 @@ class _Side:
         """The commitment to the pictures so far."""
         return result_commitment(self._commitments)
 
+    @property
+    def openings(self) -> tuple[tuple[bytes, bytes], ...]:
+        """(salt, SHA-256 of the file) of each picture so far: what opens that commitment."""
+        return tuple(self._commitments)
+
     def _step(self, message: Progress | Preview) -> None:
         """Progress may repeat itself, as a sign of life; previews, which are large, only go forward."""
         index, step = message.index, message.step
