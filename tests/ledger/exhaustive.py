@@ -16,7 +16,7 @@ from itertools import permutations
 from typing import Any, NamedTuple
 
 from meshgen.ledger.books import Books
-from meshgen.ledger.fold import Balance, Deal, State, balances, gather
+from meshgen.ledger.fold import NOTHING, Balance, Deal, State, balances, gather
 from meshgen.ledger.rules import replay
 from meshgen.protocols.credit import Entry
 from meshgen.protocols.job_sides import Turn
@@ -250,7 +250,7 @@ def _is_order_free(one: Log, other: Log) -> bool:
     once, all that keep each chain's own order.
     """
     deals = _merged(one, other)
-    sums = balances(deals)
+    sums = _nonzero(balances(deals))
     folded = (gather((*order, *order[:1])) for order in permutations((*one[1:], *other[1:])))
     booked = (_booked(order) for order in _interleaved(one, other))
     return not sum(balance.net for balance in sums.values()) and all(
@@ -276,7 +276,11 @@ def _booked(order: Log) -> dict[bytes, Balance]:
     for entry in order:
         books.add(entry)
         taken.append(entry)
-    return books.balances
+    return _nonzero(books.balances)
+
+
+def _nonzero(sums: dict[bytes, Balance]) -> dict[bytes, Balance]:
+    return {author: balance for author, balance in sums.items() if balance != NOTHING}
 
 
 QUICK = (
