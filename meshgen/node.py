@@ -24,7 +24,7 @@ from meshgen.ledger.ledger import open_ledger
 from meshgen.net.libp2p import Limits, open_libp2p
 from meshgen.net.port import NetError
 from meshgen.peers.charter_file import CharterError
-from meshgen.peers.charter_home import lineage_of, through, with_charter
+from meshgen.peers.charter_home import doors, lineage_of
 from meshgen.peers.directory import table_rules
 from meshgen.peers.peer import Peer, system_ms
 from meshgen.settings import Settings
@@ -68,13 +68,12 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 async def _run(settings: Settings, home: Path) -> None:
     identity = load_or_create(home)
     lineage, catalog = lineage_of(home, settings), Catalog(home)
-    doors = with_charter(settings, lineage.current, through(home)).mesh.bootstrap
     async with (
         open_ledger(home, identity, lineage.net, now_ms=system_ms, label=settings.node.alias) as ledger,
         open_libp2p(
             identity,
             settings.mesh.listen,
-            doors,
+            doors(home, settings),
             table=table_rules(system_ms),
             mdns=settings.mesh.mdns,
             announce=settings.mesh.announce,

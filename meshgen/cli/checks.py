@@ -226,11 +226,18 @@ def bootstrap(patient: Patient) -> Iterator[Finding]:
     settings = patient.usable()
     if settings is None:
         return
-    if not settings.mesh.bootstrap and not settings.has_role("hub") and not settings.mesh.mdns and not patient.connected():
+    from meshgen.peers.charter_file import CharterError
+    from meshgen.peers.charter_home import doors
+
+    try:
+        addresses = doors(patient.home, settings)
+    except CharterError:  # the check of the mesh says what is wrong
+        addresses = settings.mesh.bootstrap
+    if not addresses and not settings.has_role("hub") and not settings.mesh.mdns and not patient.connected():
         yield Finding(
             "bootstrap", "note", "no node to join through: this one is alone", "set mesh.bootstrap to a node that you know"
         )
-    for address in settings.mesh.bootstrap:
+    for address in addresses:
         _, _, host, _, port = address.split("/")[:5]
         try:
             socket.create_connection((host, int(port)), DIAL_S).close()

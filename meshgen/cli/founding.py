@@ -10,13 +10,15 @@ from typing import Any
 
 import trio
 
+from meshgen.cli.enacting import ensure_hash
 from meshgen.cli.faults import Fault
-from meshgen.identity import Identity
+from meshgen.identity import Identity, public_key_of
 from meshgen.peers.charter_file import CharterError, load_mapping, parse_tariff
 from meshgen.peers.charters import fetch_charters
 from meshgen.peers.directory import table_rules
 from meshgen.peers.peer import system_ms
 from meshgen.protocols.charter import NET_BYTES, Charter, Lineage, Tariff
+from meshgen.settings.model import peer_address
 
 ANSWER_S = 20.0
 
@@ -41,12 +43,6 @@ def founding_charter(
         bootstrap=_checked(bootstrap),
         tariff=Tariff(**_tariff(tariff)),
     )
-
-
-def ensure_hash(lineage: Lineage, text: str) -> None:
-    """Raises Fault if this is another mesh than the one meant."""
-    if not lineage.documents[0].hash.hex().startswith(text.lower()):
-        raise Fault(f"that charter founds the mesh {lineage.net.hex()}, not {text[:64]}", "is it the right file or address?")
 
 
 def lineage_from(address: str, text: str) -> Lineage:
@@ -83,8 +79,6 @@ async def _fetch(address: str, mesh: bytes) -> Lineage:
 
 
 def _key(peer: str) -> bytes:
-    from meshgen.identity import public_key_of
-
     try:
         return public_key_of(peer)
     except ValueError:
@@ -92,8 +86,6 @@ def _key(peer: str) -> bytes:
 
 
 def _checked(addresses: Iterable[str]) -> tuple[str, ...]:
-    from meshgen.settings.model import peer_address
-
     try:
         return tuple(dict.fromkeys(map(peer_address, addresses)))
     except ValueError as error:

@@ -104,9 +104,14 @@ def mesh_of_log(home: Path) -> bytes:
         raise CharterError(str(error)) from None
 
 
-def with_charter(settings: Settings, charter: Charter, doors: tuple[str, ...] = ()) -> Settings:
-    """The settings with the charter's word wherever the owner said nothing. ``doors`` are addresses to join through besides."""
-    policies, bootstrap = charter.policies, tuple(filter(_is_address, dict.fromkeys((*charter.bootstrap, *doors))))
+def doors(home: Path, settings: Settings) -> tuple[str, ...]:
+    """The addresses that this home joins through. Raises CharterError."""
+    return with_charter(settings, lineage_of(home, settings).current, through(home)).mesh.bootstrap
+
+
+def with_charter(settings: Settings, charter: Charter, besides: tuple[str, ...] = ()) -> Settings:
+    """The settings with the charter's word wherever the owner said nothing. ``besides`` are more addresses to join through."""
+    policies, bootstrap = charter.policies, tuple(filter(_is_address, dict.fromkeys((*charter.bootstrap, *besides))))
     worker = {
         "max_pixels": policies.max_pixels,
         "max_steps": policies.max_steps,

@@ -172,6 +172,16 @@ def test_a_member_of_one_mesh_is_not_switched_to_another(at: Cli, tmp_path: Path
     assert "is a member of theirs" in at("bob", "mesh", "join", "b.yaml").output, "joining again changes nothing"
 
 
+async def test_doctor_looks_at_the_mesh(at: Cli, tmp_path: Path) -> None:
+    at("alice", "mesh", "create", "ours")
+    at("alice", "init")
+    assert "ok     mesh       ours (" in at("alice", "doctor").stdout
+    await log_of(tmp_path / "alice", bytes(16))
+    assert "but the credit log belongs to " + "00" * 16 in at("alice", "doctor", code=1).stdout
+    (tmp_path / "alice" / "charter" / "0.yaml").write_text("name: [")
+    assert "0.yaml, line 1: not valid YAML" in at("alice", "doctor", code=1).stdout
+
+
 def test_a_running_nodes_home_is_left_alone(meshgen: Cli, at: Cli, running: Running) -> None:
     at("alice", "mesh", "create", "ours")
     assert "stop it first" in meshgen("mesh", "join", "charter.yaml", code=1).stderr

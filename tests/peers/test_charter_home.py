@@ -10,6 +10,7 @@ import trio
 from meshgen.ledger.ledger import open_ledger
 from meshgen.peers.charter_file import MAX_TEXT_BYTES, CharterError
 from meshgen.peers.charter_home import (
+    doors,
     joined,
     keep,
     keep_through,
@@ -95,6 +96,13 @@ def test_the_charter_speaks_where_the_owner_is_silent() -> None:
     settings = with_charter(load_settings(overrides={"worker.max_steps": 50}), STRICT, (ELSEWHERE, "rubbish"))
     assert (settings.worker.max_pixels, settings.worker.max_steps, settings.worker.price_permille) == (4096, 50, 700)
     assert settings.mesh.bootstrap == (*BOTH.bootstrap, ELSEWHERE)
+
+
+def test_a_home_joins_through_its_charter_and_whoever_gave_it(tmp_path: Path) -> None:
+    assert doors(tmp_path, load_settings()) == ()
+    keep(tmp_path, FOUNDED)
+    keep_through(tmp_path, ELSEWHERE)
+    assert doors(tmp_path, load_settings()) == (*BOTH.bootstrap, ELSEWHERE)
 
 
 def test_the_owners_own_doors_replace_the_charters() -> None:
