@@ -49,12 +49,12 @@ class Neighbourhood:
             self._deals[payer, payee] = None
 
     def vouching(self, author: bytes, account: bytes) -> None:
-        """There is a later word of this author for this account."""
+        """There is a later word of this author for this account, or none any more."""
         if self._asked:
             self._spoken[author, account] = None
 
     def joining(self, author: bytes) -> None:
-        """There is a GENESIS or a KEY of this author's."""
+        """There is a GENESIS or a KEY of this author's, or some count no more."""
         if self._asked:
             self._joined[author] = None
 
@@ -139,9 +139,10 @@ class Neighbourhood:
         """Keys move to their founders: key -> the node that it left. Vouches that waited for an account are due."""
         moved: dict[bytes, bytes] = {}
         for author in self._joined:
-            account = self._accounts.account_of(author)
-            vouches |= self._waiting.pop(account, {})
-            moved |= self._move(tuple(self._accounts.members(account)) or (author,))
+            for key in dict.fromkeys((self.node(author), author)):
+                account = self._accounts.account_of(key)
+                vouches |= self._waiting.pop(account, {})
+                moved = self._move(tuple(self._accounts.members(account)) or (key,)) | moved
         self._joined = {}
         return moved
 
@@ -186,8 +187,8 @@ class Neighbourhood:
 
     def _place(self, vouch: Pair, at_ms: int) -> Pair | None:
         author, account = vouch
-        word, founder = self._vouches[vouch], self._founder(account)
-        if word.expires_ms <= at_ms:
+        word, founder = self._vouches.get(vouch), self._founder(account)
+        if word is None or word.expires_ms <= at_ms:
             return None
         if founder is None:
             self._waiting.setdefault(account, {})[vouch] = None

@@ -70,8 +70,6 @@ def decide(standing: Standing, policy: Policy | None = None, *, friend: bool = F
     objection = _objection(standing, policy or Policy())
     if objection:
         return Verdict(False, objection)
-    if standing.over_budget:
-        return Verdict(True, "its account lets this key owe no more: served last")
     bucket = standing.credit.bit_length()
     if standing.own:
         return Verdict(True, "of this peer's own account: served first", OWNER)
@@ -87,6 +85,8 @@ def _objection(standing: Standing, policy: Policy) -> str:
         return "its chain has forked"
     if standing.retired:
         return "its account has retired this key"
+    if standing.over_budget:
+        return "its account lets this key owe no more than it does"
     if standing.own:
         return ""
     if standing.claimed > policy.max_claimed_mkudos:

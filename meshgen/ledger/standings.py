@@ -94,11 +94,11 @@ class Standings:
         self.neighbourhood.dealt(payer, payee)
 
     def vouching(self, author: bytes, account: bytes) -> None:
-        """There is a later word of this author for this account."""
+        """There is a later word of this author for this account, or none any more."""
         self.neighbourhood.vouching(author, account)
 
     def joining(self, author: bytes) -> None:
-        """There is a GENESIS or a KEY of this author's."""
+        """There is a GENESIS or a KEY of this author's, or some count no more."""
         self.neighbourhood.joining(author)
 
     def prepare(self, at_ms: int) -> bool:

@@ -19,7 +19,7 @@ STEP_MS = 1000
 _person = st.integers(0, 2 * OWNERS - 1)
 _steps = st.lists(
     st.tuples(
-        st.sampled_from(("work", "work", "add", "retire", "vouch", "revoke", "ask", "ask", "meet")),
+        st.sampled_from(("work", "work", "add", "retire", "vouch", "revoke", "ask", "ask", "meet", "convict")),
         _person,
         _person,
         st.integers(1, 100),
@@ -61,6 +61,8 @@ class Story:
             case "ask":
                 self.known.now_ms += amount * STEP_MS
                 self.known.standings.neighbourhood.update(self.known.now_ms)
+            case "convict":
+                self.silence(one.key, amount % 5 + 1)
             case "meet" if a not in self.met:
                 self.met.add(a)
                 self.known.take(one.entries[0])
@@ -69,6 +71,18 @@ class Story:
         entry = who.write(content, self.known.now_ms)
         self.known.take(entry)
         return entry
+
+    def silence(self, author: bytes, seq: int) -> None:
+        """It forked at ``seq``: what it said besides payments counts up to there."""
+        known = self.known
+        known.accounts.convict(author, seq)
+        gone = known.promises.forget(author)
+        for entry in known.entries:
+            if entry.author == author and entry.seq < seq:
+                known.promises.add(entry)
+        known.standings.joining(author)
+        for vouch in gone:
+            known.standings.vouching(*vouch)
 
     @staticmethod
     def _word(verb: str, device: Author) -> Key:

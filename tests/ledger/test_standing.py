@@ -41,19 +41,13 @@ def test_the_own_account_is_not_judged_by_credit() -> None:
     assert decide(standing, Policy(max_open_holds=2, max_claimed_mkudos=10, max_debt_mkudos=5)).serve
 
 
-def test_over_its_budget_a_key_has_nothing_of_its_accounts_standing() -> None:
-    for standing in (Standing(credit=1000, over_budget=True), Standing(own=True, over_budget=True)):
-        verdict = decide(standing, friend=True)
-        assert (verdict.serve, verdict.rank) == (True, STRANGER)
-        assert "no more" in verdict.why
-
-
 @pytest.mark.parametrize(
     ("standing", "why"),
     [
         (Standing(forked=True, credit=5), "forked"),
         (Standing(forked=True, own=True), "forked"),
         (Standing(retired=True, own=True), "retired this key"),
+        (Standing(over_budget=True, own=True, credit=5), "owe no more"),
         (Standing(open_holds=2), "2 of its holds are open"),
         (Standing(claimed=11), "no receipt for work of 11"),
         (Standing(debt=8), "owes the mesh 8 mkudos, more than 7"),
