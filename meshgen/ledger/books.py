@@ -118,6 +118,12 @@ class Books:
                     self.deals[deal.hold_id] = void
         self._recent.clear()
 
+    def forget(self, payer: bytes, upto_seq: int) -> None:
+        """The payer's deals that are over and were made up to there can't be read from the log any more."""
+        for deal in list(self._recent.values()):
+            if deal.terms and deal.terms.payer == payer and deal.terms.seq <= upto_seq:
+                del self._recent[deal.hold_id]
+
     # -- questions
 
     def deal(self, hold_id: bytes) -> Deal | None:

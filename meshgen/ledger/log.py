@@ -25,7 +25,7 @@ from meshgen.ledger.promises import Promises
 from meshgen.ledger.recall import Reader, prefix_of
 from meshgen.ledger.rules import Chain
 from meshgen.ledger.store import Batch, Linked, Store
-from meshgen.protocols.credit import ADVISORY, FORK, HOLD, NO_HEAD, VOUCH, Entry, Genesis, Head, Key, Proof
+from meshgen.protocols.credit import ADVISORY, CLAIM, FORK, HOLD, NO_HEAD, VOUCH, Claim, Entry, Genesis, Head, Key, Proof
 
 SNAPSHOT_EVERY = 100_000
 """So many entries later the fold is stored again, and when the ledger is closed."""
@@ -200,8 +200,14 @@ class Log:
         self._unsaved += count + len(batch.forks) + len(batch.branches)
 
     def enter(self, entry: Entry) -> None:
-        self.books.add(entry)
+        if entry.kind != CLAIM or not self._comes_too_late(entry):
+            self.books.add(entry)
         self.heads[entry.author] = entry.head
+
+    def _comes_too_late(self, entry: Entry) -> bool:
+        """A CLAIM for a deal that was over when it was pruned: what it came to can't be looked up any more."""
+        claim = Claim.from_entry(entry)
+        return claim.hold_seq <= self.starts.get(claim.payer, 0) and claim.hold_id not in self.books.deals
 
     def counting(self, author: bytes) -> list[Entry]:
         """What lies off the chain of one who forked, and belongs in the books now (:mod:`meshgen.ledger.branches`)."""

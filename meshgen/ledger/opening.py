@@ -26,10 +26,11 @@ def load(store: Store, net: bytes, own: bytes) -> Log:
             log.forks[fork.author] = fork
     log.dues = {due.hold_id: due for due in store.dues()}
     _take_up(log)
+    for author, (upto_seq, state) in store.pruned().items():
+        _restore(log, author, upto_seq, state)
     unjudged = store.unjudged()
-    pruned = store.pruned()
     for author in store.authors():
-        _load_chain(log, author, pruned.get(author))
+        _load_chain(log, author)
         if author in unjudged and (end := store.end(author)).seq > log.chain(author).head.seq:
             log.tails[author] = end
     _load_branches(log)
@@ -71,12 +72,8 @@ def _ends(store: Store, chain: Chain) -> bool:
     return store.ids(chain.author, seq, seq).get(seq) == chain.head.id
 
 
-def _load_chain(log: Log, author: bytes, pruned: tuple[int, bytes] | None) -> None:
-    chain = log.chains.get(author)
-    if pruned:
-        log.starts[author] = pruned[0]
-        chain = chain or _restore(log, author, pruned[1])
-    chain = chain or Chain(log.net, author)
+def _load_chain(log: Log, author: bytes) -> None:
+    chain = log.chain(author)
     for row in log.store.chain(author, after=chain.head.seq):
         try:
             entry = row.revive(verify=False)
@@ -90,14 +87,17 @@ def _load_chain(log: Log, author: bytes, pruned: tuple[int, bytes] | None) -> No
         log.heads[author] = chain.head
 
 
-def _restore(log: Log, author: bytes, state: bytes) -> Chain | None:
-    stub = snapshot.unpack_stub(log.net, state)
-    if stub is None:
+def _restore(log: Log, author: bytes, upto_seq: int, state: bytes) -> None:
+    """The beginning of a chain whose entries are not kept."""
+    log.starts[author] = upto_seq
+    if author in log.chains:
+        return
+    if stub := snapshot.unpack_stub(log.net, state):
+        stub.restore(log.books)
+        log.chains[author] = stub.chain
+    else:
         log.store.cut(author, 0)
         del log.starts[author]
-        return None
-    stub.restore(log.books)
-    return stub.chain
 
 
 def _cut(log: Log, author: bytes, seq: int, why: str) -> None:

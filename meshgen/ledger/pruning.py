@@ -39,6 +39,7 @@ async def prune(log: Log, author: bytes, upto_seq: int) -> None:
             stub = await log.offload(partial(_sum_up, log, author, upto_seq))
             await log.offload(partial(log.store.prune, author, upto_seq, stub.pack()))
             log.starts[author] = upto_seq
+            log.books.forget(author, upto_seq)
 
 
 def _checkpoints(log: Log, author: bytes) -> list[Checkpoint]:
