@@ -6,6 +6,7 @@ import click
 
 from meshgen.cli import credit_text as text
 from meshgen.cli.client import Api
+from meshgen.cli.credit_advice import advise
 from meshgen.cli.credit_files import export, verify
 from meshgen.cli.credit_words import tip, unvouch, vouch
 from meshgen.cli.since import HELP as SINCE_HELP
@@ -104,5 +105,5 @@ def explain(call: Call, peer: str) -> None:
     call.result(found, text.explanation(found, people))
 
 
-for command in (verify, export, tip, vouch, unvouch):
+for command in (verify, export, tip, vouch, unvouch, advise):
     credit.add_command(command)

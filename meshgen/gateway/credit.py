@@ -15,6 +15,7 @@ from meshgen.identity import public_key_of
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.words import kind_number
 from meshgen.peers.accounting import LogQuery
+from meshgen.peers.advice import Word
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.record import MAX_MKUDOS
 
@@ -43,6 +44,18 @@ class VouchBody(Body):
     peer: PeerField
     mkudos: int = Field(ge=0, le=MAX_MKUDOS)
     for_ms: int = Field(default=30 * 24 * 3600 * 1000, ge=1, le=MAX_UINT)
+
+
+class AdviseBody(Body):
+    """A recommendation about a peer, or a model by its digest, to those who follow this node."""
+
+    peer: Annotated[str, Field(max_length=64)] = ""
+    model: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    recommendation: Literal["trust", "caution", "avoid"]
+    label: Annotated[str, Field(max_length=64)] = ""
+    list: Annotated[str, Field(min_length=1, max_length=32)] = "meshgen"
+    for_ms: int = Field(default=90 * 24 * 3600 * 1000, ge=1, le=MAX_UINT)
+    withdraw: bool = False
 
 
 def credit_routes(node: NodeFace) -> APIRouter:
@@ -106,6 +119,17 @@ def _add_words(routes: APIRouter, node: NodeFace) -> None:
         key = foreign(node, body.peer)
         try:
             return await node.credit.vouch(key, body.mkudos, body.for_ms)
+        except FAULTS as error:
+            raise ApiError(409, "refused", str(error)) from None
+
+    @routes.post("/advise", status_code=201)
+    async def advise(body: AdviseBody) -> dict[str, Any]:
+        if bool(body.peer) == bool(body.model):
+            raise ApiError(422, "invalid", "peer: give a peer's id or a model's digest, one of the two", "peer")
+        subject = foreign(node, body.peer) if body.peer else bytes.fromhex(body.model)
+        about = Word(bool(body.model), subject, body.recommendation, body.label, body.list)
+        try:
+            return await node.credit.advise(about, body.for_ms, withdraw=body.withdraw)
         except FAULTS as error:
             raise ApiError(409, "refused", str(error)) from None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from meshgen.peers.accounting import LogQuery
+from meshgen.peers.advice import Word
 from meshgen.peers.request import ImageRequest, Job
 from meshgen.peers.supply import Quote
 
@@ -42,6 +43,8 @@ class CreditFace(Protocol):
 
     async def vouch(self, peer: bytes, mkudos: int, for_ms: int) -> dict[str, Any]:
         """0 takes it back."""
+
+    async def advise(self, word: Word, for_ms: int, *, withdraw: bool = False) -> dict[str, Any]: ...
 
     async def add_device(self, key: bytes, budget: int) -> dict[str, Any]: ...
 

@@ -18,6 +18,7 @@ from meshgen.ledger.fold import Line, State
 from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.standing import Verdict, decide
 from meshgen.ledger.words import facts, fields
+from meshgen.peers.advice import Word
 from meshgen.peers.explanation import explanation
 from meshgen.protocols.credit import (
     ADD,
@@ -184,6 +185,12 @@ class Accounting:
         expires_ms = self._now_ms() + for_ms
         entry = await self._ledger.append(Vouch(self.account_of(peer), mkudos, expires_ms, revoke=int(not mkudos)))
         return {"entry": entry_view(entry), "expires_ms": expires_ms if mkudos else None}
+
+    async def advise(self, word: Word, for_ms: int, *, withdraw: bool = False) -> dict[str, Any]:
+        """Recommend something to those who follow this node, for so long. Raises LedgerError, Malformed."""
+        expires_ms = self._now_ms() + for_ms
+        entry = await self._ledger.append(word.content(expires_ms, withdraw=withdraw))
+        return {"entry": entry_view(entry), "expires_ms": None if withdraw else expires_ms}
 
     async def add_device(self, key: bytes, budget: int) -> dict[str, Any]:
         """Let a key into this account; it belongs to it once its own first entry says so. Raises LedgerError, Malformed."""

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.promises import AdvisoryWord
+from meshgen.protocols.credit import RECOMMENDATIONS, SUBJECT_TYPES, Advisory
 
-TRUST, CAUTION, AVOID = range(3)
+TRUST, AVOID = RECOMMENDATIONS.index("trust"), RECOMMENDATIONS.index("avoid")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a person has to say about a peer or a model."""
+
+    is_model: bool
+    subject: bytes
+    """The peer's key or the model's digest."""
+    recommendation: str
+    label: str
+    list: str
+
+    def content(self, expires_ms: int, *, withdraw: bool = False) -> Advisory:
+        """Raises Malformed."""
+        kind, said = SUBJECT_TYPES.index("model" if self.is_model else "peer"), RECOMMENDATIONS.index(self.recommendation)
+        return Advisory(self.list, int(withdraw), kind, self.subject, self.label, said, expires_ms, b"")
 
 
 class Advice:

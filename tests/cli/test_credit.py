@@ -108,6 +108,19 @@ def test_vouches(meshgen: Cli, running: Running) -> None:
         meshgen("credit", "vouch", "bob", "1", "--for", span, code=2)
 
 
+def test_advice(meshgen: Cli, running: Running) -> None:
+    said = meshgen("credit", "advise", "bob", "avoid", "--label", "sends noise", "--for", "2d", stdin="y\n").output
+    assert "avoid" in said and "until 2026-09-12" in said
+    meshgen("credit", "advise", "ab" * 32, "trust", "--withdraw", "--yes")
+    words = [word for _, word, *_ in running.node.credit.said]
+    assert [(word.is_model, word.subject, word.label) for word in words] == [
+        (False, BOB.public_key, "sends noise"),
+        (True, bytes.fromhex("ab" * 32), ""),
+    ]
+    meshgen("credit", "advise", "bob", "burn", code=2)
+    meshgen("credit", "advise", "bob", "avoid", "--label", "x" * 65, "--yes", code=2)
+
+
 def test_people_are_found_by_parts_of_their_ids(meshgen: Cli, running: Running) -> None:
     for name in (BOB.peer_id, BOB.peer_id[-6:], f"..{BOB.peer_id[-6:]}", "bob"):
         assert BOB.peer_id[-6:] in meshgen("credit", "balance", "--peer", name).output

@@ -34,6 +34,7 @@ CLIENT_VERBS = (
     "credit tip x 1",
     "credit vouch x 1",
     "credit unvouch x",
+    "credit advise x avoid",
     "account retire x",
     "generate x",
 )

@@ -13,6 +13,7 @@ from meshgen.identity import Identity, peer_id
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Balance
 from meshgen.peers.accounting import LogQuery
+from meshgen.peers.advice import Word
 from meshgen.peers.request import FinishedPicture, ImageRequest, Job, Part, RequestError
 from meshgen.peers.supply import Level, Quote
 
@@ -94,6 +95,9 @@ class FakeCredit:
 
     async def vouch(self, peer: bytes, mkudos: int, for_ms: int) -> dict[str, Any]:
         return self._say("vouch", peer, mkudos, for_ms) | {"expires_ms": 1_789_000_000_000 + for_ms if mkudos else None}
+
+    async def advise(self, word: Word, for_ms: int, *, withdraw: bool = False) -> dict[str, Any]:
+        return self._say("advise", word, for_ms, withdraw) | {"expires_ms": None if withdraw else 1_789_000_000_000 + for_ms}
 
     async def add_device(self, key: bytes, budget: int) -> dict[str, Any]:
         return self._say("add_device", key, budget) | {"account": "ac" * 32, "peer": ALICE.peer_id}

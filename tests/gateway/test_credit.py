@@ -188,6 +188,16 @@ async def test_vouching_and_taking_it_back(api: httpx.AsyncClient, town: Town) -
     assert "400" not in (await say(api, "credit/vouch", 409, peer=BOB.peer_id, mkudos=1, for_ms=2**52))["code"]
 
 
+async def test_advice_is_put_on_record_and_taken_back(api: httpx.AsyncClient, town: Town) -> None:
+    said = await say(api, "credit/advise", peer=BOB.peer_id, recommendation="avoid", label="sends noise", for_ms=HOUR_MS)
+    assert said["expires_ms"] == town.now_ms + HOUR_MS and said["entry"]["kind"] == "advisory"
+    await say(api, "credit/advise", peer=BOB.peer_id, recommendation="avoid", withdraw=True)
+    assert [word.advisory.op for word in town.ledgers[ALICE.public_key].promises.advisories.values()] == [1]
+    for wrong in ({"peer": BOB.peer_id, "model": "ab" * 32}, {}, {"model": "xy"}, {"peer": ALICE.peer_id}):
+        await say(api, "credit/advise", 422, recommendation="avoid", **wrong)
+    await say(api, "credit/advise", 409, peer=BOB.peer_id, recommendation="avoid", label="z\u00f6e")
+
+
 async def test_why_a_peer_stands_where_it_stands(api: httpx.AsyncClient, town: Town) -> None:
     direct = await town.pay(ALICE, BOB, 20, 20)
     await town.pay(ALICE, CAROL, 9, 9)
