@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import create_server
@@ -24,6 +24,7 @@ RELAY = Path(__file__).with_name("relay.py")
 BRIDGES = ("here", "there")
 TCP_RETRIES = 4
 """A connection whose peer is cut off ends after some seconds; by default the kernel tries for a quarter of an hour."""
+KNOB = "/proc/sys/net/ipv4/tcp_retries2"
 
 
 class NoNamespacesError(Exception):
@@ -62,8 +63,7 @@ class Machines:
         self._ip(self._bridge, f"link add {port} type veth peer name eth0 netns {holder.pid}", f"link set {port} up")
         self._ip(holder, "link set lo up", f"addr add {ip}/24 dev eth0", "link set eth0 up")
         self._plug(BRIDGES[0], [name])
-        knob = "/proc/sys/net/ipv4/tcp_retries2"
-        subprocess.run([*self.enter(name), "sh", "-c", f"echo {TCP_RETRIES} > {knob}"], check=False, capture_output=True)
+        _run([*self.enter(name), "sh", "-c", f"echo {TCP_RETRIES} > {KNOB} || true"])
 
     def enter(self, name: str) -> list[str]:
         """What to put before a command for it to run there, and to die with the test."""
@@ -77,20 +77,21 @@ class Machines:
         self._plug(BRIDGES[0], self._all)
 
     def close(self) -> None:
-        for holder in (*(machine.holder for machine in self._all.values()), self._bridge):
-            holder.kill()
-            holder.communicate()
+        for machine in self._all.values():
+            _let_go(machine.holder)
 
     def _plug(self, bridge: str, names: Iterable[str]) -> None:
         self._ip(self._bridge, *(f"link set {self._all[name].port} master {bridge}" for name in names))
 
     @staticmethod
     def _ip(where: subprocess.Popen[bytes], *commands: str) -> None:
-        done = subprocess.run(
-            [*_inside(where), "ip", "-batch", "-"], input="\n".join(commands).encode(), check=False, capture_output=True
-        )
-        if done.returncode:
-            raise NoNamespacesError(f"ip failed: {done.stderr.decode(errors='replace').strip()}")
+        _run([*_inside(where), "ip", "-batch", "-"], "\n".join(commands))
+
+
+def _run(command: list[str], given: str = "") -> None:
+    done = subprocess.run(command, input=given.encode(), check=False, capture_output=True)
+    if done.returncode:
+        raise NoNamespacesError(f"{' '.join(command)} failed: {done.stderr.decode(errors='replace').strip()}")
 
 
 def _inside(holder: subprocess.Popen[bytes]) -> list[str]:
@@ -111,21 +112,22 @@ def _held(command: list[str], *fds: int) -> subprocess.Popen[bytes]:
 @contextmanager
 def machines(*names: str) -> Iterator[Machines]:
     """Raises NoNamespacesError where they can't be had."""
-    try:
-        bridge = _held(["unshare", "--user", "--map-root-user", "--net", "sh", "-c", "echo ready; exec cat"])
-    except OSError as error:
-        raise NoNamespacesError(f"no namespaces: {error}") from error
-    made: Machines | None = None
-    try:
-        made = Machines(bridge)
-        for name in names:
-            made.add(name)
+    with ExitStack() as stack:
+        try:
+            bridge = _held(["unshare", "--user", "--map-root-user", "--net", "sh", "-c", "echo ready; exec cat"])
+            stack.callback(_let_go, bridge)
+            made = Machines(bridge)
+            stack.callback(made.close)
+            for name in names:
+                made.add(name)
+        except OSError as error:
+            raise NoNamespacesError(str(error)) from error
         yield made
-    finally:
-        if made is not None:
-            made.close()
-        with suppress(ProcessLookupError):
-            bridge.kill()
+
+
+def _let_go(holder: subprocess.Popen[bytes]) -> None:
+    holder.kill()
+    holder.communicate()
 
 
 class SpreadMesh(LocalMesh):
