@@ -26,6 +26,7 @@ FORMAT = "credit-export"
 VERSION = 1
 MAX_LINE_BYTES = 64 * 1024
 """Longer than any line of an export; a reader need not go on."""
+_JSON = json.JSONEncoder(separators=(",", ":"))
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would run."""
 
@@ -213,7 +214,7 @@ def _csv_line(cells: Sequence[object]) -> str:
 
 
 def _line(value: dict[str, Any]) -> str:
-    return json.dumps(value, separators=(",", ":")) + "\n"
+    return _JSON.encode(value) + "\n"
 
 
 def _base64(data: bytes) -> str:

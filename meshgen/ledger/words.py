@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from meshgen.identity import peer_id
@@ -139,9 +140,14 @@ def fields(entry: Entry) -> dict[str, Any]:
     """Every field of the entry's kind by name, fit for JSON: bytes as hex, public keys of the two sides as peer ids."""
     if entry.content is None:
         return {}
-    view: Any = entry.content
-    names = [field.name for field in dataclasses.fields(view)]
-    return {name: _plain(name, getattr(view, name)) for name in names if name not in _BULKY} | _named(entry)
+    view = entry.content
+    return {name: _plain(name, getattr(view, name)) for name in _shown(entry.kind)} | _named(entry)
+
+
+@cache
+def _shown(kind: int) -> tuple[str, ...]:
+    view: Any = CONTENTS[kind]
+    return tuple(field.name for field in dataclasses.fields(view) if field.name not in _BULKY)
 
 
 def _named(entry: Entry) -> dict[str, Any]:
