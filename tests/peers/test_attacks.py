@@ -359,7 +359,9 @@ async def test_a_requester_whose_log_can_not_be_written_says_so_and_lives(
         await mesh.worker("w1")
         await mesh.worker("w2")
         asker = await mesh.requester()
-        monkeypatch.setattr(asker.ledger._log, "_broken", "the credit log can't be written (disk full); free the disk and restart")
+        monkeypatch.setattr(
+            asker.ledger._log, "_broken", "the credit log can't be written (disk full); free the disk and restart"
+        )
         job = await pictures_of(asker, count=4)
         assert job.state == "failed"
         assert "disk full" in job.error
