@@ -107,7 +107,7 @@ class MemoryMesh:
 
     # -- what the nets ask
     def reachable(self, a: PeerId, b: PeerId) -> bool:
-        return self._island(a) == self._island(b)
+        return not self._islands or self._island(a) == self._island(b)
 
     def _island(self, peer: PeerId) -> int:
         return next((n for n, island in enumerate(self._islands) if peer in island), -1)

@@ -44,6 +44,7 @@ class Bookkeeping:
         self._recall = Recall(net, ledger, self.archivist, directory)
         self._checkpointing = Checkpointing(net, ledger, directory, self.interest, now_ms)
         directory.on_advert.append(self.archivist.heard)
+        self._server.on_difference.append(self._reconciliation.differs)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self._server.start()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from meshgen.ledger import checkpoints
 from meshgen.ledger.ledger import Ledger
-from meshgen.net.port import Channel, Net
+from meshgen.net.port import Channel, Net, PeerId
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import (
     MAX_BRANCH_REPLY,
@@ -42,11 +42,12 @@ _QUESTIONS: tuple[type[Record], ...] = (
 
 
 class LogServer:
-    """Serves ``/meshgen/credit/1`` from one ledger."""
+    """Serves ``/meshgen/credit/1`` from one ledger. ``on_difference`` hears who found that it knows of other forks than we."""
 
     def __init__(self, net: Net, ledger: Ledger) -> None:
         self._net = net
         self._ledger = ledger
+        self.on_difference: list[Callable[[PeerId], None]] = []
 
     def start(self) -> None:
         self._net.serve(PROTOCOL, self._serve)
@@ -59,6 +60,9 @@ class LogServer:
         assert isinstance(question, Question)
         if question.net != self._ledger.net:
             raise Malformed("credit: a question about another mesh")
+        if isinstance(question, ProofsRequest) and not question.after:
+            for listener in self.on_difference:
+                listener(channel.peer)
         answer = self._answer(question)
         if answer is not None:
             await channel.send(answer, last=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 
 import trio
 
@@ -39,6 +40,8 @@ RECONCILE_S = 30.0
 QUESTION_S = 10.0
 PROVED_S = 2 * RECONCILE_S + 2 * NEWS_GAP_S + PULL_S
 """In a mesh with an archivist, a fork that two peers were shown is proved at all within so long of their being linked again."""
+MAX_VISITS = 256
+"""Return visits that wait."""
 
 
 class Reconciliation:
@@ -62,8 +65,30 @@ class Reconciliation:
         self._news = news
         self._rng = rng
         self._rounds = 0
+        self._to_visit, self._visit = trio.open_memory_channel[PeerId](MAX_VISITS)
+        self._visited: dict[PeerId, float] = {}
+
+    def differs(self, peer: PeerId) -> None:
+        """A peer found that it knows of other forks or branches than we. An archivist wants to know what: nobody else has it."""
+        if self._interest.keep_all:
+            with suppress(trio.WouldBlock):
+                self._to_visit.send_nowait(peer)
 
     async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._return_visits)
+            await self._go_round()
+
+    async def _return_visits(self) -> None:
+        """To one peer at most once in a round's time, so that two that can't agree don't call on each other for ever."""
+        async for peer in self._visit:
+            now = trio.current_time()
+            self._visited = {other: at_s for other, at_s in self._visited.items() if at_s > now - RECONCILE_S}
+            if peer not in self._visited:
+                self._visited[peer] = now
+                await self.meet(peer)
+
+    async def _go_round(self) -> None:
         while True:
             await trio.sleep(RECONCILE_S * self._rng.uniform(0.75, 1.0))  # so that a mesh does not beat as one
             neighbour = self._choose()

@@ -27,9 +27,9 @@ CONDITIONS = {"delay_s": (0.005, 0.25), "loss": 0.03}
 ARCHIVISTS = {"hub": "hub archivist", "archive": "archivist"}
 WORKERS, BOTH, REQUESTERS = 10, 4, 8
 PEERS = len(ARCHIVISTS) + WORKERS + BOTH + REQUESTERS + len(CAST)
-TROUBLE_S = 75.0
+TROUBLE_S = 60.0
 MAX_JOB_S = 400.0
-END_S = 270.0
+END_S = 225.0
 """Not before: then the last hold that anybody honest made in the trouble has expired."""
 CRASHES = 6
 RESTORES = 3
@@ -95,7 +95,7 @@ class _Scenes:
                 nursery.start_soon(self._join, mesh, f"asker {number}", "requester")
 
     async def _join(self, mesh: VirtualMesh, name: str, roles: str) -> None:
-        engine = FakeEngine(seconds_per_picture=self.rng.uniform(0.5, 4.0)) if "worker" in roles else None
+        engine = FakeEngine(seconds_per_picture=self.rng.uniform(0.5, 3.0)) if "worker" in roles else None
         await mesh.add(name, roles, engine, requester__part_timeout_min_s=20)
 
     async def _trouble(self, mesh: VirtualMesh, cast: list[Cheater]) -> None:
