@@ -84,15 +84,16 @@ def _verify_export(path: Path) -> dict[str, Any]:
         raise Fault(f"{path}: {error}") from None
     except OSError as error:
         raise Fault(f"{path} can't be read: {error.strerror}") from None
-    balances = report.balances()
+    story = report.story
+    balances = story.balances()
     total = sum(balance.net for balance in balances.values())
     return {
         "ok": not report.faults and not total,
         "peer": _peer(report.own),
-        "chains": len(report.chains),
-        "partial": len(report.partial),
-        "entries": report.entries,
-        "forks": len(report.forks),
+        "chains": len(story.chains),
+        "partial": len(story.partial),
+        "entries": story.entries,
+        "forks": len(story.forks),
         "faults": [str(fault) for fault in report.faults],
         "at": [{"line": one.line, "peer": _peer(one.author), "seq": one.seq, "why": one.why} for one in report.faults],
         "balance_mkudos": balances.get(report.own, NOTHING).net,

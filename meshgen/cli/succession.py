@@ -155,7 +155,7 @@ def _chains(source: Path) -> Iterator[tuple[Lost, bytes]]:
         with open_read_only(source) as store:
             yield from _kept_chains(store)
         return
-    for author, chain in _read_export(source).chains.items():
+    for author, chain in _read_export(source).story.chains.items():
         if chain.next_hash:
             yield Lost(author, chain.net, chain.account, "", chain.head), chain.next_hash
 

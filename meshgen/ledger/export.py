@@ -83,7 +83,7 @@ def jsonl(
     branches: Iterable[Entry] = (),
     pruned: Mapping[bytes, int] | None = None,
 ) -> Iterator[str]:
-    """A header, one line an entry, one a fork, and a last line that tells whether the file is whole.
+    """A header, one line a fork, one an entry, and a last line that tells whether the file is whole.
 
     ``branches`` are entries off the main chain of who forked; ``pruned`` says up to where an author's payments are not kept.
     """
@@ -91,16 +91,16 @@ def jsonl(
     for author, upto_seq in sorted((pruned or {}).items()):
         yield _line({"pruned": peer_id(author), "upto": upto_seq})
     count = proofs = 0
+    for fork in forks:
+        proofs += 1
+        wires = [_base64(wire) for wire in fork.wires]
+        yield _line({"fork": peer_id(fork.author), "seq": fork.seq, "ids": [one.hex() for one in fork.ids], "wires": wires})
     for entry in entries:
         count += 1
         yield _line(entry_line(entry))
     for entry in branches:
         count += 1
         yield _line(entry_line(entry) | {"branch": True})
-    for fork in forks:
-        proofs += 1
-        wires = [_base64(wire) for wire in fork.wires]
-        yield _line({"fork": peer_id(fork.author), "seq": fork.seq, "ids": [one.hex() for one in fork.ids], "wires": wires})
     yield _line({"end": True, "entries": count, "forks": proofs})
 
 

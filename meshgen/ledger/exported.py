@@ -1,7 +1,6 @@
 """Is this exported log what it says? Every signature and every rule, from the lines of a jsonl file alone.
 
-Each fault names its line, and the first fault of a chain ends that chain: what follows it can't be judged. A chain that does not
-begin with its first entry (an export ``--since``) is checked as far as it goes: signatures, links, notes, not its holds.
+Each fault names its line, and the first fault of a chain ends that chain: what follows it can't be judged.
 """
 
 from __future__ import annotations
@@ -10,17 +9,16 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from meshgen.identity import KEY_BYTES, peer_id, public_key_of
 from meshgen.ledger.errors import InvalidEntry, LedgerError
 from meshgen.ledger.export import FORMAT, MAX_LINE_BYTES, VERSION, entry_line
-from meshgen.ledger.fold import Balance, Deal, Gift, balances, deal_of, gift_of, is_void
-from meshgen.ledger.forks import ForkEvidence, convictions, judge
-from meshgen.ledger.rules import Chain
+from meshgen.ledger.forks import ForkEvidence, judge
+from meshgen.ledger.retold import Retold
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import GENESIS, NET_BYTES, NO_HEAD, Bill, Claim, Entry, Head, Receipt, Voucher, decode_entry
+from meshgen.protocols.credit import NET_BYTES, Entry, decode_entry
 
 MAX_FAULTS = 1000
 """More are not listed."""
@@ -46,21 +44,12 @@ class LineFault:
 
 @dataclass(slots=True)
 class Exported:
-    """What was found."""
+    """What was found. ``story`` holds the good entries' chains, forks and balances."""
 
-    net: bytes
     own: bytes
-    entries: int = 0
-    """The good ones."""
-    deals: dict[bytes, Deal] = field(default_factory=dict)
-    gifts: set[Gift] = field(default_factory=set)
-    forks: list[ForkEvidence] = field(default_factory=list)
+    """Whose home it was taken from; b"" if the file does not say."""
+    story: Retold
     faults: list[LineFault] = field(default_factory=list)
-    partial: set[bytes] = field(default_factory=set)
-    """Authors whose chains do not begin with their first entry."""
-    pruned: dict[bytes, int] = field(default_factory=dict)
-    """author -> up to where the payments in its chain are not kept."""
-    chains: dict[bytes, Chain] = field(default_factory=dict)
     _broken: set[bytes] = field(default_factory=set)
     _lines: int = 0
     _end: dict[str, Any] | None = None
@@ -78,7 +67,7 @@ class Exported:
             elif "pruned" in found:
                 self._prune(found)
             elif "wires" in found:
-                self.forks.append(_fork(self.net, found))
+                self._accuse(found)
             elif found.get("end") is True:
                 self._end = found
             else:
@@ -87,25 +76,11 @@ class Exported:
             self._fault(line, str(error))
 
     def finish(self, line: int) -> None:
+        self.story.finish()
         if self._end is None:
             self._fault(line, "the file is cut off: its last line is missing")
         elif self._end.get("entries") != self._lines:
             self._fault(line, f"it holds {self._lines} entries, where its last line counts {self._end.get('entries')}")
-        elif self.own and self.own not in self.chains and not self.chains:
-            self._fault(line, "it holds no entry at all")
-
-    def balances(self) -> dict[bytes, Balance]:
-        """What the good entries come to; the nets sum to zero."""
-        forked = convictions(self.forks)
-        deals = {key: replace(deal, void=True) if is_void(deal.terms, forked) else deal for key, deal in self.deals.items()}
-        return balances(deals, self.gifts)
-
-    def _fold(self, entry: Entry) -> None:
-        if part := deal_of(entry):
-            known = self.deals.get(part.hold_id)
-            self.deals[part.hold_id] = known.join(part) if known else part
-        if gift := gift_of(entry):
-            self.gifts.add(gift)
 
     def _entry(self, line: int, found: dict[str, Any]) -> None:
         try:
@@ -116,35 +91,26 @@ class Exported:
         if entry.author in self._broken:
             return
         try:
-            if found.get("branch") is not True:
-                self._judge(entry)
-            elif entry.net != self.net:
-                raise InvalidEntry("it belongs to another mesh")
             _compare(found, entry)
+            if found.get("branch") is True:
+                self.story.take_beside(entry)
+            else:
+                self.story.take(entry)
         except (InvalidEntry, Malformed) as error:
             self._broken.add(entry.author)
             self._fault(line, str(error), entry.author, entry.seq)
-            return
-        self.entries += 1
-        self._fold(entry)
+
+    def _accuse(self, found: dict[str, Any]) -> None:
+        fork = _fork(self.story.net, found)
+        if self._lines:
+            raise Malformed("the proof of a fork stands before all entries")
+        self.story.accuse(fork)
 
     def _prune(self, found: dict[str, Any]) -> None:
         author, upto = _author(found["pruned"]), found.get("upto")
-        if not author or not isinstance(upto, int) or author in self.chains:
-            raise Malformed("what was pruned is named by a peer id and a number, before the peer's entries")
-        self.pruned[author] = upto
-
-    def _judge(self, entry: Entry) -> None:
-        chain = self.chains.get(entry.author)
-        if chain is None:
-            chain = self.chains[entry.author] = Chain(self.net, entry.author)
-        if _may_jump(chain.head, entry.seq, self.pruned.get(entry.author, 0)):
-            self.partial.add(entry.author)
-            chain.head = Head(entry.seq - 1, entry.prev)
-        if entry.author in self.partial:
-            _follow(chain, entry)
-        else:
-            chain.append(entry)
+        if not author or not isinstance(upto, int) or self._lines:
+            raise Malformed("what was pruned is named by a peer id and a number, before all entries")
+        self.story.pruned[author] = upto
 
     def _named_fault(self, line: int, found: dict[str, Any], why: str) -> None:
         """The bytes can't be trusted, so the fault goes to whom the line names."""
@@ -183,36 +149,7 @@ def _begin(raw: bytes) -> Exported:
     net, own = _hex(found.get("net")), _hex(found.get("own_key"))
     if len(net) != NET_BYTES or len(own) not in (0, KEY_BYTES):
         raise NoExport("its first line names no mesh")
-    return Exported(net, own)
-
-
-def _may_jump(head: Head, seq: int, pruned_upto: int) -> bool:
-    """May this entry stand here though the one before it is not there?"""
-    begins_late = head == NO_HEAD and seq > 1
-    return begins_late or head.seq + 1 < seq <= pruned_upto + 1
-
-
-def _follow(chain: Chain, entry: Entry) -> None:
-    """What can be judged of an entry without those before it. Raises InvalidEntry."""
-    if entry.net != chain.net:
-        raise InvalidEntry("it belongs to another mesh")
-    if (entry.seq, entry.prev) != (chain.head.seq + 1, chain.head.id):
-        raise InvalidEntry(f"it does not follow entry {chain.head.seq} before it")
-    if entry.ts_ms < chain.ts_ms or entry.kind == GENESIS:
-        raise InvalidEntry("it may not stand here (its date, or a second GENESIS)")
-    if not _note_holds(chain.net, entry):
-        raise InvalidEntry("the bill or voucher inside is not signed by the other side")
-    chain.head, chain.ts_ms = entry.head, entry.ts_ms
-
-
-def _note_holds(net: bytes, entry: Entry) -> bool:
-    match entry.content:
-        case Receipt() as one:
-            who = (entry.author, one.payee)
-            return Bill(net, one.job, one.hold_id, *who, one.amount, one.result, one.bill_sig).is_signed()
-        case Claim() as one:
-            return Voucher(net, one.hold_id, one.payer, entry.author, one.amount, one.voucher_sig).is_signed()
-    return True
+    return Exported(own, Retold(net))
 
 
 def _compare(found: dict[str, Any], entry: Entry) -> None:

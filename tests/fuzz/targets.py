@@ -261,7 +261,7 @@ def _charters() -> tuple[bytes, ...]:
 
 def _export(data: bytes) -> None:
     report = read_export(data.split(b"\n"))
-    assert sum(balance.net for balance in report.balances().values()) == 0, "balances that don't sum to zero"
+    assert sum(balance.net for balance in report.story.balances().values()) == 0, "balances that don't sum to zero"
     assert all(str(fault) for fault in report.faults)
 
 

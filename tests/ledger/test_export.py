@@ -60,8 +60,8 @@ def test_what_is_exported_is_checked_and_folded() -> None:
     alice, bob = town()
     report = read_export(lines([*alice.entries, *bob.entries], own=alice.key))
     assert report.faults == []
-    assert (report.net, report.own, report.entries, report.partial) == (NET, alice.key, 10, set())
-    assert report.balances() == {alice.key: Balance(spent=67, held=15), bob.key: Balance(earned=67)}
+    assert (report.story.net, report.own, report.story.entries, report.story.partial) == (NET, alice.key, 10, set())
+    assert report.story.balances() == {alice.key: Balance(spent=67, held=15), bob.key: Balance(earned=67)}
 
 
 def test_it_is_lossless() -> None:
@@ -76,14 +76,14 @@ def test_it_is_lossless() -> None:
 def test_forks_go_along() -> None:
     entries, evidence = forked()
     report = read_export(lines(entries, (evidence,)))
-    assert (report.faults, report.forks) == ([], [evidence])
+    assert (report.faults, report.story.forks) == ([], [evidence])
 
 
 def test_a_fork_that_proves_nothing() -> None:
     entries, evidence = forked()
     same = (evidence.wires[0], evidence.wires[0])
     report = read_export(lines(entries, (ForkEvidence(evidence.author, evidence.seq, evidence.ids, same),)))
-    assert only_fault(report) == "line 4: the evidence of a fork proves nothing: two entries that prove no fork"
+    assert only_fault(report) == "line 2: the evidence of a fork proves nothing: two entries that prove no fork"
 
 
 @pytest.mark.parametrize("place", [0, 40, 150, -10])
@@ -98,7 +98,7 @@ def test_a_flipped_byte_is_pointed_at(place: int) -> None:
     fault = report.faults[0]
     assert (fault.line, fault.author, fault.seq) == (4, author(1).key, 3)
     assert f"line 4: {peer_id(author(1).key)} entry 3: " in str(fault)
-    assert report.chains[author(1).key].head.seq == 2 and report.entries == 2 + 2
+    assert report.story.chains[author(1).key].head.seq == 2 and report.story.entries == 2 + 2
 
 
 @pytest.mark.parametrize(("name", "value"), [("seq", 9), ("kind", "release"), ("id", "00" * 32), ("time", "1999"), ("says", {})])
@@ -179,7 +179,7 @@ def test_a_part_of_a_chain_is_checked_as_far_as_it_goes() -> None:
     alice.write(release(alice.hold(bob, 3, 3), bob))
     tail = alice.entries[2:]
     report = read_export(lines(tail))
-    assert (report.faults, report.partial, report.entries) == ([], {alice.key}, 3)
+    assert (report.faults, report.story.partial, report.story.entries) == ([], {alice.key}, 3)
     assert "does not follow entry 3" in only_fault(read_export(lines([tail[0], tail[2]])))
     forged = alice.copy()
     del forged.entries[2:]
@@ -195,7 +195,7 @@ def test_a_pruned_chain_may_lack_what_was_pruned_and_nothing_else() -> None:
     kept = [alice.entries[0], *alice.entries[4:]]
     file = [line.encode() for line in jsonl(Selection(NET, b""), kept, pruned={alice.key: 4})]
     report = read_export(file)
-    assert (report.faults, report.partial, report.entries) == ([], {alice.key}, 4)
+    assert (report.faults, report.story.partial, report.story.entries) == ([], {alice.key}, 4)
     kept = [alice.entries[0], *alice.entries[5:]]
     file = [line.encode() for line in jsonl(Selection(NET, b""), kept, pruned={alice.key: 4})]
     assert "number 6 where 2 belongs" in only_fault(read_export(file))
@@ -209,8 +209,36 @@ def test_other_branches_count_and_break_no_chain() -> None:
     assert evidence is not None
     file = [line.encode() for line in jsonl(Selection(NET, b""), alice.entries, (evidence,), other.entries[1:])]
     report = read_export(file)
-    assert (report.faults, report.entries) == ([], 3)
-    assert report.balances()[alice.key].held == 3
+    assert (report.faults, report.story.entries) == ([], 3)
+    assert report.story.balances()[alice.key].held == 3
+
+
+def test_what_lies_beside_a_chain_is_of_who_forked() -> None:
+    alice, bob = author(1), author(2)
+    other = alice.copy()
+    alice.hold(bob, 1, 1)
+    beside = other.hold(bob, 2, 2)
+    file = [line.encode() for line in jsonl(Selection(NET, b""), alice.entries, (), [beside])]
+    assert "not proved to have forked" in only_fault(read_export(file))
+    evidence = fork_between(alice.entries[1], beside)
+    assert evidence is not None
+    file = [line.encode() for line in jsonl(Selection(NET, b""), alice.entries, (evidence,), [beside])]
+    moved = [file[0], *file[2:-1], file[1], file[-1]]
+    assert "stands before all entries" in str(read_export(moved).faults[-1])
+
+
+def test_beside_a_chain_only_what_may_stand_there_counts() -> None:
+    alice, bob = author(1), author(2)
+    other = alice.copy()
+    alice.hold(bob, 1, 1)
+    hold = other.hold(bob, 20, 2)
+    evidence = fork_between(alice.entries[1], hold)
+    paid, unheard = other.write(receipt(bob, hold, 15)), other.write(Transfer(bob.key, 0, 0, b""))
+    assert evidence is not None
+    file = [line.encode() for line in jsonl(Selection(NET, b""), alice.entries, (evidence,), [hold, paid, unheard])]
+    report = read_export(file)
+    assert report.faults == []
+    assert report.story.balances() == {alice.key: Balance(spent=15, held=1), bob.key: Balance(earned=15)}
 
 
 def test_rows_and_csv() -> None:
