@@ -77,7 +77,8 @@ class _Scenes:
             visible = visible_forks(mesh)
             await trio.sleep(PROVED_S)
             story.faults += check_forks(mesh, visible)
-            await self._set_back(mesh)
+            with trio.move_on_after(MAX_JOB_S):
+                await self._set_back(mesh)
             await self._rest(mesh)
             story.faults += check_end(mesh, deliveries, story, self.backups.keys())
             self._count(mesh, cast, deliveries, visible)
@@ -157,11 +158,20 @@ class _Scenes:
         self.backups[name] = mesh.backup(name)
 
     async def _set_back(self, mesh: VirtualMesh) -> None:
-        """Some lose their disks, and go on from what they had saved in the middle of it all."""
+        """Some lose their disks, and go on from what they had saved in the middle of it all.
+
+        Not before the mesh has seen their last entry: what nobody else has seen, nobody can tell them.
+        """
         for name, disk in self.backups.items():
+            node = mesh.nodes[name]
+            while not self._is_archived(mesh, node):  # noqa: ASYNC110 - no ledger tells when
+                await trio.sleep(1)
             await mesh.kill(name)
             self._submit(await mesh.restore(name, disk))
             self.story.counts["restored"] += 1
+
+    def _is_archived(self, mesh: VirtualMesh, node: Peer) -> bool:
+        return all(mesh.nodes[name].ledger.known(node.identity.public_key) == node.ledger.head() for name in ARCHIVISTS)
 
     async def _rest(self, mesh: VirtualMesh) -> None:
         """Until no job is open, every hold of a lost one has expired, and what it left is claimed."""
