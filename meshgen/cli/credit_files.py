@@ -67,7 +67,7 @@ def _verify_home(path: Path, named: bool) -> dict[str, Any]:
         "partial": 0,
         "entries": report.entries,
         "forks": len(report.forks),
-        "faults": [str(fault) for fault in report.faults],
+        "faults": [f"{_whose(one.author, one.seq)}{one.why}" for one in report.faults],
         "at": [{"peer": _peer(fault.author), "seq": fault.seq, "why": fault.why} for fault in report.faults],
         "balance_mkudos": report.balance.net,
         "total_mkudos": report.total,
@@ -128,6 +128,10 @@ def _verdict(found: dict[str, Any]) -> str:
     if found["total_mkudos"]:
         lines.append(f"fault: credits sum to {kudos(found['total_mkudos'])} kudos instead of zero")
     return "\n".join([*lines, f"what holds: {held}{partial}"])
+
+
+def _whose(author: bytes, seq: int) -> str:
+    return f"{_peer(author)} entry {seq}: " if author else ""
 
 
 def _peer(key: bytes) -> str:

@@ -7,8 +7,10 @@ import csv
 import hashlib
 import json
 import os
+import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,12 +26,17 @@ from meshgen.cli.progress import Progress
 from meshgen.cli.since import parse_since, parse_span
 from meshgen.cli.whom import People
 from meshgen.identity import Identity, load_or_create
+from meshgen.ledger.exported import read_export
+from meshgen.ledger.fold import NOTHING
+from meshgen.ledger.forks import fork_between
 from meshgen.ledger.ledger import open_ledger
+from meshgen.ledger.verify import verify_home
 from meshgen.pictures import with_text
 from meshgen.protocols.credit import Bill, Hold, Receipt, Transfer, net_id, result_commitment
 from tests.cli.conftest import Running
 from tests.gateway.fake_node import ALICE, BOB, HOLD_ID, RECEIPT_ID
 from tests.gateway.test_credit import Town
+from tests.ledger.people import author
 from tests.test_pictures import png
 
 Cli = Callable[..., Result]
@@ -221,6 +228,40 @@ def test_an_export_goes_out_and_is_checked(meshgen: Cli, kept: Path, tmp_path: P
         "seq": 3,
         "why": "entry: the signature is not its author's",
     }
+
+
+def test_a_damaged_home_names_the_entry(meshgen: Cli, kept: Path) -> None:
+    with closing(sqlite3.connect(kept / "ledger.db")) as file, file:
+        assert file.execute("UPDATE entry SET sig = zeroblob(64) WHERE seq = 3").rowcount == 1
+    failed = meshgen("credit", "verify", code=1).output
+    assert f"fault: {load_or_create(kept).peer_id} entry 3: entry: the signature is not its author's" in failed
+
+
+def test_an_export_with_a_fork_comes_to_what_the_home_does(meshgen: Cli, kept: Path) -> None:
+    mallory, bob = author(5, NET), author(6, NET)
+    other = mallory.copy()
+    mallory.hold(bob, 100, 1)
+    beside = other.hold(bob, 70, 2)
+    evidence = fork_between(mallory.entries[1], beside)
+    assert evidence is not None
+
+    async def run() -> None:
+        async with open_ledger(kept, load_or_create(kept), NET, now_ms=lambda: NOW_MS) as ledger:
+            await ledger.add(mallory.key, mallory.wires)
+            await ledger.convict(evidence)
+            await ledger.add_branch(mallory.key, [beside.wire])
+
+    trio.run(run)
+    home = verify_home(kept)
+    assert home.ok, home.faults
+    meshgen("credit", "export", "--out", "log.jsonl")
+    assert "1 peer caught with two histories" in meshgen("credit", "verify", "log.jsonl").output
+    report = read_export(Path("log.jsonl").read_bytes().splitlines())
+    told = report.story.balances()
+    assert {key: told.get(key, NOTHING) for key in home.balances} == home.balances and set(told) <= {*home.balances, bob.key}
+    assert report.story.balances()[mallory.key].held == 170
+    rows = list(csv.DictReader(meshgen("credit", "export", "--format", "csv").output.splitlines()))
+    assert {row["state"] for row in rows if row["kind"] == "hold"} == {"paid", "open"}
 
 
 def test_exports_of_a_part(meshgen: Cli, kept: Path) -> None:
