@@ -24,7 +24,7 @@ from meshgen.protocols.credit import MAX_AHEAD_MS, MAX_RANGE_ENTRIES, Entry, Hea
 
 INLINE = 8
 """Up to so many entries' signatures, 0.1 ms each, are judged on the loop; more go to threads."""
-CHUNK = 64
+CHUNK = 256
 """So many entries go to one thread at a time, and are judged by the rules between two turns of the loop."""
 MAX_BRANCH_ENTRIES = 4096
 """Entries kept of one author from its fork on, on all branches together."""

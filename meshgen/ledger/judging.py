@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from meshgen.identity import SIGNATURE_BYTES
+from meshgen.identity import SIGNATURE_BYTES, verify
 from meshgen.ledger.errors import InvalidEntry
-from meshgen.ledger.rules import Chain
 from meshgen.protocols.codec import Limits, Malformed, decode_canonical, encode
 from meshgen.protocols.credit import (
     HASH_BYTES,
@@ -16,10 +15,13 @@ from meshgen.protocols.credit import (
     MAX_KIND,
     MAX_LARGE_BODY_BYTES,
     MAX_WIRE_BYTES,
+    Bill,
     Claim,
+    Content,
     Entry,
     Head,
     Receipt,
+    Voucher,
     decode_entry,
     entry_id,
 )
@@ -50,7 +52,6 @@ class Examined:
 
 def examine(net: bytes, author: bytes, wires: Sequence[bytes]) -> Examined:
     """Decode, and judge signatures: an entry's own, and where the entry says all that it takes, the one of the note inside."""
-    notes = Chain(net, author)
     found = Examined()
     for index, wire in enumerate(wires):
         try:
@@ -59,16 +60,17 @@ def examine(net: bytes, author: bytes, wires: Sequence[bytes]) -> Examined:
             return Examined(found.entries, Fault(index, str(error)))
         if not entry.is_signed():
             return Examined(found.entries, Fault(index, "entry: the signature is not its author's", forged=True))
-        found.entries.append((entry, _is_vouched(notes, entry)))
+        found.entries.append((entry, _is_vouched(net, author, entry.content)))
     return found
 
 
-def _is_vouched(notes: Chain, entry: Entry) -> bool:
-    match entry.content:
-        case Receipt() as receipt:
-            return notes.bill_of(receipt).is_signed()
-        case Claim() as claim:
-            return notes.voucher_of(claim).is_signed()
+def _is_vouched(net: bytes, author: bytes, content: Content | None) -> bool:
+    """Is the bill or voucher inside signed, if it is one? Its values are the entry's, which have been judged."""
+    match content:
+        case Receipt(job, hold_id, payee, amount, result, _, sig):
+            return verify(payee, sig, Bill.message(net, job, hold_id, author, payee, amount, result))
+        case Claim(hold_id, _, payer, amount, sig, _):
+            return verify(payer, sig, Voucher.message(net, hold_id, payer, author, amount))
     return False
 
 

@@ -25,12 +25,29 @@ from meshgen.ledger.promises import Promises
 from meshgen.ledger.recall import Reader, prefix_of
 from meshgen.ledger.rules import Chain
 from meshgen.ledger.store import Batch, Linked, Store
-from meshgen.protocols.credit import ADVISORY, CLAIM, FORK, HOLD, NO_HEAD, VOUCH, Claim, Entry, Genesis, Head, Key, Proof
+from meshgen.protocols.credit import (
+    ADVISORY,
+    CLAIM,
+    FORK,
+    HOLD,
+    NO_HEAD,
+    RECEIPT,
+    RELEASE,
+    TRANSFER,
+    VOUCH,
+    Claim,
+    Entry,
+    Genesis,
+    Head,
+    Key,
+    Proof,
+)
 
 SNAPSHOT_EVERY = 100_000
 """So many entries later the fold is stored again, and when the ledger is closed."""
 SLICE = 256
 """So many entries enter the books between two turns of the loop."""
+PAYMENTS = frozenset((HOLD, RECEIPT, CLAIM, TRANSFER, RELEASE))
 FOLD_KEY = "fold"
 T = TypeVar("T")
 
@@ -189,7 +206,8 @@ class Log:
             for entry in entries:
                 if isinstance(entry, Entry):
                     self.enter(entry)
-                    self.hear(entry)
+                    if entry.kind not in PAYMENTS:
+                        self.hear(entry)
                 count += 1
                 if count % SLICE == 0:
                     await trio.lowlevel.checkpoint()

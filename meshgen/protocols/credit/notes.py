@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Self
 
 from meshgen.identity import SIGNATURE_BYTES, Identity, verify
-from meshgen.protocols.codec import MAX_UINT, Limits, Malformed, decode, encode
+from meshgen.protocols.codec import MAX_UINT, Limits, Malformed, Value, decode, encode, encode_trusted
 from meshgen.protocols.credit.entry import VERSION
 from meshgen.protocols.record import Bin, Hash, MilliKudos, NetId, Record, UInt
 
@@ -29,7 +29,7 @@ class Note(Record):
         return bytes(getattr(self, self.SIGNER))
 
     def body(self) -> bytes:
-        return encode((VERSION, *self.to_value()[1:-1]))
+        return encode_trusted((VERSION, *self.to_value()[1:-1]))
 
     def sign(self, identity: Identity) -> Self:
         """This note with its signature. Raises ValueError if it is not this identity's to sign."""
@@ -38,8 +38,8 @@ class Note(Record):
         return self.from_value((*self.to_value()[:-1], identity.sign(self._message())))
 
     def is_signed(self) -> bool:
-        sig = self.to_value()[-1]
-        return isinstance(sig, bytes) and verify(self.signer, sig, self._message())
+        sig: bytes = getattr(self, "sig")  # noqa: B009 - each note has one, as its last field
+        return verify(self.signer, sig, self._message())
 
     def encode(self) -> bytes:
         return encode((self.body(), self.to_value()[-1]))
@@ -60,6 +60,11 @@ class Note(Record):
 
     def _message(self) -> bytes:
         return self.DOMAIN + hashlib.sha256(self.body()).digest()
+
+    @classmethod
+    def message(cls, *fields: Value) -> bytes:
+        """What its signer signs: of all fields but the signature, whose values have been judged elsewhere."""
+        return cls.DOMAIN + hashlib.sha256(encode_trusted((VERSION, *fields))).digest()
 
 
 @dataclass(frozen=True, slots=True)
