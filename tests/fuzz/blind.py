@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from tests.fuzz.mutation import mutate
-from tests.fuzz.targets import Target
+from tests.fuzz.target import Target
 
 
 @dataclass(frozen=True)

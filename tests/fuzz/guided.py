@@ -11,7 +11,8 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["meshgen"]):
-    from tests.fuzz.targets import Target, targets
+    from tests.fuzz.target import Target
+    from tests.fuzz.targets import targets
 
 from tests.fuzz.mutation import MAX_BYTES, mutate
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from meshgen.protocols.codec import Limits, decode
+from tests.conformance.vectors import FOLDER
 from tests.fuzz.blind import fuzz
-from tests.fuzz.targets import VECTORS, Target, targets
+from tests.fuzz.target import Target
+from tests.fuzz.targets import targets
 
 SEED = 20260914
 BLIND_RUNS = 1500
@@ -24,7 +26,7 @@ needs_atheris = pytest.mark.skipif(
 _PLANTED = """
 import sys
 from tests.fuzz import guided
-from tests.fuzz.targets import Target
+from tests.fuzz.target import Target
 
 @guided.atheris.instrument_func
 def run(data):
@@ -56,7 +58,7 @@ def test_each_target_starts_from_good_bytes_too(target: Target) -> None:
 def test_every_vector_is_a_seed() -> None:
     seeds = {seed for target in targets().values() for seed in target.seeds}
     assert len(seeds) > 500
-    assert {path.parent.parent.parent.name for path in VECTORS.glob("*/vectors/valid/*.json")} <= {
+    assert {path.parent.parent.parent.name for path in FOLDER.glob("*/vectors/valid/*.json")} <= {
         name.split("/")[0] for name in targets()
     }
 
