@@ -183,7 +183,11 @@ class Accounting:
     async def vouch(self, peer: bytes, mkudos: int, for_ms: int) -> dict[str, Any]:
         """Answer for the peer's account for so long; 0 mkudos takes it back. Raises LedgerError, Malformed."""
         expires_ms = self._now_ms() + for_ms
-        entry = await self._ledger.append(Vouch(self.account_of(peer), mkudos, expires_ms, revoke=int(not mkudos)))
+        account = self._ledger.account_of(peer)
+        if account == peer and (named := self.account_of(peer)):
+            why = "no device of it is known to have let it in"
+            raise LedgerError(f"that peer says that it belongs to account {named.hex()[:12]}, but {why}")
+        entry = await self._ledger.append(Vouch(account, mkudos, expires_ms, revoke=int(not mkudos)))
         return {"entry": entry_view(entry), "expires_ms": expires_ms if mkudos else None}
 
     async def advise(self, word: Word, for_ms: int, *, withdraw: bool = False) -> dict[str, Any]:
@@ -211,9 +215,8 @@ class Accounting:
         """The account that the peer's chain names. Raises LedgerError if its first entry is not kept."""
         wires = self._ledger.entries(peer, 1, 1)
         if not wires:
-            raise LedgerError(
-                "nothing of that peer's log is kept here yet, so its account is not known; it comes with its first job"
-            )
+            self._want(peer)
+            raise LedgerError("nothing of that peer's log is kept here yet; it was asked for now: try again in a moment")
         entry = decode_entry(wires[0], verify=False)
         return Genesis.from_entry(entry).account or entry.id
 

@@ -13,10 +13,23 @@ import pytest
 
 from meshgen.gateway.app import make_app
 from meshgen.identity import Identity
+from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import Ledger, open_ledger
 from meshgen.peers import accounting
-from meshgen.peers.accounting import Accounting
-from meshgen.protocols.credit import Bill, Claim, Entry, Hold, Receipt, Release, Voucher, net_id
+from meshgen.peers.accounting import Accounting, LogQuery
+from meshgen.protocols.credit import (
+    Bill,
+    Claim,
+    Entry,
+    Genesis,
+    Hold,
+    Receipt,
+    Release,
+    Voucher,
+    decode_entry,
+    make_entry,
+    net_id,
+)
 from tests.gateway.fake_node import ALICE, BOB, FakeNode
 
 CAROL = Identity.from_seed(bytes(range(2, 34)))
@@ -196,6 +209,26 @@ async def test_advice_is_put_on_record_and_taken_back(api: httpx.AsyncClient, to
     for wrong in ({"peer": BOB.peer_id, "model": "ab" * 32}, {}, {"model": "xy"}, {"peer": ALICE.peer_id}):
         await say(api, "credit/advise", 422, recommendation="avoid", **wrong)
     await say(api, "credit/advise", 409, peer=BOB.peer_id, recommendation="avoid", label="z\u00f6e")
+
+
+async def test_no_vouch_for_an_account_that_a_peer_merely_names(api: httpx.AsyncClient, town: Town) -> None:
+    await town.meet()
+    bobs = decode_entry(town.ledgers[BOB.public_key].entries(BOB.public_key, 1, 1)[0]).id
+    joiner = Identity.from_seed(bytes(32))
+    genesis = Genesis(bobs, bytes(32), "not let in")
+    entry = make_entry(joiner, NET, 1, b"", town.now_ms, kind=genesis.KIND, data=genesis.data())
+    await town.ledgers[ALICE.public_key].add(joiner.public_key, [entry.wire])
+    refused = await say(api, "credit/vouch", 409, peer=joiner.peer_id, mkudos=5)
+    assert "no device of it is known to have let it in" in refused["message"]
+
+
+async def test_what_is_not_kept_is_asked_for(town: Town) -> None:
+    wanted: list[bytes] = []
+    accounting = Accounting(town.ledgers[ALICE.public_key], town.clock, want=wanted.append)
+    await accounting.log(BOB.public_key, LogQuery())
+    with pytest.raises(LedgerError, match="asked for now"):
+        await accounting.vouch(CAROL.public_key, 5, HOUR_MS)
+    assert wanted == [BOB.public_key, CAROL.public_key]
 
 
 async def test_why_a_peer_stands_where_it_stands(api: httpx.AsyncClient, town: Town) -> None:
