@@ -35,7 +35,7 @@ _branches = st.integers(0, 1)
 
 
 class Mesh(RuleBasedStateMachine):
-    deals = Bundle("deals")
+    jobs = Bundle("jobs")
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Mesh(RuleBasedStateMachine):
         self.nodes = [Node(self.loop, author(number).identity, lambda: self.now_ms) for number in range(HONEST)]
         liar = author(HONEST)
         self.cheat = Cheat([liar, liar.copy()])
-        self.all_deals: list[Job] = []
+        self.all_jobs: list[Job] = []
 
     @initialize()
     def everybody_says_hello(self) -> None:
@@ -56,7 +56,7 @@ class Mesh(RuleBasedStateMachine):
 
     # -- jobs
 
-    @rule(target=deals, payer=_nodes, payee=_nodes)
+    @rule(target=jobs, payer=_nodes, payee=_nodes)
     def an_honest_peer_holds(self, payer: int, payee: int) -> Any:
         if payer == payee:
             return multiple()
@@ -65,7 +65,7 @@ class Mesh(RuleBasedStateMachine):
         works.pull(asks, asks.key, hold.seq)
         return self._begun(Job(hold, asks, works))
 
-    @rule(target=deals, payee=_nodes, branch=_branches)
+    @rule(target=jobs, payee=_nodes, branch=_branches)
     def the_cheat_holds(self, payee: int, branch: int) -> Any:
         """On one of its histories; who knows the other one refuses and keeps the proof."""
         works, liar = self.nodes[payee], self.cheat.branches[branch]
@@ -84,59 +84,62 @@ class Mesh(RuleBasedStateMachine):
         else:
             liar.write(Claim(hold.id, hold.seq, asks.key, PRICE, voucher(asks.author, hold, PRICE).sig, RESULT), self.now_ms)
 
-    @rule(deal=deals, signs=st.booleans())
-    def the_worker_sends_a_picture(self, deal: Job, signs: bool) -> None:
+    @rule(work=jobs, signs=st.booleans())
+    def the_worker_sends_a_picture(self, work: Job, signs: bool) -> None:
         """Only if a voucher on its disk covers all that it sent so far; the payer keeps what is due before it signs."""
-        if self._is_closed(deal) or deal.consented or deal.sent == PICTURES or deal.sent * PRICE > deal.promised:
+        if self._is_closed(work) or work.consented or work.sent == PICTURES or work.sent * PRICE > work.promised:
             return
-        deal.sent += 1
-        deal.bill = bill(deal.payee.author, deal.hold, deal.sent * PRICE)
-        if isinstance(deal.payer, Node):
-            self.loop(deal.payer.ledger.keep_due, self._receipt(deal))
+        work.sent += 1
+        work.bill = bill(work.payee.author, work.hold, work.sent * PRICE)
+        if isinstance(work.payer, Node):
+            self.loop(work.payer.ledger.keep_due, self._receipt(work))
         if signs:
-            self.the_payer_signs_a_voucher(deal)
+            self.the_payer_signs_a_voucher(work)
 
-    @rule(deal=deals)
-    def the_payer_signs_a_voucher(self, deal: Job) -> None:
-        if deal.bill is None or deal.promised == deal.bill.amount or self._is_closed(deal):
+    @rule(work=jobs)
+    def the_payer_signs_a_voucher(self, work: Job) -> None:
+        if work.bill is None or work.promised == work.bill.amount or work.consented or self._is_closed(work):
             return
-        signer = deal.payer.author if isinstance(deal.payer, Node) else self.cheat.branches[0]
-        deal.voucher = voucher(signer, deal.hold, deal.bill.amount)
-        self.loop(deal.payee.ledger.keep_due, self._claim(deal))
+        signer = work.payer.author if isinstance(work.payer, Node) else self.cheat.branches[0]
+        work.voucher = voucher(signer, work.hold, work.bill.amount)
+        self.loop(work.payee.ledger.keep_due, self._claim(work))
 
-    @rule(deal=deals, tells=st.booleans())
-    def the_payer_writes_a_receipt(self, deal: Job, tells: bool) -> None:
-        if deal.bill is None or self._is_closed(deal):
+    @rule(work=jobs, tells=st.booleans())
+    def the_payer_writes_a_receipt(self, work: Job, tells: bool) -> None:
+        if work.bill is None or self._is_closed(work):
             return
-        if isinstance(deal.payer, Node):
-            deal.payer.append(self._receipt(deal))
+        if isinstance(work.payer, Node):
+            work.payer.append(self._receipt(work))
             if tells:
-                deal.payee.pull(deal.payer, deal.payer.key, deal.payer.ledger.head().seq)
-        elif (branch := self._branch_of(deal)) is not None:
-            branch.write(self._receipt(deal), self.now_ms)
+                work.payee.pull(work.payer, work.payer.key, work.payer.ledger.head().seq)
+        elif (branch := self._branch_of(work)) is not None:
+            branch.write(self._receipt(work), self.now_ms)
 
-    @rule(deal=deals)
-    def the_worker_collects(self, deal: Job) -> None:
-        self._collect(deal)
+    @rule(work=jobs)
+    def the_worker_collects(self, work: Job) -> None:
+        self._collect(work)
 
-    @rule(deal=deals)
-    def the_payer_takes_an_expired_hold_back(self, deal: Job) -> None:
-        if self.now_ms < Hold.from_entry(deal.hold).expires_ms or self._is_closed(deal):
+    @rule(work=jobs)
+    def the_payer_takes_an_expired_hold_back(self, work: Job) -> None:
+        if self.now_ms < Hold.from_entry(work.hold).expires_ms or self._is_closed(work):
             return
-        if isinstance(deal.payer, Cheat):
-            if (branch := self._branch_of(deal)) is not None:
-                branch.write(release(deal.hold), self.now_ms)
-        elif not any(due.hold_id == deal.hold.id for due in deal.payer.ledger.dues()):
-            deal.payer.append(release(deal.hold))
+        if isinstance(work.payer, Cheat):
+            if (branch := self._branch_of(work)) is not None:
+                branch.write(release(work.hold), self.now_ms)
+        elif not any(due.hold_id == work.hold.id for due in work.payer.ledger.dues()):
+            work.payer.append(release(work.hold))
 
-    @rule(deal=deals)
-    def the_worker_lets_go(self, deal: Job) -> None:
-        if deal.voucher or deal.consented or self._is_closed(deal):
+    @rule(work=jobs)
+    def the_worker_lets_go(self, work: Job) -> None:
+        if work.voucher or work.consented or self._is_closed(work):
             return
-        deal.consented = True
-        note = consent(deal.payee.author, deal.hold)
-        if isinstance(deal.payer, Node) and deal.bill is None:
-            deal.payer.append(Release(deal.hold.id, 1, note.sig))
+        work.consented = True
+        note = consent(work.payee.author, work.hold)
+        if isinstance(work.payer, Cheat):
+            if (branch := self._branch_of(work)) is not None:
+                branch.write(Release(work.hold.id, 1, note.sig), self.now_ms)
+        elif work.bill is None:
+            work.payer.append(Release(work.hold.id, 1, note.sig))
 
     @rule(payer=_nodes, payee=_nodes, amount=st.integers(1, 50))
     def a_tip(self, payer: int, payee: int, amount: int) -> None:
@@ -238,11 +241,11 @@ class Mesh(RuleBasedStateMachine):
 
     @invariant()
     def a_worker_risks_one_picture(self) -> None:
-        for deal in self.all_deals:
-            info = deal.seen()
+        for work in self.all_jobs:
+            info = work.seen()
             value = info.value if info else 0
-            assert deal.sent * PRICE - max(deal.promised, value) <= PRICE
-            assert value <= deal.sent * PRICE, "paid for what was not sent"
+            assert work.sent * PRICE - max(work.promised, value) <= PRICE
+            assert value <= work.sent * PRICE, "paid for what was not sent"
 
     # -- in the end
 
@@ -250,8 +253,8 @@ class Mesh(RuleBasedStateMachine):
         try:
             self._heal()
             self._all_agree()
-            for deal in self.all_deals:
-                self._collect(deal)
+            for work in self.all_jobs:
+                self._collect(work)
             self._heal()
             self._all_agree()
             self._nobody_lost_more_than_a_picture()
@@ -277,12 +280,12 @@ class Mesh(RuleBasedStateMachine):
             assert booked(node.ledger) == booked(first.ledger)
 
     def _nobody_lost_more_than_a_picture(self) -> None:
-        for deal in self.all_deals:
-            info = deal.seen()
+        for work in self.all_jobs:
+            info = work.seen()
             assert info is not None
-            assert deal.promised <= info.value <= Hold.from_entry(deal.hold).amount
-            assert deal.sent * PRICE - info.value <= PRICE
-            if isinstance(deal.payer, Node):
+            assert work.promised <= info.value <= Hold.from_entry(work.hold).amount
+            assert work.sent * PRICE - info.value <= PRICE
+            if isinstance(work.payer, Node):
                 assert info.state is not State.CONTESTED, "an honest payer is seen to deny what it signed"
 
     def _another_order_comes_to_the_same(self) -> None:
@@ -305,42 +308,42 @@ class Mesh(RuleBasedStateMachine):
         expires_ms = self.now_ms + LIFETIME_MS
         return Hold(job(self.number), payee.key, PICTURES * PRICE, expires_ms, *payee.ledger.head())
 
-    def _begun(self, deal: Job) -> Job:
-        self.all_deals.append(deal)
-        return deal
+    def _begun(self, work: Job) -> Job:
+        self.all_jobs.append(work)
+        return work
 
-    def _receipt(self, deal: Job) -> Receipt:
-        assert deal.bill is not None
-        note = deal.bill
-        return Receipt(note.job, note.hold_id, note.payee, note.amount, note.result, deal.sent, note.sig)
+    def _receipt(self, work: Job) -> Receipt:
+        assert work.bill is not None
+        note = work.bill
+        return Receipt(note.job, note.hold_id, note.payee, note.amount, note.result, work.sent, note.sig)
 
-    def _claim(self, deal: Job) -> Claim:
-        assert deal.voucher is not None
-        note = deal.voucher
-        return Claim(note.hold_id, deal.hold.seq, note.payer, note.amount, note.sig, RESULT)
+    def _claim(self, work: Job) -> Claim:
+        assert work.voucher is not None
+        note = work.voucher
+        return Claim(note.hold_id, work.hold.seq, note.payer, note.amount, note.sig, RESULT)
 
-    def _collect(self, deal: Job) -> None:
+    def _collect(self, work: Job) -> None:
         """As the collector does: what was promised and no log says is claimed."""
-        ledger = deal.payee.ledger
+        ledger = work.payee.ledger
         for due in ledger.dues():
-            if isinstance(due, Claim) and due.hold_id == deal.hold.id:
-                info = deal.seen()
+            if isinstance(due, Claim) and due.hold_id == work.hold.id:
+                info = work.seen()
                 if info is not None and info.value >= due.amount:
                     ledger.drop_due(due.hold_id)
                 else:
-                    deal.payee.append(due)
+                    work.payee.append(due)
 
-    def _branch_of(self, deal: Job) -> Author | None:
+    def _branch_of(self, work: Job) -> Author | None:
         """The cheat's history in which this HOLD stands."""
-        return next((branch for branch in self.cheat.branches if deal.hold in branch.entries), None)
+        return next((branch for branch in self.cheat.branches if work.hold in branch.entries), None)
 
-    def _is_closed(self, deal: Job) -> bool:
+    def _is_closed(self, work: Job) -> bool:
         """By its payer, in the payer's own chain."""
-        if isinstance(deal.payer, Node):
-            return all(hold.hold_id != deal.hold.id for hold in deal.payer.ledger.open_holds())
-        branch = self._branch_of(deal)
+        if isinstance(work.payer, Node):
+            return all(hold.hold_id != work.hold.id for hold in work.payer.ledger.open_holds())
+        branch = self._branch_of(work)
         closings = (entry.content for entry in branch.entries) if branch else ()
-        return any(isinstance(said, Receipt | Release) and said.hold_id == deal.hold.id for said in closings)
+        return any(isinstance(said, Receipt | Release) and said.hold_id == work.hold.id for said in closings)
 
     @staticmethod
     def _state(node: Node) -> tuple[Any, ...]:
@@ -359,13 +362,13 @@ def story() -> None:
     mesh = Mesh()
     try:
         mesh.everybody_says_hello()
-        job = mesh.an_honest_peer_holds(payer=0, payee=1)
-        mesh.the_worker_sends_a_picture(job, signs=True)
+        work = mesh.an_honest_peer_holds(payer=0, payee=1)
+        mesh.the_worker_sends_a_picture(work, signs=True)
         mesh.a_tip(payer=1, payee=2, amount=5)
         mesh.a_node_starts_again(who=0)
-        mesh.the_worker_collects(job)
+        mesh.the_worker_collects(work)
         mesh.time_passes(seconds=20)
-        mesh.the_payer_takes_an_expired_hold_back(job)
+        mesh.the_payer_takes_an_expired_hold_back(work)
         for check in (mesh.balances_sum_to_zero, mesh.the_books_are_the_fold, mesh.a_worker_risks_one_picture):
             check()
     finally:
