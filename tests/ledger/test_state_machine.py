@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from meshgen.ledger.books import Books
+from meshgen.ledger.checkpoints import peers_root
 from meshgen.ledger.errors import Fork, Gap
 from meshgen.ledger.fold import Deal, State
 from meshgen.ledger.ledger import Ledger
 from meshgen.protocols.credit import (
+    Checkpoint,
     Claim,
     Hold,
     Receipt,
@@ -177,6 +179,26 @@ class Mesh(RuleBasedStateMachine):
             node.start()
         while self.loop(node.ledger.judge_next):
             pass
+
+    @rule(who=_nodes, of=_nodes)
+    def a_pruned_chain_comes_to_the_same(self, who: int, of: int) -> None:
+        """Tried on a copy of the disk, for what is pruned can't be folded any more."""
+        if who == of:
+            return
+        writer, reader = self.nodes[of], self.nodes[who]
+        head, sums = writer.ledger.head(), writer.ledger.balance(writer.key)
+        root = peers_root(writer.key, writer.ledger.edges())
+        writer.append(Checkpoint(*head, sums.earned, sums.spent, sums.held, root, ()))
+        reader.pull(writer, writer.key, head.seq + 1)
+        twin = Node(self.loop, reader.identity, reader.clock, reader.disk.copy())
+        try:
+            self.loop(twin.ledger.prune, writer.key, head.seq)
+            assert booked(twin.ledger) == booked(reader.ledger)
+            twin.stop()
+            twin.start()
+            assert booked(twin.ledger) == booked(reader.ledger)
+        finally:
+            twin.stop()
 
     @rule(to=_nodes, branch=_branches)
     def the_cheat_shows_a_history(self, to: int, branch: int) -> None:
