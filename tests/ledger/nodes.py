@@ -16,8 +16,8 @@ from meshgen.ledger.errors import Fork, Gap
 from meshgen.ledger.fold import NOTHING, Balance, Edge, balances, edge_of, gather, gifts
 from meshgen.ledger.ledger import HoldInfo, Ledger, open_ledger
 from meshgen.ledger.store import Disk
-from meshgen.protocols.credit import Bill, Content, Entry, Voucher, decode_entry
-from tests.ledger.people import NET, Author
+from meshgen.protocols.credit import Bill, Claim, Content, Entry, Receipt, Voucher, decode_entry
+from tests.ledger.people import NET, RESULT, Author
 
 T = TypeVar("T")
 
@@ -68,6 +68,16 @@ class Job:
     @property
     def promised(self) -> int:
         return self.voucher.amount if self.voucher else 0
+
+    def receipt(self) -> Receipt:
+        assert self.bill is not None
+        note = self.bill
+        return Receipt(note.job, note.hold_id, note.payee, note.amount, note.result, self.sent, note.sig)
+
+    def claim(self) -> Claim:
+        assert self.voucher is not None
+        note = self.voucher
+        return Claim(note.hold_id, self.hold.seq, note.payer, note.amount, note.sig, RESULT)
 
     def seen(self) -> HoldInfo | None:
         """As the worker's log shows it."""

@@ -94,7 +94,7 @@ class Mesh(RuleBasedStateMachine):
         work.sent += 1
         work.bill = bill(work.payee.author, work.hold, work.sent * PRICE)
         if isinstance(work.payer, Node):
-            self.loop(work.payer.ledger.keep_due, self._receipt(work))
+            self.loop(work.payer.ledger.keep_due, work.receipt())
         if signs:
             self.the_payer_signs_a_voucher(work)
 
@@ -104,18 +104,18 @@ class Mesh(RuleBasedStateMachine):
             return
         signer = work.payer.author if isinstance(work.payer, Node) else self.cheat.branches[0]
         work.voucher = voucher(signer, work.hold, work.bill.amount)
-        self.loop(work.payee.ledger.keep_due, self._claim(work))
+        self.loop(work.payee.ledger.keep_due, work.claim())
 
     @rule(work=jobs, tells=st.booleans())
     def the_payer_writes_a_receipt(self, work: Job, tells: bool) -> None:
         if work.bill is None or self._is_closed(work):
             return
         if isinstance(work.payer, Node):
-            work.payer.append(self._receipt(work))
+            work.payer.append(work.receipt())
             if tells:
                 work.payee.pull(work.payer, work.payer.key, work.payer.ledger.head().seq)
         elif (branch := self._branch_of(work)) is not None:
-            branch.write(self._receipt(work), self.now_ms)
+            branch.write(work.receipt(), self.now_ms)
 
     @rule(work=jobs)
     def the_worker_collects(self, work: Job) -> None:
@@ -333,16 +333,6 @@ class Mesh(RuleBasedStateMachine):
     def _begun(self, work: Job) -> Job:
         self.all_jobs.append(work)
         return work
-
-    def _receipt(self, work: Job) -> Receipt:
-        assert work.bill is not None
-        note = work.bill
-        return Receipt(note.job, note.hold_id, note.payee, note.amount, note.result, work.sent, note.sig)
-
-    def _claim(self, work: Job) -> Claim:
-        assert work.voucher is not None
-        note = work.voucher
-        return Claim(note.hold_id, work.hold.seq, note.payer, note.amount, note.sig, RESULT)
 
     def _collect(self, work: Job) -> None:
         """As the collector does: what was promised and no log says is claimed."""
