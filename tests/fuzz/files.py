@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from typing import cast
 
 from PIL import Image, PngImagePlugin
 
@@ -40,11 +41,18 @@ def _charters() -> tuple[bytes, ...]:
     return (*written, b"name: x\n", b"a: [b, {c: d}]\n", b"? [a]\n: b\n", b"a: &x [b]\nc: *x\n")
 
 
+@dataclass(frozen=True)
+class _File:
+    """As much of a path as the settings ask of one."""
+
+    data: bytes
+
+    def read_text(self, encoding: str) -> str:
+        return self.data.decode(encoding)
+
+
 def _settings(data: bytes) -> None:
-    with NamedTemporaryFile(suffix=".yaml") as file:
-        file.write(data)
-        file.flush()
-        load_settings(Path(file.name))
+    load_settings(cast(Path, _File(data)))
 
 
 def _picture(data: bytes) -> None:
