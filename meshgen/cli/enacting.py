@@ -26,12 +26,14 @@ def outcome(call: Call, file: Path, signed: SignedCharter, rules: Charter) -> tu
     missing = rules.threshold - len(signed.signers(rules.delegates))
     if missing > 0:
         hint = f"{count(missing, 'signature')} of another delegate still missing; each runs: meshgen mesh sign {file.name}"
+        if signed.charter.version == 0:
+            hint += f"\nthen every member, this home too, before its first `meshgen run`: meshgen mesh join {file.name}"
         return file_document(signed, rules), f"{file_text(signed, rules)}\n{file} is signed; {hint}"
-    effect = _take_effect(call.home, signed)
+    effect = _take_effect(call.home, file, signed)
     return file_document(signed, rules) | {"in_force": True}, f"{file_text(signed, rules)}\n{effect}"
 
 
-def _take_effect(home: Path, signed: SignedCharter) -> str:
+def _take_effect(home: Path, file: Path, signed: SignedCharter) -> str:
     before = joined(home)
     if signed.charter.version == 0:
         lineage = Lineage.founded(signed)
@@ -45,6 +47,8 @@ def _take_effect(home: Path, signed: SignedCharter) -> str:
         Api.of(home).post("/v1/mesh/charter", {"text": render_charter(signed)})
         return "it is in force at the running node, and on its way to the others"
     keep_at(home, lineage)
+    if signed.charter.version == 0:
+        return "this home is a member; the others, each before its first `meshgen run`: meshgen mesh join " + file.name
     return "it is in force at this home; others get it from the node when it runs"
 
 
