@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 import tempfile
 from pathlib import Path
 
 from tests.bench.dispatch import Row, measure
+from tests.bench.ledger import ledger
+from tests.bench.ledger import table as ledger_table
 from tests.bench.standing import standing
 from tests.bench.startup import startup
 from tests.bench.sync import gaps
@@ -24,17 +25,20 @@ def main() -> None:
         rows = [measure(Path(folder) / str(workers), workers) for workers in WORKERS]
         starts = startup(Path(folder) / "startup")
         caught_up = gaps(Path(folder) / "sync")
+        log_figures = ledger(Path(folder) / "ledger")
     print(_table(rows))
     print(f"aims: p50 {AIM['p50_ms']:g} ms, {AIM['jobs_per_s']:g} jobs/s, {AIM['cpu_s_per_job']:g} CPU-s a job\n")
     for name, value in starts.items():
         print(f"{name:<44} {value:>8.3f}")
     print("\n" + sync_table(caught_up) + "\n")
+    print(ledger_table(log_figures) + "\n")
     OUT.mkdir(exist_ok=True)
     document = {
         "machine": {"python": platform.python_version(), "processor": platform.processor() or platform.machine()},
         "dispatch": [row.as_dict() for row in rows],
         "startup": starts,
         "sync": [gap.as_dict() for gap in caught_up],
+        "ledger": log_figures,
         "standing": standing(),
     }
     (OUT / "dispatch.json").write_text(json.dumps(document, indent=2) + "\n")
@@ -59,4 +63,4 @@ def _table(rows: list[Row]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
