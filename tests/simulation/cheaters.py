@@ -24,7 +24,7 @@ from meshgen.protocols.offer import Bid
 from meshgen.testing import NET, Deal, Outsider, VirtualMesh, identity, now_ms
 from meshgen.testing.outsiders import extend
 
-GIVE_UP_S = 20.0
+GIVE_UP_S = 30.0
 BETWEEN_S = 4.0
 PRESENCE_S = 10.0
 WASHED_MKUDOS = 2**40
@@ -77,17 +77,19 @@ class Cheater(Outsider):
         assert self.mesh is not None
         return self.mesh.nodes[self.mesh.rng.choice([name for name in sorted(self.mesh.nodes) if name.startswith("worker")])]
 
-    async def take(self, worker: Peer, deal: Deal, vouchers: int, settle: bool = True) -> bool:
-        """Go through with a deal: take its pictures, sign so many vouchers, then a RECEIPT or none. True: all was delivered."""
+    async def take(self, worker: Peer, deal: Deal, vouchers: int, *, settle: bool = True, leave: bool = True) -> bool:
+        """Go through with a deal: take its pictures, sign so many vouchers, then ``leave``, or wait for more; in the end sign a
+        RECEIPT, or none. True: all was delivered."""
         side = deal.side()
         async with self.net.open(worker.net.peer_id, JOB_PROTOCOL) as channel:
             await channel.send(deal.award.wire)
             while not side.ended:
                 event = await self.receive(channel, side)
                 if isinstance(event, PictureArrived):
-                    if len(side.pictures) > vouchers:
+                    if len(side.pictures) <= vouchers:
+                        await channel.send(side.pay(self.who))
+                    elif leave:
                         return False
-                    await channel.send(side.pay(self.who))
             if settle and side.pictures:
                 await channel.send(side.settle(self.append(side.receipt()).wire), last=True)
         return bool(side.pictures)
@@ -110,7 +112,7 @@ class Refuser(Cheater):
         self._holds.append(self.append(self.hold(offer, bid, 3, expires_ms=now_ms() + SHORT_HOLD_MS)))
         assert self.mesh is not None
         deal = self.deal_on(offer, bid, 3, self._holds[-1])
-        await self.take(worker, deal, self.mesh.rng.randrange(4), settle=False)
+        await self.take(worker, deal, self.mesh.rng.randrange(4), settle=False, leave=self.mesh.rng.random() < 0.5)
 
 
 class Withholder(Cheater):
