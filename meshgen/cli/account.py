@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from meshgen.cli.succession import Succession
 
 
+ROTATE_RUNNING = "Close this key's log, stop the node, and go on with the next key? The peer id changes; it can't be undone."
+ROTATE_STOPPED = """Close this key's log and go on with the next key? The peer id changes; it can't be undone.
+If this home came from a backup, run the node first: it asks others for what the backup lacks. Without it the log forks."""
+
+
 @click.group()
 def account() -> None:
     """Your devices' keys: who speaks for your account, and how a key follows another.
@@ -30,7 +35,7 @@ def account() -> None:
       2. here:  meshgen account add-device PEER_ID       (the node runs)
       3. there: meshgen account join ... as step 2 says; meshgen run
     A new key, before anything is wrong:
-      meshgen stop; meshgen account rotate; meshgen run
+      meshgen account rotate; meshgen run
     A key that is lost or stolen:
       meshgen account recover --from /media/usb/recovery; meshgen run
     """
@@ -112,15 +117,18 @@ Then start this one:       meshgen run"""
 @unasked
 @verb
 def rotate(call: Call, recovery: str | None, yes: bool) -> None:
-    """Go on with the next key, and make a new one for the time after. The node must not run.
+    """Go on with the next key, and make a new one for the time after.
 
     This log is closed, and the next key begins its own, in the same account: balances and standing stay together. The node's
-    peer id changes. Cut off anywhere, the same call goes on from there.
+    peer id changes. A running node closes its log itself, so that others hear of it, and is stopped; that is the better way.
+    Cut off anywhere, the same call goes on from there.
     """
     from meshgen.cli.succession import rotate as run
 
-    _refuse_running(call)
-    ask("Close this key's log and go on with the next key? The peer id changes; it can't be undone.", yes)
+    runs = _is_running(call)
+    ask(ROTATE_RUNNING if runs else ROTATE_STOPPED, yes)
+    if runs:
+        _close_log(call, recovery)
     done = _succeed(lambda: run(call.home, recovery))
     text = f"""This node is now {done.new.peer_id}
 Its log goes on in account {done.account.hex()[:SHORT]}...; the old key's log is closed.
@@ -209,11 +217,27 @@ def _peer_of(text: str, hint: str = "PEER_ID") -> str:
         raise click.BadParameter(wrong, param_hint=hint) from None
 
 
-def _refuse_running(call: Call) -> None:
+def _close_log(call: Call, recovery: str | None) -> None:
+    """By the running node, which is then stopped."""
+    from meshgen.cli.stop import stop_node
+    from meshgen.cli.succession import next_keys
+
+    api = Api.of(call.home)
+    key, next_hash = _succeed(lambda: next_keys(call.home, recovery))
+    api.post("/v1/account/rotate", {"key": key.hex(), "next_hash": next_hash.hex()})
+    call.say("the log is closed; stopping the node")
+    stop_node(api)
+
+
+def _is_running(call: Call) -> bool:
     from meshgen.gateway.runfile import read_run
 
     info = read_run(call.home)
-    if info is not None and info.alive():
+    return info is not None and info.alive()
+
+
+def _refuse_running(call: Call) -> None:
+    if _is_running(call):
         raise Fault("the node runs; keys can't change under it", "meshgen stop", code="running")
 
 

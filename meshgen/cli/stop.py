@@ -16,6 +16,12 @@ PATIENCE_S = 15.0
 def stop(call: Call) -> None:
     """Stop the running node, and wait until it is gone."""
     api = Api.of(call.home)
+    stop_node(api)
+    call.result({"stopped": True, "pid": api.info.pid}, "stopped")
+
+
+def stop_node(api: Api) -> None:
+    """Until its process is gone. Raises Fault."""
     api.post("/v1/stop")
     deadline = time.monotonic() + PATIENCE_S
     while api.info.alive():
@@ -24,4 +30,3 @@ def stop(call: Call) -> None:
                 f"the node (process {api.info.pid}) has not ended after {PATIENCE_S:.0f} s", f"end it with: kill {api.info.pid}"
             )
         time.sleep(0.05)
-    call.result({"stopped": True, "pid": api.info.pid}, "stopped")

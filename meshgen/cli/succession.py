@@ -62,6 +62,13 @@ def rotate(home: Path, recovery: str | None) -> Succession:
     return trio.run(_rotate, home, keyfiles.own_key(home), keyfiles.recovery_key(home, recovery))
 
 
+def next_keys(home: Path, recovery: str | None) -> tuple[bytes, bytes]:
+    """(the next key, the hash of the one after it), for a running node to close its log with. Raises Fault."""
+    keyfiles.own_key(home)
+    after = keyfiles.key_after_next(home)
+    return keyfiles.recovery_key(home, recovery).public_key, hashlib.sha256(after.public_key).digest()
+
+
 async def _rotate(home: Path, old: Identity, new: Identity) -> Succession:
     net, account, label = _own_chain(home, old)
     async with open_ledger(home, old, net, now_ms=now_ms) as ledger:

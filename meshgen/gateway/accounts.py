@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -12,6 +12,8 @@ from meshgen.gateway.credit import FAULTS, PeerField, foreign
 from meshgen.gateway.errors import ApiError
 from meshgen.gateway.face import NodeFace
 from meshgen.protocols.record import MAX_MKUDOS
+
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class AddBody(Body):
@@ -25,6 +27,15 @@ class RetireBody(Body):
     """Take a device out of this node's account."""
 
     peer: PeerField
+
+
+class RotateBody(Body):
+    """Close this node's log in favour of its next key."""
+
+    key: Hash
+    """The next key, to which this log has committed."""
+    next_hash: Hash
+    """SHA-256 of the key after that."""
 
 
 def account_routes(node: NodeFace) -> APIRouter:
@@ -43,6 +54,14 @@ def account_routes(node: NodeFace) -> APIRouter:
         key = foreign(node, body.peer)
         try:
             return await node.credit.retire_device(key)
+        except FAULTS as error:
+            raise ApiError(409, "refused", str(error)) from None
+
+    @routes.post("/rotate", status_code=201)
+    async def rotate(body: RotateBody) -> dict[str, Any]:
+        """The last entry of this log: nothing can be signed after it, so the node is to be stopped."""
+        try:
+            return await node.credit.rotate(bytes.fromhex(body.key), bytes.fromhex(body.next_hash))
         except FAULTS as error:
             raise ApiError(409, "refused", str(error)) from None
 

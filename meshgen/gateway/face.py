@@ -48,6 +48,9 @@ class CreditFace(Protocol):
 
     async def add_device(self, key: bytes, budget: int) -> dict[str, Any]: ...
 
+    async def rotate(self, key: bytes, next_hash: bytes) -> dict[str, Any]:
+        """Close the log in favour of the next key."""
+
     async def retire_device(self, key: bytes) -> dict[str, Any]: ...
 
 

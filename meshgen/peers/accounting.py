@@ -24,6 +24,7 @@ from meshgen.protocols.credit import (
     ADD,
     NO_HEAD,
     RETIRE,
+    ROTATE,
     TRANSFER_REASONS,
     Entry,
     Genesis,
@@ -200,6 +201,10 @@ class Accounting:
         """Let a key into this account; it belongs to it once its own first entry says so. Raises LedgerError, Malformed."""
         entry = await self._ledger.append(Key(ADD, key, b"", 0, b"", budget))
         return {"entry": entry_view(entry), "peer": peer_id(entry.author), "account": self.account_of(entry.author).hex()}
+
+    async def rotate(self, key: bytes, next_hash: bytes) -> dict[str, Any]:
+        """Close the own log in favour of the next key. Raises LedgerError, Malformed."""
+        return {"entry": entry_view(await self._ledger.append(Key(ROTATE, key, next_hash, 0, b"", 0)))}
 
     async def retire_device(self, key: bytes) -> dict[str, Any]:
         """The account stands by that key's entries up to the last one known here. Raises LedgerError, Malformed."""

@@ -268,10 +268,29 @@ def test_a_key_that_others_can_read(tmp_path: Path) -> None:
 # -- as people call it
 
 
-def test_keys_do_not_change_under_a_running_node(meshgen: Cli, begun: Path) -> None:
+def test_no_recovery_under_a_running_node(meshgen: Cli, begun: Path) -> None:
     write_run(begun, RunInfo("http://127.0.0.1:1", os.getpid(), "x"))
-    for words in (("rotate", "--yes"), ("recover", "--from", str(begun / KEY), "--yes")):
-        assert "the node runs" in meshgen("account", *words, code=1).stderr
+    assert "the node runs" in meshgen("account", "recover", "--from", str(begun / KEY), "--yes", code=1).stderr
+
+
+def test_a_running_node_closes_its_log_itself(
+    meshgen: Cli, running: Running, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This very process is the node's, so it does not end: what it has said is what counts, and the rest goes on later."""
+    monkeypatch.setattr("meshgen.cli.stop.PATIENCE_S", 0.0)
+    new = key(begun / KEY)
+    assert "has not ended" in meshgen("account", "rotate", "--yes", code=1).stderr
+    after = hashlib.sha256(key(begun / "recovery" / "next" / KEY_FILE).public_key).digest()
+    assert running.node.credit.said == [("rotate", new.public_key, after)] and running.node.stopped.wait(10)
+
+
+def test_a_log_that_its_node_has_closed(begun: Path) -> None:
+    old = key(begun / KEY_FILE)
+    new, next_hash = succession.next_keys(begun, None)
+    write(begun, Key(ROTATE, new, next_hash, 0, b"", 0))
+    done = rotate(begun, None)
+    assert done.new.public_key == new
+    check_rotated(begun, old, done.new)
 
 
 def test_rotation_asks_first(meshgen: Cli, begun: Path) -> None:

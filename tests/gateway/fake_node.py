@@ -102,6 +102,9 @@ class FakeCredit:
     async def add_device(self, key: bytes, budget: int) -> dict[str, Any]:
         return self._say("add_device", key, budget) | {"account": "ac" * 32, "peer": ALICE.peer_id}
 
+    async def rotate(self, key: bytes, next_hash: bytes) -> dict[str, Any]:
+        return self._say("rotate", key, next_hash)
+
     async def retire_device(self, key: bytes) -> dict[str, Any]:
         return self._say("retire_device", key) | {"at_seq": 3}
 

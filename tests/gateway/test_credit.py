@@ -268,6 +268,11 @@ async def test_devices(api: httpx.AsyncClient, town: Town) -> None:
         assert device.head().seq == 1
 
 
+async def test_only_the_key_that_was_committed_to_may_follow(api: httpx.AsyncClient, town: Town) -> None:
+    refused = await say(api, "account/rotate", 409, key=BOB.public_key.hex(), next_hash="00" * 32)
+    assert "another key than GENESIS committed to" in refused["message"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
@@ -281,6 +286,7 @@ async def test_devices(api: httpx.AsyncClient, town: Town) -> None:
         ("credit/vouch", {"peer": BOB.peer_id, "mkudos": -1}, "mkudos"),
         ("account/add", {"peer": ALICE.peer_id}, "peer"),
         ("account/retire", {"peer": "x" * 65}, "peer"),
+        ("account/rotate", {"key": "ab", "next_hash": "00" * 32}, "key"),
     ],
 )
 async def test_bad_input_names_its_field(api: httpx.AsyncClient, town: Town, path: str, body: dict[str, Any], field: str) -> None:
