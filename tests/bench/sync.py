@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ NET = net_id(CHARTER.encode())
 SIZES = (1_000, 10_000, 30_000)
 SHAPES = (10, 1)
 """Chains that the gap is spread over. A chain far behind is taken in by its last signatures, and judged while more comes."""
-LOOK_S = 0.005
+LOOK_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +87,14 @@ async def _pull(home: Path, source: str, people: list[Author]) -> tuple[float, f
         await nursery.start(archivist.run)
         peer = await net.connect(source)
         started = time.perf_counter()
-        for person in people:
-            archivist.want(person.key, peer)
-        held_s = await _when(started, lambda: all(ledger.known(person.key) == person.head for person in people))
-        judged_s = await _when(started, lambda: _judged(ledger, people))
+        while missing := [person.key for person in people if ledger.known(person.key) != person.head]:
+            for key in missing:  # again and again, as reconciliation would: a pull that takes long gives way to others
+                archivist.want(key, peer)
+            await trio.sleep(LOOK_S)
+        held_s = time.perf_counter() - started
+        while not _judged(ledger, people):  # noqa: ASYNC110 - a ledger tells nobody when it has judged
+            await trio.sleep(LOOK_S)
+        judged_s = time.perf_counter() - started
         nursery.cancel_scope.cancel()
     return held_s, judged_s
 
@@ -99,12 +102,6 @@ async def _pull(home: Path, source: str, people: list[Author]) -> tuple[float, f
 def _judged(ledger: Ledger, people: list[Author]) -> bool:
     heads = dict(ledger.heads())
     return all(heads.get(person.key) == person.head for person in people)
-
-
-async def _when(started: float, reached: Callable[[], bool]) -> float:
-    while not reached():  # noqa: ASYNC110 - a ledger tells nobody when it has grown
-        await trio.sleep(LOOK_S)
-    return time.perf_counter() - started
 
 
 def table(rows: list[Gap]) -> str:
