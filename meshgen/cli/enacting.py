@@ -14,7 +14,7 @@ from meshgen.cli.verb import Call, count
 from meshgen.gateway.runfile import read_run
 from meshgen.identity import Identity, IdentityError, load_or_create
 from meshgen.net.port import NetError
-from meshgen.peers.charter_file import CharterError
+from meshgen.peers.charter_file import CharterError, in_words
 from meshgen.peers.charter_home import joined, keep, mesh_of_log, write_whole
 from meshgen.peers.charter_text import render_charter
 from meshgen.protocols.charter import Charter, Lineage, SignedCharter
@@ -27,7 +27,7 @@ def outcome(call: Call, file: Path, signed: SignedCharter, rules: Charter) -> tu
     if missing > 0:
         hint = f"{count(missing, 'signature')} of another delegate still missing; each runs: meshgen mesh sign {file.name}"
         if signed.charter.version == 0:
-            hint += f"\nthen every member, this home too, before its first `meshgen run`: meshgen mesh join {file.name}"
+            hint += f"\nthen every home, this one too, joins before its first `meshgen run`: meshgen mesh join {file.name}"
         return file_document(signed, rules), f"{file_text(signed, rules)}\n{file} is signed; {hint}"
     effect = _take_effect(call.home, file, signed)
     return file_document(signed, rules) | {"in_force": True}, f"{file_text(signed, rules)}\n{effect}"
@@ -48,7 +48,7 @@ def _take_effect(home: Path, file: Path, signed: SignedCharter) -> str:
         return "it is in force at the running node, and on its way to the others"
     keep_at(home, lineage)
     if signed.charter.version == 0:
-        return "this home is a member; the others, each before its first `meshgen run`: meshgen mesh join " + file.name
+        return "it is in force at this home; the others join before their first `meshgen run`: meshgen mesh join " + file.name
     return "it is in force at this home; others get it from the node when it runs"
 
 
@@ -135,6 +135,6 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (CharterError, Malformed) as error:
-        raise Fault(str(error), code="bad_charter") from None
+        raise Fault(in_words(str(error)), code="bad_charter") from None
     except NetError as error:
         raise Fault(f"no charter came from there: {error}", "is the address right, and does that node run?") from None

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import trio
 
 from meshgen.cli.enacting import ensure_hash
@@ -56,6 +57,7 @@ def lineage_from(address: str, text: str) -> Lineage:
             "say which mesh: its id, or the whole hash of its founding charter, follows the address",
             "a member's `meshgen mesh show` tells it: 32 or 64 hex digits",
         )
+    click.echo("asking there for the charter ...", err=True)
     lineage = trio.run(partial(_fetch, address, digest[:NET_BYTES]))
     ensure_hash(lineage, text)
     return lineage

@@ -66,6 +66,10 @@ def join(call: Call, source: str, hash_: str) -> None:
     """Make this home a member: of the mesh of a charter's FILE, or of the mesh HASH, asked for at a member's ADDRESS."""
     ensure_stopped(call.home)
     at_address = source.startswith("/") and "/p2p/" in source
+    if source.startswith(("/ip4/", "/ip6/", "/dns")) and not at_address:
+        raise Fault(
+            f"{source}: an address ends with the peer id of the node there: .../p2p/12D3KooW...", "its `meshgen status` shows it"
+        )
     with explained():
         if at_address:
             from meshgen.cli.founding import lineage_from

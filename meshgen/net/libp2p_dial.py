@@ -135,6 +135,8 @@ class Dialer:
     async def keep(self, address: str) -> None:
         """Stay connected to an address (a bootstrap peer) for as long as the task lives, with back-off."""
         peer, _target = parse_address(address)
+        if peer == self._host.get_id():
+            return  # a charter's bootstrap list names the hub to the hub itself, too
         wait_s = REDIAL_FIRST_S
         while True:
             if self.is_connected(peer):
@@ -160,7 +162,9 @@ def _is_loopback(address: Multiaddr) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause: libp2p wraps ``Connection refused`` four times."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    """The innermost cause: libp2p wraps ``Connection refused`` four times, trio in a group with one try an address."""
+    while (inner := error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__) is not None:
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error) or type(error).__name__

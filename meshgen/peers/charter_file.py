@@ -45,7 +45,7 @@ def parse_charter(text: str, source: str = "charter") -> SignedCharter:
             f"{source}{where}: not valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
         ) from None
     except (CharterError, Malformed) as error:
-        raise CharterError(f"{source}: {_in_words(str(error))}") from None
+        raise CharterError(f"{source}: {in_words(str(error))}") from None
 
 
 def parse_tariff(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,6 +187,6 @@ def _signatures(values: object) -> tuple[CharterSignature, ...]:
     return tuple(sorted(made, key=lambda signature: signature.key))
 
 
-def _in_words(fault: str) -> str:
+def in_words(fault: str) -> str:
     """A message's fault in the keys of the file: ``tariff/1.step_mkudos`` -> ``tariff.step_mkudos``."""
     return re.sub(r"^(charter-)?(\w+)/1\.", lambda found: "" if found[2] == "charter" else f"{found[2]}.", fault)
