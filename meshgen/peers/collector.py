@@ -49,7 +49,7 @@ class Collector:
         """What an earlier run left: its requester may have signed by now, or be about to, as long as the hold lives."""
         for due in self._ledger.dues():
             if isinstance(due, Claim):
-                hold = self._ledger.hold_info(due.hold_id)
+                hold = self._ledger.hold_info(due.hold_id, due.payer, due.hold_seq)
                 self._archivist.want(due.payer)
                 self._waiting.append((due, max(self._in_a_while(), hold.expires_ms if hold else 0)))
 
@@ -78,7 +78,7 @@ class Collector:
         return self._now_ms() + round(PULL_PATIENCE_S * 1000)
 
     def _is_paid(self, due: Claim) -> bool:
-        hold = self._ledger.hold_info(due.hold_id)
+        hold = self._ledger.hold_info(due.hold_id, due.payer, due.hold_seq)
         return hold is not None and hold.value >= due.amount
 
     async def _claim_unless_paid(self, due: Claim) -> None:
