@@ -216,6 +216,10 @@ class Ledger:
         """Judge at most a range of each chain that waits for it; how many entries were good. 0: none waits."""
         return await self._intake.judge_next()
 
+    def is_judged(self, author: bytes) -> bool:
+        """Has everything that is held of this author been judged?"""
+        return author not in self._log.tails
+
     def refused(self) -> dict[bytes, tuple[int, str]]:
         """author -> (seq, why), of whom head mode took in what was bad, since the start."""
         return dict(self._intake.refused)

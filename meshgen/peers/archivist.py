@@ -82,8 +82,9 @@ class Archivist:
     def heard_head(self, frontier: Frontier, source: PeerId) -> None:
         """Somebody holds an author's chain up to there."""
         author, known = frontier.author, self._ledger.known(frontier.author)
-        if self._ledger.forked_at(author):
-            return
+        forked_at = self._ledger.forked_at(author)
+        if forked_at and known.seq >= forked_at - 1:
+            return  # what stands below the fork is all that there is of its chain
         if frontier.seq > known.seq:
             if self._interest.keeps(author):
                 self.want(author, source)
@@ -135,14 +136,16 @@ class Archivist:
         Raises NetError, Malformed, LedgerError.
         """
         while self._interest.may_add(author):
-            start = self._ledger.known(author).seq + 1
-            reply = await self._range(source, author, start, start + MAX_RANGE_ENTRIES - 1)
+            start, last = self._missing(author)
+            if last < start:
+                return
+            reply = await self._range(source, author, start, last)
             if not reply.entries:
                 await self.compare(source, author, min(start - 1, reply.head_seq))
                 return
             try:
-                ahead = reply.head_seq - start
-                added = await self._ledger.add(author, reply.entries, head_mode=ahead >= HEAD_MODE_ENTRIES)
+                is_long = reply.head_seq - start >= HEAD_MODE_ENTRIES and author != self._ledger.identity.public_key
+                added = await self._ledger.add(author, reply.entries, head_mode=is_long)
             except Fork:
                 self._tell_fork(author)
                 return
@@ -155,6 +158,12 @@ class Archivist:
                 self._tell_dealing(author)
             if not added.new or added.head.seq >= reply.head_seq:
                 return
+
+    def _missing(self, author: bytes) -> tuple[int, int]:
+        """(first, last) of the next range to ask for; of who forked, nothing that is not below the fork."""
+        start, forked_at = self._ledger.known(author).seq + 1, self._ledger.forked_at(author)
+        last = start + MAX_RANGE_ENTRIES - 1
+        return start, min(last, forked_at - 1) if forked_at else last
 
     async def _range(self, source: PeerId, author: bytes, first: int, last: int) -> RangeReply:
         question = RangeRequest(self._ledger.net, author, first, last)
@@ -177,15 +186,15 @@ class Archivist:
                 same = middle
             else:
                 differs, theirs = middle, found
-        ours = decode_entry(self._ledger.entries(author, differs, differs)[0], view=False)
-        evidence = fork_between(ours, theirs)
+        ours = self._ledger.entries(author, differs, differs)  # none if it is not judged yet
+        evidence = fork_between(decode_entry(ours[0], view=False), theirs) if ours else None
         return evidence is not None and await self.convict(evidence)
 
     async def _differing(self, source: PeerId, author: bytes, seq: int) -> Entry | None:
-        """Their entry of that number, if it is another than ours."""
+        """Their entry of that number, if it is another than ours. What is not kept any more differs from nothing."""
         reply = await self._range(source, author, seq, seq)
         entry = decode_entry(reply.entries[0], view=False) if reply.entries else None
-        if entry is None or entry.id == self._ledger.id_at(author, seq):
+        if entry is None or self._ledger.id_at(author, seq) in (entry.id, b""):
             return None
         if (entry.author, entry.seq) != (author, seq):
             raise Malformed("range: the answer is about another place")
