@@ -36,7 +36,6 @@ from meshgen.protocols.credit import (
     MAX_LABEL_BYTES,
     MAX_RANGE_ENTRIES,
     NO_HEAD,
-    TRANSFER,
     Claim,
     Content,
     Entry,
@@ -45,7 +44,6 @@ from meshgen.protocols.credit import (
     Hold,
     Receipt,
     Release,
-    Transfer,
     make_entry,
 )
 
@@ -345,10 +343,7 @@ class Ledger:
 
     def transfers(self, author: bytes) -> Iterator[Entry]:
         """The TRANSFERs by and to one author, which move its balance as its deals do. Reads the disk."""
-        rows = [(giver, row) for giver, row in self._log.store.transfers(author) if row.seq <= self._log.chain(giver).head.seq]
-        rows += [(giver, row) for giver, row in self._log.store.branches() if row.kind == TRANSFER]
-        entries = (row.revive(verify=False) for _, row in rows)
-        return (entry for entry in entries if author in (entry.author, Transfer.from_entry(entry).payee))
+        return self._log.reader.transfers(author)
 
     def unfolded(self, author: bytes) -> int:
         """Entries of this author that this version carries without understanding: its balance leaves them out."""

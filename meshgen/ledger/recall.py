@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from meshgen.ledger.fold import Deal, deal_of
 from meshgen.ledger.rules import Chain
 from meshgen.ledger.snapshot import unpack_stub
 from meshgen.ledger.store import Row, Store
-from meshgen.protocols.credit import NO_HEAD, Head
+from meshgen.protocols.credit import NO_HEAD, TRANSFER, Entry, Head, Transfer
 
 
 class Reader:
@@ -42,6 +42,17 @@ class Reader:
         """What the payer says of all its deals."""
         rows = self._store.payments(payer, payer, self._upto(payer))  # its own key stands in every entry
         return {hold_id: deal for hold_id, deal in _joined((*rows, *self._branch(payer))).items() if deal.terms}
+
+    def transfers(self, author: bytes) -> Iterator[Entry]:
+        """The TRANSFERs by and to this author. Looks through all chains."""
+        rows = [row for giver, row in self._store.transfers(author) if row.seq <= self._upto(giver)]
+        beside = (
+            row for giver, row in self._store.branches() if row.kind == TRANSFER and row.id in self._branches.get(giver, ())
+        )
+        for row in (*rows, *beside):
+            entry = row.revive(verify=False)
+            if author in (entry.author, Transfer.from_entry(entry).payee):
+                yield entry
 
     def _upto(self, author: bytes) -> int:
         return self._heads.get(author, NO_HEAD).seq
