@@ -69,10 +69,11 @@ class Intake:
         return Added(after - before, log.end(author))
 
     async def _add_judged(self, author: bytes, wires: Sequence[bytes]) -> None:
-        while author in self._log.tails:
+        examined = await self._examine(author, wires)
+        while author in self._log.tails:  # asked last: head mode may have added to the chain meanwhile
             await self._judge_tail(author)
         start = self._log.chain(author).head.seq
-        for found in await self._examine(author, wires):
+        for found in examined:
             self._take(author, found.entries)
             start = found.entries[-1][0].seq if found.entries else start
             if found.fault:
@@ -245,9 +246,10 @@ class Intake:
     def _accuse(self, evidence: ForkEvidence) -> bool:
         new = self._log.accuse(evidence)
         if new:
+            kept = self._kept(evidence.author)
             for wire in evidence.wires:
                 with suppress(Malformed):  # what it holds plays no part in the proof
-                    self._keep(decode_entry(wire, verify=False))
+                    self._keep(decode_entry(wire, verify=False), kept)
         return new
 
     async def add_branch(self, author: bytes, wires: Sequence[bytes]) -> int:
@@ -257,27 +259,33 @@ class Intake:
         forked_at = log.forked_at(author)
         if not forked_at:
             raise LedgerError(f"{author.hex()[:16]} is not known to have forked")
-        new = 0
+        new, examined = 0, await self._examine(author, wires)
+        kept = self._kept(author)
         try:
-            for found in await self._examine(author, wires):
+            for found in examined:
                 for entry, _ in found.entries:
                     if (entry.net, entry.author) != (log.net, author) or entry.seq < forked_at:
                         raise BadChain(entry.seq, "it is not of that author and after its fork")
-                    new += self._keep(entry)
+                    new += self._keep(entry, kept)
                 if found.fault:
                     raise BadChain(forked_at, found.fault.why)
         finally:
             await log.commit()
         return new
 
-    def _keep(self, entry: Entry) -> bool:
+    def _kept(self, author: bytes) -> set[bytes]:
+        """The ids of all that is held of one who forked, from the fork on."""
+        log = self._log
+        queued = (entry for batch in (log.in_flight, log.pending) for entry in batch.branches)
+        ids = {entry.id for entry in queued if entry.author == author}
+        ids.update(log.store.ids(author, log.forked_at(author), log.end(author).seq).values())
+        ids.update(entry.id for entry in log.unwritten(author) if entry.seq >= log.forked_at(author))
+        return ids | log.store.branch_ids(author)
+
+    def _keep(self, entry: Entry, kept: set[bytes]) -> bool:
         """Queue an entry off the main chain. False if it is held, or if too many are."""
-        log, author = self._log, entry.author
-        queued = {other.id for batch in (log.in_flight, log.pending) for other in batch.branches if other.author == author}
-        kept = queued | {row.id for row in log.store.branch(author)}
-        if entry.seq <= log.end(author).seq:
-            kept |= set(self._known_ids(author, [entry]).values())
-        if entry.id in kept or len(kept) + max(0, log.end(author).seq + 1 - log.forked_at(author)) >= MAX_BRANCH_ENTRIES:
+        if entry.id in kept or len(kept) >= MAX_BRANCH_ENTRIES:
             return False
-        log.pending.branches.append(entry)
+        kept.add(entry.id)
+        self._log.pending.branches.append(entry)
         return True

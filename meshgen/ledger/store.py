@@ -167,6 +167,10 @@ class Store:
         with self._transaction():
             self._writer.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
+    def drop_meta(self, key: str) -> None:
+        """At any time, also while a thread writes."""
+        self._reader.execute("DELETE FROM meta WHERE key = ?", (key,))
+
     # -- reading
 
     def authors(self) -> list[bytes]:
@@ -260,6 +264,9 @@ class Store:
     def branch(self, author: bytes) -> list[Row]:
         query = "SELECT seq, id, kind, body, sig FROM branch WHERE author = ? ORDER BY seq, id"
         return [Row._make(row) for row in self._reader.execute(query, (author,))]
+
+    def branch_ids(self, author: bytes) -> set[bytes]:
+        return {row[0] for row in self._reader.execute("SELECT id FROM branch WHERE author = ?", (author,))}
 
     def forks(self) -> list[ForkEvidence]:
         rows = self._reader.execute("SELECT author, seq, id_a, id_b, wire_a, wire_b FROM fork")
