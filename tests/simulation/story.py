@@ -170,6 +170,10 @@ class _Scenes:
             self._submit(await mesh.restore(name, disk))
             self.story.counts["restored"] += 1
 
+    def _is_quiet(self, mesh: VirtualMesh) -> bool:
+        proofs = {mesh.nodes[name].ledger.proofs_print() for name in ARCHIVISTS}
+        return len(proofs) == 1 and all(self._is_archived(mesh, node) for node in mesh.nodes.values())
+
     def _is_archived(self, mesh: VirtualMesh, node: Peer) -> bool:
         return all(mesh.nodes[name].ledger.known(node.identity.public_key) == node.ledger.head() for name in ARCHIVISTS)
 
@@ -180,6 +184,9 @@ class _Scenes:
                 if peer in mesh.nodes.values():  # a job dies with its node
                     await job.wait()
         await trio.sleep_until(END_S)
+        with trio.move_on_after(PROVED_S):  # the last RELEASE may be news still, and who was set back has to catch up
+            while not self._is_quiet(mesh):  # noqa: ASYNC110 - no ledger tells when
+                await trio.sleep(1)
 
     def _count(self, mesh: VirtualMesh, cast: list[Cheater], deliveries: Deliveries, visible: dict[bytes, set[int]]) -> None:
         counts = self.story.counts
