@@ -40,6 +40,8 @@ def advise(call: Call, subject: str, recommendation: str, label: str, topic: str
     api = Api.of(call.home)
     people = People(api)
     model = bool(re.fullmatch(r"[0-9a-f]{64}", subject))
+    if not model and re.fullmatch(r"[0-9a-f]{12,63}", subject):
+        raise click.BadParameter("a model needs its whole digest, 64 hex digits: meshgen models --json", param_hint="MODEL")
     whom, name = (subject, f"the model {subject[:SHORT]}") if model else ((found := people.find(subject)), people.full(found))
     ask(f"{'Take back' if withdraw else 'Publish'} the advice: {recommendation} {name}?", yes)
     body = {"model" if model else "peer": whom, "recommendation": recommendation, "label": label, "list": topic}

@@ -132,8 +132,8 @@ def _hop(hop: dict[str, Any], people: People) -> str:
     used = f", {kudos(hop['used_mkudos'])} of it used up here" if hop["used_mkudos"] else ""
     shown = _ids(hop["entries"][:HOP_IDS])
     more = hop["entry_count"] - len(shown)
-    ids = " ".join(shown) + (f" and {more} more" if more > 0 else "")
-    return f"{people.name(hop['debtor'])} -> {people.name(hop['creditor'])}: {' and '.join(parts) or 'nothing now'}{used} [{ids}]"
+    ids = f" [{' '.join(shown)}{f' and {more} more' if more > 0 else ''}]" if shown else ""
+    return f"{people.name(hop['debtor'])} -> {people.name(hop['creditor'])}: {' and '.join(parts) or 'nothing now'}{used}{ids}"
 
 
 def when(ms: int | None) -> str:

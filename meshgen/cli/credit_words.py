@@ -27,7 +27,8 @@ def parse_kudos(text: str, hint: str = "KUDOS") -> int:
     match = _AMOUNT.fullmatch(text.strip())
     amount = int(match[1]) * 1000 + int((match[2] or "").ljust(3, "0")) if match else 0
     if not 0 < amount <= MAX_MKUDOS:
-        raise click.BadParameter(f"{text[:40]!r} is no amount such as 5 or 2.5", param_hint=hint)
+        bounds = f"from 0.001 to {MAX_MKUDOS // 1000}, three decimals at most"
+        raise click.BadParameter(f"{text[:40]!r} is no amount such as 5 or 2.5: {bounds}", param_hint=hint)
     return amount
 
 

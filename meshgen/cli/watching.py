@@ -83,7 +83,8 @@ class Watcher:
     def _part(self, data: dict[str, Any]) -> None:
         if data["state"] == "awarded":
             self._bars.say(
-                f"{data['alias']} draws {count(len(data['indices']), 'picture')} for {kudos(data['mkudos'])} kudos each"
+                f"{data['alias']} draws {count(len(data['indices']), 'picture')} for {kudos(data['mkudos'])} kudos"
+                + (" each" if len(data["indices"]) > 1 else "")
             )
         elif data["state"] == "lost":
             for index in data["indices"]:

@@ -41,7 +41,9 @@ class People:
         return f"{alias} {tail}" if alias else tail
 
     def full(self, peer: str) -> str:
-        alias = "this node" if peer == self._own else self._aliases.get(peer, "")
+        if peer != self._own and peer not in self._aliases:
+            return f"{peer} (unknown here)"
+        alias = "this node" if peer == self._own else self._aliases[peer]
         return f"{alias} ({peer})" if alias else peer
 
 
