@@ -2,6 +2,8 @@
 
 The entries are a set, without an order and without a main branch. Each is asked all rules but those of its place; a RECEIPT or
 RELEASE must come with its HOLD, which is either open before the fork or in the set, and may close it again on another branch.
+Which holds are open before the fork is known once all entries below it are: until then those of the set alone can be closed, so
+that what counts once goes on counting, in whatever order the entries come.
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ from meshgen.ledger.rules import Chain, replay
 from meshgen.protocols.credit import Claim, Entry, Hold, Receipt, Release, Transfer
 
 
-def counting(prefix: Chain, entries: Iterable[Entry]) -> list[Entry]:
-    """Those of the set that count in the fold. ``prefix`` is the author's chain up to the fork; entries are signed and sound."""
+def counting(prefix: Chain, forked_at: int, entries: Iterable[Entry]) -> list[Entry]:
+    """Those of the set that count in the fold; entries are signed and sound.
+
+    ``prefix`` is the author's chain below the fork, as far as it is known.
+    """
     money = [entry for entry in entries if isinstance(entry.content, Hold | Receipt | Release | Claim | Transfer)]
     sound = [entry for entry in money if isinstance(entry.content, Receipt | Release) or _may_stand(prefix, entry)]
     holds = {entry.id: entry.content for entry in sound if isinstance(entry.content, Hold)}
-    everything = replace(prefix, holds=prefix.holds | holds, claims={})
+    before = prefix.holds if prefix.head.seq >= forked_at - 1 else {}
+    everything = replace(prefix, holds=before | holds, claims={})
     return [entry for entry in money if _may_stand(everything, entry)]
 
 
@@ -31,7 +37,7 @@ def heard(entries: Sequence[Entry], forks: Iterable[ForkEvidence]) -> list[Entry
     for author, seq in forked.items():
         theirs = sorted({entry.id: entry for entry in entries if entry.author == author}.values(), key=lambda entry: entry.seq)
         prefix = replay(theirs[0].net, author, (entry for entry in theirs if entry.seq < seq)) if theirs else None
-        found += counting(prefix, [entry for entry in theirs if entry.seq >= seq]) if prefix else []
+        found += counting(prefix, seq, [entry for entry in theirs if entry.seq >= seq]) if prefix else []
     return found
 
 

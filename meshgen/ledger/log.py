@@ -79,6 +79,8 @@ class Log:
         """One an author: of the lowest number, and of several for that, the one that all finders choose."""
         self.branches: dict[bytes, set[bytes]] = {}
         """author -> ids of its entries off the main chain that are in the books."""
+        self._prefixes: dict[bytes, Chain] = {}
+        """author who forked -> its chain below the fork, as it was read last."""
         self.dues: dict[bytes, Due] = {}
         self.accounts = Accounts()
         self.promises = Promises()
@@ -126,7 +128,7 @@ class Log:
         ids = set[bytes]()
         for author, fork in self.forks.items():
             ids.update(self.store.ids(author, fork.seq, self.heads.get(author, NO_HEAD).seq).values())
-            ids.update(row.id for row in self.store.branch(author) if row.seq >= fork.seq)
+            ids |= self.store.branch_ids(author)
         return ids
 
     # -- changes
@@ -179,7 +181,7 @@ class Log:
     def damaged(self, why: str) -> LedgerError:
         """The file is not what was written: a fresh start finds out how much is lost."""
         self._broken = f"the credit log is damaged ({why}); restart to see what can be mended"
-        self.store.set_meta(FOLD_KEY, b"")
+        self.store.drop_meta(FOLD_KEY)
         return LedgerError(self._broken)
 
     # -- inside
@@ -230,15 +232,23 @@ class Log:
     def counting(self, author: bytes) -> list[Entry]:
         """What lies off the chain of one who forked, and belongs in the books now (:mod:`meshgen.ledger.branches`)."""
         forked_at, known = self.forked_at(author), self.branches.get(author, set())
-        off = [row.revive(verify=False) for row in self.store.branch(author) if row.seq >= forked_at]
+        rows = (row for row in self.store.branch(author) if row.seq >= forked_at and row.kind in PAYMENTS)
+        off = [row.revive(verify=False) for row in rows]
         new = {entry.id: entry for entry in off if entry.id not in known}
         if not new:
             return []
         main = self.store.rows(author, forked_at, self.heads.get(author, NO_HEAD).seq)
         holds = [entry for entry in off if entry.kind == HOLD]
         holds += [row.revive(verify=False) for row in main if row.kind == HOLD]
-        prefix = prefix_of(self.store, self.net, author, forked_at)
-        return [entry for entry in counting(prefix, [*holds, *new.values()]) if entry.id in new]
+        prefix = self._before_fork(author, forked_at)
+        return [entry for entry in counting(prefix, forked_at, [*holds, *new.values()]) if entry.id in new]
+
+    def _before_fork(self, author: bytes, forked_at: int) -> Chain:
+        """Read once, until more of it is held: a forker must not have a long chain replayed for each entry of a branch."""
+        known, upto = self._prefixes.get(author), min(forked_at - 1, self.heads.get(author, NO_HEAD).seq)
+        if known is None or known.head.seq != upto:
+            known = self._prefixes[author] = prefix_of(self.store, self.net, author, forked_at)
+        return known
 
     def enter_branch(self, author: bytes, entries: Iterable[Entry]) -> None:
         known = self.branches.setdefault(author, set())

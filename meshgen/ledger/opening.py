@@ -54,7 +54,8 @@ def _take_up(log: Log) -> None:
         log.books.forked = {author: fork.seq for author, fork in log.forks.items()}
         return
     books, chains, branches = stored
-    if not all(_ends(log.store, chain) for chain in chains):
+    starts = log.store.pruned()
+    if not all(_ends(log.store, chain) and chain.head.seq >= starts.get(chain.author, (0,))[0] for chain in chains):
         log.books.forked = {author: fork.seq for author, fork in log.forks.items()}
         return
     books.dealt = log.books.dealt

@@ -68,7 +68,7 @@ class Retold:
         for author, entries in self._beside.items():
             prefix = self._prefixes.get(author) or self.chains.get(author) or Chain(self.net, author)
             ids = {entry.id for entry in entries}
-            for entry in counting(prefix, [*self._beyond.get(author, ()), *entries]):
+            for entry in counting(prefix, self._forked[author], [*self._beyond.get(author, ()), *entries]):
                 if entry.id in ids:
                     self._fold(entry)
         self._beside = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +65,16 @@ class Report:
         return self.balances.get(self.own, NOTHING)
 
 
-def verify_home(path: Path) -> Report:
-    """Check the log in a home (or its file), writing nothing. Raises LedgerError only if there is no log to be read."""
+def verify_home(path: Path, tell: Callable[[int], None] = lambda _: None) -> Report:
+    """Check the log in a home (or its file), writing nothing. Raises LedgerError only if there is no log to be read.
+
+    ``tell`` hears how many entries are checked, as they are.
+    """
     with open_read_only(path) as store:
-        return _verify(store)
+        return _verify(store, tell)
 
 
-def _verify(store: Store) -> Report:
+def _verify(store: Store, tell: Callable[[int], None]) -> Report:
     """Chain by chain, in a memory that does not grow with them. The stored fold is not asked."""
     net, own = store.meta("net"), store.meta("self")
     forks, faults = _check_forks(store, net)
@@ -88,7 +91,8 @@ def _verify(store: Store) -> Report:
                 continue
             stub.restore(books)
             chain = stub.chain
-        faults += _walk(store, chain, books, heads)
+        done = sum(head.seq for head in heads.values())
+        faults += _walk(store, chain, books, heads, lambda seq, done=done: tell(done + seq))  # type: ignore[misc]
     off: dict[bytes, list[Entry]] = {}
     for author, row in store.branches():
         faults += _check_branch(author, row, books.forked.get(author, 0), off)
@@ -101,7 +105,7 @@ def _verify(store: Store) -> Report:
     return Report(net, own, heads, tuple(faults), forks, books.balances)
 
 
-def _walk(store: Store, chain: Chain, books: Books, heads: dict[bytes, Head]) -> Iterator[Fault]:
+def _walk(store: Store, chain: Chain, books: Books, heads: dict[bytes, Head], tell: Callable[[int], None]) -> Iterator[Fault]:
     """Put the chain's good entries into the books; yield what stops it, if anything does."""
     author = chain.author
     heads[author] = chain.head
@@ -116,6 +120,7 @@ def _walk(store: Store, chain: Chain, books: Books, heads: dict[bytes, Head]) ->
                 return
             books.add(entry)
             heads[author] = chain.head
+            tell(chain.head.seq)
     except sqlite3.DatabaseError as error:
         yield Fault(author, chain.head.seq + 1, f"the file is damaged: {error}")
 
@@ -136,7 +141,8 @@ def _check_branch(author: bytes, row: Row, forked_at: int, off: dict[bytes, list
 def _counting(store: Store, net: bytes, author: bytes, forked_at: int, entries: list[Entry]) -> list[Entry]:
     ids = {entry.id for entry in entries}
     holds = [row.revive(verify=False) for row in store.chain(author, after=forked_at - 1) if row.kind == HOLD]
-    return [entry for entry in counting(prefix_of(store, net, author, forked_at), [*holds, *entries]) if entry.id in ids]
+    prefix = prefix_of(store, net, author, forked_at)
+    return [entry for entry in counting(prefix, forked_at, [*holds, *entries]) if entry.id in ids]
 
 
 def _check_file(store: Store, own: bytes, heads: dict[bytes, Head]) -> Iterator[Fault]:

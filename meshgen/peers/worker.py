@@ -314,7 +314,13 @@ class Worker:
         if award.message.count > room:
             return No("full", room)
         info = self._ledger.hold_info(award.message.hold_id)
-        if info is None or info.state != "open" or info.expires_ms <= self._now_ms() or info.hold_id in self._holds:
+        if (
+            info is None
+            or info.payer != award.author
+            or info.state != "open"
+            or info.expires_ms <= self._now_ms()
+            or info.hold_id in self._holds
+        ):
             return No("bad_hold")
         if info.amount > self.policy.max_hold_mkudos:
             return No("bad_hold", self.policy.max_hold_mkudos)

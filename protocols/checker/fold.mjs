@@ -41,6 +41,7 @@ function counting(entries, s) {
   const chain = new Chain(entries[0].net, entries[0].author);
   const inOrder = [...entries].sort((one, other) => one.seq - other.seq);
   for (const { seq, wire } of inOrder) if (seq < s) chain.append(wire);
+  if (inOrder.filter(({ seq }) => seq < s).length < s - 1) chain.open.clear(); // what is missing may have closed them
   const money = inOrder.filter(({ seq, content }) => seq >= s && MONEY.includes(content?.tag));
   for (const hold of ofKind(money, "hold")) if (standsAlone(chain, hold)) chain.open.set(hold.id, hold.content);
   return money.filter((entry) => standsAlone(chain, entry));

@@ -179,3 +179,36 @@ async def test_evidence_that_proves_nothing_convicts_nobody() -> None:
         with pytest.raises(Malformed):
             await ledger.convict(ForkEvidence(mallory.key, 3, (one.id, other.id), (one.wire, other.wire)))
         assert ledger.forks() == []
+
+
+@pytest.mark.parametrize("held", [2, 3])
+async def test_what_a_branch_closes_again_does_not_depend_on_when_the_chain_below_came(tmp_path: Path, held: int) -> None:
+    """The HOLD was closed below the fork; who does not hold that entry yet must not take it for open."""
+    mallory, bob = author(1), author(2)
+    hold = mallory.hold(bob, 100)
+    again = receipt(bob, hold, 90)
+    mallory.write(receipt(bob, hold, 10))
+    twin = mallory.copy()
+    fork = fork_between(mallory.hold(bob, 1, 5), twin.write(again))
+    assert fork is not None
+    async with opened(tmp_path) as ledger:
+        await ledger.add(mallory.key, mallory.wires[:held])
+        await ledger.convict(fork)
+        await ledger.add(mallory.key, mallory.wires[held:3])
+        assert ledger.balance(bob.key).earned == 10
+
+
+async def test_a_closing_on_a_branch_counts_once_the_chain_below_is_whole(tmp_path: Path) -> None:
+    mallory, bob = author(1), author(2)
+    hold = mallory.hold(bob, 100)
+    mallory.hold(bob, 1, 4)
+    twin = mallory.copy()
+    fork = fork_between(mallory.hold(bob, 1, 5), twin.write(receipt(bob, hold, 90)))
+    assert fork is not None
+    async with opened(tmp_path) as ledger:
+        await ledger.add(mallory.key, mallory.wires[:2])
+        await ledger.convict(fork)
+        assert ledger.balance(bob.key).earned == 0
+        await ledger.add(mallory.key, mallory.wires[2:3])
+        assert ledger.balance(bob.key).earned == 90
+    assert verify_home(tmp_path).ok

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from trio.testing import wait_all_tasks_blocked
 from meshgen.identity import Identity
 from meshgen.ledger.errors import BadChain, Early, Fork, Gap
 from meshgen.ledger.fold import Balance
+from meshgen.ledger.intake import Intake
+from meshgen.ledger.judging import Examined
 from meshgen.ledger.ledger import open_ledger
 from meshgen.ledger.store import Disk
 from meshgen.ledger.verify import verify_home
@@ -209,3 +212,20 @@ async def test_a_claim_that_was_judged_late_counts_like_any_other() -> None:
             await ledger.add(person.key, person.wires, head_mode=True)
         assert await judge_all(ledger) == 4
         assert ledger.balance(bob.key).earned == 4
+
+
+async def test_head_mode_that_overtakes_the_same_chain_breaks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While signatures are judged in threads, another source brings the same entries in head mode."""
+    alice, examine = busy(100), Intake._examine
+    async with opened(tmp_path) as ledger:
+
+        async def overtaken(intake: Intake, author: bytes, wires: Sequence[bytes]) -> list[Examined]:
+            monkeypatch.undo()
+            found = await examine(intake, author, wires)
+            await ledger.add(alice.key, alice.wires[:100], head_mode=True)
+            return found
+
+        monkeypatch.setattr(Intake, "_examine", overtaken)
+        assert (await ledger.add(alice.key, alice.wires)).head == alice.head
+        assert ledger.balance(author(2).key).earned == 700
+    assert verify_home(tmp_path).ok

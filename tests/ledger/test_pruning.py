@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from meshgen.ledger.fold import Balance
 from meshgen.ledger.ledger import Ledger, open_ledger
 from meshgen.ledger.store import LEDGER_FILE
 from meshgen.ledger.verify import verify_home
-from meshgen.protocols.credit import Checkpoint, Transfer
+from meshgen.protocols.credit import Checkpoint, Transfer, Vouch
 from tests.ledger.people import NET, START_MS, Author, author, claim, receipt
 
 ME = Identity.from_seed(bytes(32))
@@ -139,3 +140,24 @@ async def test_damage_to_what_is_kept_is_found_and_the_chain_pulled_again(tmp_pa
         await ledger.add(alice.key, alice.wires)
         assert ledger.balance(bob.key).earned == 125
     assert verify_home(tmp_path).ok
+
+
+async def test_a_node_that_is_killed_after_pruning_does_not_go_by_an_older_fold(tmp_path: Path) -> None:
+    """The chain ended, when the fold was stored, with an entry that pruning keeps."""
+    alice, bob = author(1), author(2)
+    alice.write(receipt(bob, alice.hold(bob, 100), 60))
+    alice.write(Vouch(bytes(32), 1, START_MS + 1, 0))
+    home, killed = tmp_path / "home", tmp_path / "killed"
+    async with opened(home) as ledger:
+        await ledger.add(alice.key, alice.wires)
+    for number in range(1, 4):
+        alice.write(receipt(bob, alice.hold(bob, 100, number), 60))
+    alice.write(Checkpoint(alice.head.seq, alice.head.id, 0, 240, 0, bytes(32), ()))
+    async with opened(home) as ledger:
+        await ledger.add(alice.key, alice.wires)
+        await ledger.prune(alice.key, 10)
+        before = figures(ledger)
+        shutil.copytree(home, killed)
+    async with opened(killed) as ledger:
+        assert figures(ledger) == before
+        assert ledger.known(alice.key) == alice.head

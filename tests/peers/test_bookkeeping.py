@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trio
 import trio.testing
 
 from meshgen.ledger import checkpoints
+from meshgen.ledger.ledger import open_ledger
+from meshgen.ledger.store import Disk
+from meshgen.net.memory import MemoryMesh
 from meshgen.net.port import Channel, ChannelHandler, Unreachable, request
-from meshgen.peers.archivist import PULL_S
-from meshgen.peers.interest import MAX_STRANGER_ENTRIES
+from meshgen.peers.archivist import PULL_S, Archivist
+from meshgen.peers.interest import MAX_STRANGER_ENTRIES, Interest
 from meshgen.peers.news import NEWS_GAP_S
 from meshgen.peers.peer import Peer
 from meshgen.peers.reconciliation import PROVED_S, RECONCILE_S
@@ -18,12 +23,15 @@ from meshgen.protocols.credit import (
     MAX_RANGE_ENTRIES,
     PROTOCOL,
     Advisory,
+    Checkpoint,
     Entry,
     Hold,
     RangeReply,
     RangeRequest,
+    Transfer,
     Witness,
     WitnessRequest,
+    decode_entry,
     make_entry,
 )
 from meshgen.protocols.record import peek_tag
@@ -171,3 +179,76 @@ async def test_a_witness_signs_what_it_finds_itself_and_nothing_else(autojump_cl
             wrong[change] += 1
             with pytest.raises(Unreachable):  # the channel ends without an answer
                 await ask(WitnessRequest(**wrong))
+
+
+async def test_an_archivist_that_hears_of_a_fork_first_still_gets_what_stands_below_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with virtual_mesh() as mesh:
+        hub, w1, w2, _ = await village(mesh)
+        cheat, left, right = two_stories(w1, w2)
+        await w1.bookkeeping.archivist.take(cheat, wires(left))
+        await w2.bookkeeping.archivist.take(cheat, wires(right))
+        await trio.sleep(4 * RECONCILE_S)
+        late = await mesh.add("late", "hub archivist")
+        await trio.sleep(6 * RECONCILE_S)
+        assert late.ledger.forked_at(cheat) == 3
+        assert late.ledger.known(cheat) == left[1].head
+        assert late.ledger.balance(cheat) == hub.ledger.balance(cheat)
+        assert late.ledger.digest() == hub.ledger.digest()
+
+
+async def test_a_source_that_holds_what_is_pruned_here_is_no_harm(autojump_clock: trio.testing.MockClock) -> None:
+    """Nothing can be compared with entries that are not kept any more."""
+    async with virtual_mesh() as mesh:
+        _, w1, *_ = await village(mesh)
+        alice = identity("alice")
+        chain = make_chain(alice, *[Transfer(bytes(32), 1, 0, b"")] * 20)
+        extend(chain, alice, Checkpoint(20, chain[19].id, 0, 19, 0, bytes(32), ()))
+        await w1.bookkeeping.archivist.take(alice.public_key, wires(chain))
+        await w1.ledger.prune(alice.public_key, 20)
+        async with outsider(mesh) as liar:
+            liar.net.serve(PROTOCOL, serving(chain[:10]))
+            await liar.net.connect(w1.net.addresses()[0])
+            w1.bookkeeping.archivist.want(alice.public_key, liar.net.peer_id)
+            await trio.sleep(PULL_S)
+        assert not w1.ledger.forked_at(alice.public_key)
+        assert w1.ledger.known(alice.public_key) == chain[-1].head
+
+
+async def test_a_chain_that_is_not_judged_yet_and_denied_already_is_no_harm(tmp_path: Path) -> None:
+    """Two histories, the first of them in head mode: there is no evidence before it is judged, and then there is."""
+    mallory = identity("mallory")
+    chain = make_chain(mallory, *[Transfer(bytes(32), 1, 0, b"")] * 3)
+    other = chain[:2]
+    extend(other, mallory, Transfer(bytes(32), 2, 0, b""))
+    extend(other, mallory, Transfer(bytes(32), 2, 0, b""))
+    key, all_nets = mallory.public_key, MemoryMesh()
+    async with all_nets.join(mallory) as source, all_nets.join(identity("w")) as net:
+        source.serve(PROTOCOL, serving(other))
+        await net.connect(source.addresses()[0])
+        async with open_ledger(tmp_path, identity("w"), NET, now_ms=now_ms) as ledger:
+            archivist = Archivist(net, ledger, Interest(ledger, now_ms, keep_all=True))
+            await ledger.add(key, wires(chain), head_mode=True)
+            assert not await archivist.compare(source.peer_id, key, 4)
+            await ledger.judge_next()
+            assert await archivist.compare(source.peer_id, key, 4)
+            assert ledger.forked_at(key) == 3
+
+
+async def test_the_own_chain_is_judged_before_it_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much a backup has lost: head mode would leave the head where it was, and the next entry would fork."""
+    monkeypatch.setattr("meshgen.peers.archivist.HEAD_MODE_ENTRIES", 3)
+    me, friend, disk, all_nets = identity("w"), identity("friend"), Disk(), MemoryMesh()
+    gift = Transfer(friend.public_key, 1, 0, b"")
+    async with open_ledger(disk, me, NET, now_ms=now_ms) as ledger:
+        backup = disk.copy()
+        for _ in range(9):
+            await ledger.append(gift)
+        chain = [decode_entry(wire) for wire in ledger.entries(me.public_key, 1, 10)]
+    async with all_nets.join(friend) as source, all_nets.join(me) as net, open_ledger(backup, me, NET, now_ms=now_ms) as ledger:
+        source.serve(PROTOCOL, serving(chain))
+        await net.connect(source.addresses()[0])
+        await Archivist(net, ledger, Interest(ledger, now_ms)).pull(source.peer_id, me.public_key)
+        assert ledger.head() == chain[-1].head
+        assert (await ledger.append(gift)).seq == 11

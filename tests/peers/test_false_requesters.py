@@ -9,9 +9,10 @@ import pytest
 import trio
 import trio.testing
 
-from meshgen.net.port import Channel, Unreachable
+from meshgen.net.port import Channel, Unreachable, request
 from meshgen.peers.peer import Peer
 from meshgen.protocols.credit import HOLD, RECEIPT, Receipt, make_entry
+from meshgen.protocols.envelope import unsign
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.job import Failed, Settled
 from meshgen.protocols.job_sides import PictureArrived, RequesterSide
@@ -241,6 +242,23 @@ async def test_many_awards_at_once_do_not_overfill_the_queue(autojump_clock: tri
                     most = max(most, worker.worker.queued)
             assert most <= 4
             assert answers.count(Refusal) == 6
+
+
+async def test_an_award_on_anothers_open_hold_is_refused(autojump_clock: trio.testing.MockClock) -> None:
+    """It stands at a number that the awarding peer's own chain does not reach."""
+    async with virtual_mesh() as mesh:
+        worker, asker = await mesh.worker("w"), await mesh.requester()
+        key = asker.identity.public_key
+        for number in range(4):
+            hold = await asker.ledger.hold(
+                bytes([number] * 32), worker.identity.public_key, 9, now_ms() + 60_000, worker.ledger.head()
+            )
+        await worker.bookkeeping.archivist.take(key, asker.ledger.entries(key, 1, hold.seq))
+        async with outsider(mesh) as mallory:
+            await mallory.net.connect(worker.net.addresses()[0])
+            deal = remake(mallory, await mallory.deal(worker, 1), hold_id=hold.id)
+            answer = unsign(await request(mallory.net, worker.net.peer_id, JOB_PROTOCOL, deal.award.wire), Refusal)
+            assert answer.message.reason == "bad_hold"
 
 
 # -- after the award
