@@ -57,7 +57,8 @@ def _verify_home(path: Path, named: bool) -> dict[str, Any]:
     from meshgen.ledger.verify import verify_home
 
     try:
-        report = verify_home(path)
+        with Progress("checking", unit=" entries") as progress:
+            report = verify_home(path, progress.at)
     except LedgerError as error:
         raise BadHome(str(error), "" if named else "a log begins when the node runs for the first time") from None
     return {
@@ -182,7 +183,7 @@ def _export(call: Call, form: str, out: str, peer: str, since: str, force: bool)
         raise click.BadParameter(f"{peer[:64]!r} is not a peer id; `meshgen peers` shows them", param_hint="--peer") from None
     start = parse_since(since)
     try:
-        with open_read_only(call.home) as store, target(out, force) as file, Progress("exporting") as progress:
+        with open_read_only(call.home) as store, target(out, force) as file, Progress("exporting", unit=" entries") as progress:
             net, own = store.meta("net"), store.meta("self")
             source = Source(store, Selection(net, own, author, since, time.time_ns() // 1_000_000), start, progress.at)
             WRITERS[form](source, file)

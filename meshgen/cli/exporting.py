@@ -181,8 +181,9 @@ def write_graphml(source: Source, out: IO[bytes]) -> None:
         labels: dict[bytes, str] = {}
         for deal in deals.all():
             _count_deal(deal, one, balances, edges)
-        for entry in replace(source, selection=replace(source.selection, author=b"")).entries():
-            source.written += 1
+        whole = replace(source, selection=replace(source.selection, author=b""))
+        for entry in itertools.chain(whole.entries(), whole.branches()):
+            source.written = whole.written
             if isinstance(entry.content, Genesis):
                 labels[entry.author] = entry.content.label
             if (gift := gift_of(entry)) and (not one or one in (gift.payer, gift.payee)):
