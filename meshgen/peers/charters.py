@@ -50,6 +50,7 @@ class Charters:
         self._ledger = ledger
         self._save = save
         self._adopting = trio.Lock()
+        self._recording = trio.Lock()
         self._asking: set[PeerId] = set()
         self._nursery: trio.Nursery | None = None
         self.lineage = lineage
@@ -63,7 +64,7 @@ class Charters:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._net.serve(PROTOCOL, self._serve)
-            await self._record_signed()
+            await self._record_signed(nursery)
             task_status.started()
             while True:
                 await trio.sleep(ASK_S)
@@ -96,7 +97,8 @@ class Charters:
                 tell()
         log.info("version %d of the charter of %s is in force", self.current.version, self.current.name)
         self._ask_linked()
-        await self._record_signed()
+        if self._nursery is not None:
+            await self._record_signed(self._nursery)
 
     def _ask_linked(self) -> None:
         if self._nursery is not None:
@@ -118,8 +120,18 @@ class Charters:
 
     # -- on the record
 
-    async def _record_signed(self) -> None:
+    async def _record_signed(self, nursery: trio.Nursery) -> None:
         """A delegate's log says which charter it has signed, once."""
+        if self._ledger.confirmed:
+            await self._record_latest()
+        else:
+            nursery.start_soon(self._record_latest)  # which waits as own appends do, and nothing waits for it
+
+    async def _record_latest(self) -> None:
+        async with self._recording:
+            await self._record()
+
+    async def _record(self) -> None:
         mine = self._ledger.identity.public_key
         documents = self.lineage.documents
         if not documents or mine not in [signature.key for signature in documents[-1].signatures]:

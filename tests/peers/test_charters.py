@@ -181,6 +181,16 @@ async def test_a_delegate_puts_what_it_signed_on_record_once(autojump_clock: tri
         assert len(recorded(ledger, mine)) == 2, "a restart says nothing twice"
 
 
+async def test_a_delegate_that_is_alone_starts_though_nobody_confirms_its_log(autojump_clock: trio.testing.MockClock) -> None:
+    """It was signed while the node was off; the node can put it on record when it has met somebody."""
+    disk = Disk()
+    for lineage in (FOUNDED, FOUNDED.amended(AMENDMENT)):
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(2 * SPREAD_S):
+                await Town(nursery).member("delegate", REQUESTER, lineage, disk)
+            nursery.cancel_scope.cancel()
+
+
 async def test_others_and_delegates_who_did_not_sign_put_nothing_on_record(autojump_clock: trio.testing.MockClock) -> None:
     async with alone(STRANGER, FOUNDED) as (charters, _, ledger):
         await charters.adopt(AMENDMENT)
