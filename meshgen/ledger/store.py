@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -23,6 +24,10 @@ from meshgen.protocols.credit import MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, NO_HEAD
 
 LEDGER_FILE = "ledger.db"
 LOCK_FILE = "ledger.lock"
+ROWS_AT_ONCE = 128
+_ROW = "(?, ?, ?, ?, ?, ?)"
+_INSERT = f"INSERT INTO entry VALUES {_ROW}"
+_INSERT_MANY = f"INSERT INTO entry VALUES {', '.join([_ROW] * ROWS_AT_ONCE)}"
 
 
 class Disk:
@@ -123,7 +128,7 @@ class Store:
         self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         with self._transaction():
             many = self._writer.executemany
-            many("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", self._rows(batch.entries))
+            self._insert(self._rows(batch.entries))
             if batch.branches:
                 rows = [(e.author, e.seq, e.id, e.kind, e.body, e.sig) for e in batch.branches]
                 many("INSERT OR IGNORE INTO branch VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -140,6 +145,13 @@ class Store:
     def _rows(self, entries: Sequence[Linked]) -> list[tuple[object, ...]]:
         aids = self._aids
         return [(aids.get(e.author) or self._aid(e.author), e.seq, e.id, e.kind, e.body, e.sig) for e in entries]
+
+    def _insert(self, rows: Sequence[tuple[object, ...]]) -> None:
+        """Many at a time: each statement that is run gives other threads a turn, and turns cost more than rows."""
+        whole = len(rows) - len(rows) % ROWS_AT_ONCE
+        for start in range(0, whole, ROWS_AT_ONCE):
+            self._writer.execute(_INSERT_MANY, tuple(chain.from_iterable(rows[start : start + ROWS_AT_ONCE])))
+        self._writer.executemany(_INSERT, rows[whole:])
 
     def _mark_judged(self, judged: Mapping[bytes, int | None]) -> None:
         whole = [(self._aid(author),) for author, seq in judged.items() if seq is None]
