@@ -121,9 +121,12 @@ class Archivist:
                 continue
             source = self._wanted.pop(author)
             self._following.add(author)
+            before = self._ledger.known(author).seq
             try:
-                with trio.move_on_after(PULL_S):
+                with trio.move_on_after(PULL_S) as patience:
                     await self.pull(source, author)
+                if patience.cancelled_caught and self._ledger.known(author).seq > before:
+                    self.want(author, source)  # a long chain goes on after the others have had their turn
             except (NetError, Malformed, LedgerError) as error:
                 log.info("a chain could not be pulled: %s", error)
             finally:
@@ -144,7 +147,7 @@ class Archivist:
                 await self.compare(source, author, min(start - 1, reply.head_seq))
                 return
             try:
-                is_long = reply.head_seq - start >= HEAD_MODE_ENTRIES and author != self._ledger.identity.public_key
+                is_long = self._is_long(author, reply.head_seq - start)
                 added = await self._ledger.add(author, reply.entries, head_mode=is_long)
             except Fork:
                 self._tell_fork(author)
@@ -158,6 +161,12 @@ class Archivist:
                 self._tell_dealing(author)
             if not added.new or added.head.seq >= reply.head_seq:
                 return
+
+    def _is_long(self, author: bytes, missing: int) -> bool:
+        """Then it is taken in by its last signatures, to its end; the own chain never."""
+        if author == self._ledger.identity.public_key:
+            return False
+        return missing >= HEAD_MODE_ENTRIES or not self._ledger.is_judged(author)
 
     def _missing(self, author: bytes) -> tuple[int, int]:
         """(first, last) of the next range to ask for; of who forked, nothing that is not below the fork."""
