@@ -26,6 +26,7 @@ from meshgen.protocols.credit import (
     RETIRE,
     ROTATE,
     TRANSFER_REASONS,
+    Content,
     Entry,
     Genesis,
     Key,
@@ -36,6 +37,8 @@ from meshgen.protocols.credit import (
 
 PARTS = ("earned", "spent", "held", "contested")
 """What a balance opens into."""
+CONFIRM_S = 20.0
+"""More than it takes where there is anybody to ask."""
 PAGE = 512
 """Entries read from the disk before others have their turn."""
 
@@ -178,7 +181,7 @@ class Accounting:
 
     async def tip(self, payee: bytes, mkudos: int, reason: str = "tip", ref: bytes = b"") -> dict[str, Any]:
         """Give credit away. Raises LedgerError, Malformed."""
-        entry = await self._ledger.append(Transfer(payee, mkudos, TRANSFER_REASONS.index(reason), ref))
+        entry = await self._append(Transfer(payee, mkudos, TRANSFER_REASONS.index(reason), ref))
         return {"entry": entry_view(entry), "balance_mkudos": self._ledger.balance(entry.author).net}
 
     async def vouch(self, peer: bytes, mkudos: int, for_ms: int) -> dict[str, Any]:
@@ -188,23 +191,23 @@ class Accounting:
         if account == peer and (named := self.account_of(peer)):
             why = "no device of it is known to have let it in"
             raise LedgerError(f"that peer says that it belongs to account {named.hex()[:12]}, but {why}")
-        entry = await self._ledger.append(Vouch(account, mkudos, expires_ms, revoke=int(not mkudos)))
+        entry = await self._append(Vouch(account, mkudos, expires_ms, revoke=int(not mkudos)))
         return {"entry": entry_view(entry), "expires_ms": expires_ms if mkudos else None}
 
     async def advise(self, word: Word, for_ms: int, *, withdraw: bool = False) -> dict[str, Any]:
         """Recommend something to those who follow this node, for so long. Raises LedgerError, Malformed."""
         expires_ms = self._now_ms() + for_ms
-        entry = await self._ledger.append(word.content(expires_ms, withdraw=withdraw))
+        entry = await self._append(word.content(expires_ms, withdraw=withdraw))
         return {"entry": entry_view(entry), "expires_ms": None if withdraw else expires_ms}
 
     async def add_device(self, key: bytes, budget: int) -> dict[str, Any]:
         """Let a key into this account; it belongs to it once its own first entry says so. Raises LedgerError, Malformed."""
-        entry = await self._ledger.append(Key(ADD, key, b"", 0, b"", budget))
+        entry = await self._append(Key(ADD, key, b"", 0, b"", budget))
         return {"entry": entry_view(entry), "peer": peer_id(entry.author), "account": self.account_of(entry.author).hex()}
 
     async def rotate(self, key: bytes, next_hash: bytes) -> dict[str, Any]:
         """Close the own log in favour of the next key. Raises LedgerError, Malformed."""
-        return {"entry": entry_view(await self._ledger.append(Key(ROTATE, key, next_hash, 0, b"", 0)))}
+        return {"entry": entry_view(await self._append(Key(ROTATE, key, next_hash, 0, b"", 0)))}
 
     async def retire_device(self, key: bytes) -> dict[str, Any]:
         """The account stands by that key's entries up to the last one known here. Raises LedgerError, Malformed."""
@@ -213,8 +216,17 @@ class Accounting:
             raise LedgerError("nothing of that device's log is kept here, so there is no entry to retire it at")
         if self.account_of(key) != self.account_of(self._ledger.identity.public_key):
             raise LedgerError("that peer is not of this account")
-        entry = await self._ledger.append(Key(RETIRE, key, b"", head.seq, head.id, 0))
+        entry = await self._append(Key(RETIRE, key, b"", head.seq, head.id, 0))
         return {"entry": entry_view(entry), "at_seq": head.seq}
+
+    async def _append(self, content: Content) -> Entry:
+        """A person does not wait for ever for others to say where the own chain ends."""
+        with trio.move_on_after(CONFIRM_S):
+            return await self._ledger.append(content)
+        raise LedgerError(
+            "no other peer has confirmed yet where this node's credit log ends, which is asked once after each start;"
+            " try again when `meshgen peers` shows somebody"
+        )
 
     def account_of(self, peer: bytes) -> bytes:
         """The account that the peer's chain names. Raises LedgerError if its first entry is not kept."""

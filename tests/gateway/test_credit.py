@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import trio.testing
 
 from meshgen.gateway.app import make_app
 from meshgen.identity import Identity
@@ -229,6 +230,17 @@ async def test_what_is_not_kept_is_asked_for(town: Town) -> None:
     with pytest.raises(LedgerError, match="asked for now"):
         await accounting.vouch(CAROL.public_key, 5, HOUR_MS)
     assert wanted == [BOB.public_key, CAROL.public_key]
+
+
+async def test_who_meets_nobody_is_told_why_nothing_is_said(town: Town, autojump_clock: trio.testing.MockClock) -> None:
+    ledger = town.ledgers[ALICE.public_key]
+    alice, head = Accounting(ledger, town.clock), ledger.head()
+    ledger.hold_appends()
+    with pytest.raises(LedgerError, match="no other peer has confirmed"):
+        await alice.tip(BOB.public_key, 5)
+    ledger.allow_appends()
+    await alice.tip(BOB.public_key, 5)
+    assert ledger.head().seq == head.seq + 1, "what was given up is not said later"
 
 
 async def test_why_a_peer_stands_where_it_stands(api: httpx.AsyncClient, town: Town) -> None:
