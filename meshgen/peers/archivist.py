@@ -211,8 +211,9 @@ class Archivist:
 
     async def convict(self, evidence: ForkEvidence) -> bool:
         """Keep the proof; tell everybody if it is new. Raises LedgerError."""
-        new = await self._ledger.convict(evidence)
+        new = self._interest.may_accuse(evidence.author) and await self._ledger.convict(evidence)
         if new:
+            self._interest.accused(evidence.author)
             for listener in self.on_fork:
                 listener(evidence)
         return new
@@ -226,7 +227,7 @@ class Archivist:
     async def pull_branch(self, source: PeerId, author: bytes) -> None:
         """Fetch what another holds of an author who forked. Raises NetError, Malformed, LedgerError."""
         after = (0, b"")
-        while True:
+        while self._interest.may_add(author):
             question = BranchRequest(self._ledger.net, author, *after)
             reply = Branch.decode(await request(self._net, source, PROTOCOL, question.encode()))
             if reply.author != author or reply.net != self._ledger.net:
@@ -237,4 +238,4 @@ class Archivist:
             if (last.seq, last.id) <= after:
                 raise Malformed("branch: the answer does not go on")
             after = (last.seq, last.id)
-            await self._ledger.add_branch(author, reply.entries)
+            self._interest.added(author, await self._ledger.add_branch(author, reply.entries))

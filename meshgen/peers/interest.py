@@ -12,6 +12,8 @@ MAX_STRANGER_ENTRIES = CharterLimits().stranger_entries
 """New entries a day of an author whom nobody owes anything, unless the mesh's charter says otherwise."""
 MAX_NEW_AUTHORS = 20_000
 """Authors a day whose first entries are taken in."""
+MAX_STRANGER_FORKS = 1000
+"""Proofs a day against authors of whom nothing is kept here: keys cost nothing, and each can fork."""
 FRESH_MS = 10_000
 """The neighbourhood is worked out again at most so often."""
 
@@ -41,6 +43,7 @@ class Interest:
         self._day = -1
         self._taken: dict[bytes, int] = {}  # stranger -> entries taken today
         self._newcomers = 0
+        self._accused = 0
         self.keep_all = keep_all
         self.stranger_entries = MAX_STRANGER_ENTRIES
 
@@ -86,11 +89,19 @@ class Interest:
             self._newcomers += author not in self._taken
             self._taken[author] = self._taken.get(author, 0) + entries
 
+    def may_accuse(self, author: bytes) -> bool:
+        """May a proof of this author's fork be taken in today?"""
+        self._turn_day()
+        return self._accused < MAX_STRANGER_FORKS or bool(self._ledger.known(author).seq) or not self._is_stranger(author)
+
+    def accused(self, author: bytes) -> None:
+        self._accused += not self._ledger.known(author).seq
+
     def _is_stranger(self, author: bytes) -> bool:
         return not self._ledger.balance(author).earned and author not in self._follow and author not in self.near()
 
     def _turn_day(self) -> None:
         day = self._now_ms() // DAY_MS
         if day != self._day:
-            self._day, self._newcomers = day, 0
+            self._day, self._newcomers, self._accused = day, 0, 0
             self._taken.clear()

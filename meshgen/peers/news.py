@@ -99,6 +99,8 @@ class NewsDesk:
                 evidence = judge(self._ledger.net, (proof.wire_a, proof.wire_b))
                 self._heard_forks.add((evidence.author, evidence.seq))  # it is on its way to everybody already
                 await self._archivist.convict(evidence)
+                if not self._ledger.forked_at(evidence.author):
+                    self._heard_forks.discard((evidence.author, evidence.seq))
             except (Malformed, LedgerError) as error:
                 log.info("an accusation was refused: %s", error)
         for frontier in news.frontiers:

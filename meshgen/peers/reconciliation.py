@@ -10,7 +10,7 @@ from contextlib import suppress
 import trio
 
 from meshgen.ledger.errors import LedgerError
-from meshgen.ledger.forks import judge
+from meshgen.ledger.forks import ForkEvidence, judge
 from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.prints import differing
 from meshgen.net.port import Net, NetError, PeerId, request
@@ -130,11 +130,19 @@ class Reconciliation:
             reply = Proofs.decode(await self._ask(neighbour, ProofsRequest(self._ledger.net, after)))
             for proof in reply.proofs:
                 evidence = judge(self._ledger.net, (proof.wire_a, proof.wire_b))
-                await self._archivist.convict(evidence)
-                await self._archivist.pull_branch(neighbour, evidence.author)
+                await self._learn_fork(neighbour, evidence)
                 after = max(after, evidence.author)
             if len(reply.proofs) < MAX_PROOFS:
                 return
+
+    async def _learn_fork(self, neighbour: PeerId, evidence: ForkEvidence) -> None:
+        """What can't be taken of one author, say of a kind that this version judges and the neighbour carries, hides no other."""
+        try:
+            await self._archivist.convict(evidence)
+            if self._ledger.forked_at(evidence.author):
+                await self._archivist.pull_branch(neighbour, evidence.author)
+        except (Malformed, LedgerError) as error:
+            log.info("what %s holds of one who forked is refused: %s", neighbour, error)
 
     async def _compare_buckets(self, neighbour: PeerId, prints: Prints) -> None:
         for bucket in differing(self._ledger.prints(), prints.prints):

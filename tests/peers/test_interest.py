@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from meshgen.identity import Identity
+from meshgen.ledger.forks import ForkEvidence, fork_between
 from meshgen.ledger.ledger import open_ledger
-from meshgen.peers.interest import FRESH_MS, Interest
-from meshgen.protocols.credit import ADD, Key, net_id
+from meshgen.net.memory import MemoryMesh
+from meshgen.peers.archivist import Archivist
+from meshgen.peers.interest import DAY_MS, FRESH_MS, Interest
+from meshgen.protocols.credit import ADD, Genesis, Key, make_entry, net_id
 
 NET = net_id(b"test")
 ALICE, PHONE, TABLET, STRANGER = (Identity.from_seed(bytes([number]) * 32) for number in range(4))
@@ -45,3 +50,25 @@ async def test_a_device_that_joins_keeps_the_one_that_was_named_to_it() -> None:
         interest = Interest(mine, clock, kin=frozenset((ALICE.public_key,)))
         assert interest.keeps(ALICE.public_key) and not interest.keeps(STRANGER.public_key)
         assert interest.may_add(ALICE.public_key)
+
+
+def fork_of(cheat: Identity) -> ForkEvidence:
+    one, other = (make_entry(cheat, NET, 1, b"", 1, kind=200, data=(number,)) for number in range(2))
+    evidence = fork_between(one, other)
+    assert evidence is not None
+    return evidence
+
+
+async def test_forks_of_unknown_keys_fill_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes up keys can prove their forks as fast as he can sign; who is known here is convicted all the same."""
+    monkeypatch.setattr("meshgen.peers.interest.MAX_STRANGER_FORKS", 2)
+    clock, net = Clock(), MemoryMesh()
+    cheats = [Identity.from_seed(bytes([number]) * 32) for number in range(10, 15)]
+    async with net.join(ALICE) as mine, open_ledger(None, ALICE, NET, now_ms=clock) as ledger:
+        archivist = Archivist(mine, ledger, Interest(ledger, clock, keep_all=True))
+        known = make_entry(STRANGER, NET, 1, b"", 1, kind=Genesis.KIND, data=Genesis(b"", bytes(32), "").data())
+        await ledger.add(STRANGER.public_key, [known.wire])
+        assert [await archivist.convict(fork_of(cheat)) for cheat in cheats] == [True, True, False, False, False]
+        assert await archivist.convict(fork_of(STRANGER))
+        clock.ms += DAY_MS
+        assert await archivist.convict(fork_of(cheats[-1]))
