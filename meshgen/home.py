@@ -11,6 +11,8 @@ TOKEN_FILE = "api.token"
 ACCOUNT_FILE = "account.id"
 """The account that the log of this home belongs to, 64 hex digits, and in a second line the peer id of a device that is in it;
 without the file the log begins an account of its own."""
+BEGUN_FILE = "ledger.begun"
+"""The peer id of the key whose credit log has begun here, so that a log that was lost is not begun a second time."""
 INCOMING_KEY_FILE = "identity.key.next"
 """A key that is about to be the one in use; there only while, or because, that was cut off."""
 RUN_FILE = "run/api.json"

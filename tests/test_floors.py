@@ -41,6 +41,7 @@ SHELLS = {
     "ledger/log.py": "what is written when, by one process",
     "ledger/intake.py": "foreign entries, judged by all cores",
     "ledger/pruning.py": "waits for the log's lock",
+    "ledger/beginning.py": "a home's first entry, and the note that there is one",
     "ledger/ledger.py": "the ledger's face: its lock, its store",
     "ledger/verify.py": "reads a log's file from outside",
 }

@@ -62,7 +62,10 @@ def prepare(connection: sqlite3.Connection) -> None:
 def check_version(connection: sqlite3.Connection, *readable: int) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version not in readable:
-        raise LedgerError(f"the credit log has schema {version}; this meshgen reads {SCHEMA_VERSION}")
+        raise LedgerError(
+            f"the credit log has schema {version}; this meshgen reads {SCHEMA_VERSION}. Use the version that wrote it, or another"
+            " MESHGEN_HOME, whose key is a new one: this key must not begin its log twice"
+        )
     return version
 
 

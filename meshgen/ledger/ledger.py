@@ -6,7 +6,6 @@ returns once it is durable.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from pathlib import Path
 
 import trio
 
-from meshgen.home import read_account
-from meshgen.identity import Identity, load_or_create
+from meshgen.identity import Identity
+from meshgen.ledger.beginning import genesis, note_beginning
 from meshgen.ledger.dues import Due
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Balance, Deal, Edge, Line, State, Terms, explain
@@ -33,13 +32,11 @@ from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import (
     CHECKPOINT,
     MAX_AHEAD_MS,
-    MAX_LABEL_BYTES,
     MAX_RANGE_ENTRIES,
     NO_HEAD,
     Claim,
     Content,
     Entry,
-    Genesis,
     Head,
     Hold,
     Receipt,
@@ -48,9 +45,6 @@ from meshgen.protocols.credit import (
 )
 
 __all__ = ["Added", "HoldInfo", "Ledger", "open_ledger"]
-
-RECOVERY_DIR = "recovery"
-"""Holds the key whose hash GENESIS commits to. Its owner does well to move the folder to another place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +77,9 @@ async def open_ledger(
         log = load(store, net, identity.public_key)
         ledger = Ledger(log, identity, now_ms)
         if ledger.head() == NO_HEAD:
-            await ledger.append(Genesis(_account(home), _next_key_hash(home, identity), _ascii_label(label)))
+            await ledger.append(genesis(home, identity, label))
             ledger.is_new = True
+        note_beginning(home, identity)
         try:
             yield ledger
         finally:
@@ -375,22 +370,3 @@ def _info(deal: Deal, terms: Terms) -> HoldInfo:
     receipt_id = deal.paid.entry_id if deal.paid else b""
     payer, payee, amount, expires_ms, job, seq, _ = terms
     return HoldInfo(deal.hold_id, payer, payee, amount, expires_ms, job, seq, deal.value, deal.state, receipt_id)
-
-
-def _next_key_hash(home: Path | Disk | None, identity: Identity) -> bytes:
-    """What GENESIS commits to. A ledger in memory has no time to lose a key, and stays deterministic."""
-    key = load_or_create(home / RECOVERY_DIR).public_key if isinstance(home, Path) else identity.public_key
-    return hashlib.sha256(key).digest()
-
-
-def _account(home: Path | Disk | None) -> bytes:
-    """The account that the home was made for; b"" begins one of its own."""
-    try:
-        return read_account(home) if isinstance(home, Path) else b""
-    except ValueError as error:
-        raise LedgerError(str(error)) from None
-
-
-def _ascii_label(label: str) -> str:
-    plain = "".join(char if char.isascii() and char.isprintable() else "?" for char in label)
-    return plain[:MAX_LABEL_BYTES]

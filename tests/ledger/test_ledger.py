@@ -15,7 +15,7 @@ from meshgen.identity import Identity
 from meshgen.ledger.errors import BadChain, Early, Gap, InvalidEntry, LedgerError
 from meshgen.ledger.fold import Balance, State, balances, gather
 from meshgen.ledger.ledger import HoldInfo, Ledger, open_ledger
-from meshgen.ledger.store import Batch, Store
+from meshgen.ledger.store import LEDGER_FILE, Batch, Store
 from meshgen.ledger.verify import verify_home
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import (
@@ -389,3 +389,20 @@ async def test_a_restart_folds_to_the_same(tmp_path: Path) -> None:
         before = (ledger.balances(), dict(ledger.heads()), ledger.open_holds(), ledger.explain(bob.key))
     async with opened(tmp_path) as ledger:
         assert before == (ledger.balances(), dict(ledger.heads()), ledger.open_holds(), ledger.explain(bob.key))
+
+
+async def test_a_log_that_is_lost_is_not_begun_again(tmp_path: Path) -> None:
+    """A second GENESIS of one key is a fork, which nobody forgives."""
+    one, other = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2))
+    async with open_ledger(tmp_path, one, NET, now_ms=lambda: START_MS) as ledger:
+        head = ledger.head()
+    (tmp_path / LEDGER_FILE).rename(tmp_path / "backup")
+    with pytest.raises(LedgerError, match="from a backup, however old"):
+        async with open_ledger(tmp_path, one, NET, now_ms=lambda: START_MS):
+            pass
+    (tmp_path / "backup").rename(tmp_path / LEDGER_FILE)
+    async with open_ledger(tmp_path, one, NET, now_ms=lambda: START_MS) as ledger:
+        assert ledger.head() == head
+    (tmp_path / LEDGER_FILE).unlink()
+    async with open_ledger(tmp_path, other, NET, now_ms=lambda: START_MS) as ledger:
+        assert ledger.is_new, "another key begins a log of its own"

@@ -1,0 +1,58 @@
+"""How a home's own chain begins: its GENESIS, and the note that there is one.
+
+A key begins one chain, ever: a second GENESIS is a fork like any other. So a home whose log is gone says so instead of beginning
+again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from meshgen.home import BEGUN_FILE, read_account
+from meshgen.identity import Identity, load_or_create
+from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.store import LEDGER_FILE, Disk
+from meshgen.protocols.credit import MAX_LABEL_BYTES, Genesis
+
+RECOVERY_DIR = "recovery"
+"""Holds the key whose hash GENESIS commits to. Its owner does well to move the folder to another place."""
+
+
+def genesis(home: Path | Disk | None, identity: Identity, label: str) -> Genesis:
+    """What this home's chain begins with. Raises LedgerError if its key has begun one already."""
+    if not isinstance(home, Path):  # in memory there is no time to lose a key, and all stays deterministic
+        return Genesis(b"", hashlib.sha256(identity.public_key).digest(), _ascii_label(label))
+    if _begun_by(home) == identity.peer_id:
+        raise LedgerError(
+            f"{home / LEDGER_FILE} is gone, or empty, and with it the credit log that this node's key has begun."
+            " To begin again would pass for fraud. Put the file back from a backup, however old: other peers give back"
+            f" what is newer. If there is none, move {home} away and start with a new key"
+        )
+    try:
+        account = read_account(home)
+    except ValueError as error:
+        raise LedgerError(str(error)) from None
+    return Genesis(account, hashlib.sha256(load_or_create(home / RECOVERY_DIR).public_key).digest(), _ascii_label(label))
+
+
+def note_beginning(home: Path | Disk | None, identity: Identity) -> None:
+    """This key's chain has begun: to be noted before anybody else can see of it. Raises LedgerError."""
+    if not isinstance(home, Path) or _begun_by(home) == identity.peer_id:
+        return
+    try:
+        (home / BEGUN_FILE).write_text(identity.peer_id + "\n", "ascii")
+    except OSError as error:
+        raise LedgerError(f"{home / BEGUN_FILE} can't be written: {error.strerror}") from None
+
+
+def _begun_by(home: Path) -> str:
+    try:
+        return (home / BEGUN_FILE).read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _ascii_label(label: str) -> str:
+    plain = "".join(char if char.isascii() and char.isprintable() else "?" for char in label)
+    return plain[:MAX_LABEL_BYTES]
