@@ -27,6 +27,7 @@ from meshgen.peers.charter_file import CharterError
 from meshgen.peers.charter_home import doors, lineage_of
 from meshgen.peers.directory import table_rules
 from meshgen.peers.peer import Peer, system_ms
+from meshgen.peers.trouble import own_trouble
 from meshgen.settings import Settings
 
 log = logging.getLogger("meshgen")
@@ -89,6 +90,8 @@ async def _run(settings: Settings, home: Path) -> None:
             log.info("node %s is ready; its API is at %s", peer.peer_id, url)
             for address in net.addresses():
                 log.info("others can join through %s", address)
+            if trouble := own_trouble(ledger):
+                log.error("%s", trouble)
             await peer.wait_stop()
             log.info("stopping")
             nursery.cancel_scope.cancel()

@@ -195,6 +195,8 @@ def node(patient: Patient) -> Iterator[Finding]:
         yield from _ports(patient)
     else:
         yield Finding("node", "ok", f"has run for {status.get('uptime_s', 0)} s")
+        if trouble := status.get("trouble"):
+            yield Finding("standing", "fault", trouble)
 
 
 def _ports(patient: Patient) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ def _text(found: dict[str, Any], url: str) -> str:
         ("running for", _duration(int(found.get("uptime_s", 0)))),
         ("own jobs", ", ".join(f"{number} {state}" for state, number in sorted(jobs.items())) or "none"),
         ("balance", f"{kudos(credit.get('net_mkudos', 0))} kudos, {kudos(credit.get('held_mkudos', 0))} held"),
+        *((("trouble", found["trouble"]),) if found.get("trouble") else ()),
         ("API", url),
         *((("reached at" if not place else ""), address) for place, address in enumerate(found.get("addresses", []))),
         *_worker(found.get("worker")),

@@ -55,6 +55,7 @@ class Accounts:
     _said: dict[bytes, Said] = field(default_factory=dict)
     _authors: defaultdict[bytes, set[bytes]] = field(default_factory=lambda: defaultdict(set))  # account -> who names it
     _words: defaultdict[bytes, set[tuple[int, Key]]] = field(default_factory=lambda: defaultdict(set))  # author -> (seq, word)
+    _foreseen: set[bytes] = field(default_factory=set)  # hashes of keys
     _members: dict[bytes, dict[bytes, Member]] = field(default_factory=dict)  # account -> key -> ..., worked out when asked
 
     def add(self, entry: Entry) -> None:
@@ -64,6 +65,7 @@ class Accounts:
                 self._forget(entry.author)
                 self._said[entry.author] = min(said, self._said.get(entry.author, said))  # two, if it forked at its beginning
                 self._authors[said.account].add(entry.author)
+                self._foreseen.add(said.next_hash)
                 self._forget(entry.author)
             case Key() as key:
                 self._words[entry.author].add((entry.seq, key))
@@ -98,6 +100,10 @@ class Accounts:
     def named_by(self, author: bytes) -> set[bytes]:
         """The keys that its words on accounts are about, whether or not they belong to it."""
         return {word.key for _, word in self._words.get(author, ())}
+
+    def foresees(self, key: bytes) -> bool:
+        """Has a key that is known committed to this one, which may recover it?"""
+        return hashlib.sha256(key).digest() in self._foreseen
 
     def same(self, one: bytes, other: bytes) -> bool:
         """Do two keys speak for one account?"""

@@ -18,6 +18,7 @@ from meshgen.ledger.forks import ForkEvidence, fork_between
 from meshgen.ledger.ledger import Added, Ledger
 from meshgen.net.port import Net, NetError, PeerId, request
 from meshgen.peers.interest import Interest
+from meshgen.peers.trouble import own_trouble
 from meshgen.protocols.advert import Advert
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import (
@@ -214,6 +215,8 @@ class Archivist:
         new = self._interest.may_accuse(evidence.author) and await self._ledger.convict(evidence)
         if new:
             self._interest.accused(evidence.author)
+            if evidence.author == self._ledger.identity.public_key:
+                log.error("%s", own_trouble(self._ledger))
             for listener in self.on_fork:
                 listener(evidence)
         return new

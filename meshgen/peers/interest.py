@@ -48,7 +48,11 @@ class Interest:
         self.stranger_entries = MAX_STRANGER_ENTRIES
 
     def keeps(self, author: bytes) -> bool:
-        return self.keep_all or bool(self._ledger.known(author).seq) or author in self._follow or author in self.near()
+        return self.keep_all or bool(self._ledger.known(author).seq) or author in self._follow or self._is_near(author)
+
+    def _is_near(self, author: bytes) -> bool:
+        """A key that recovers one whose log is kept is named by nobody; its owner counts on being heard."""
+        return author in self.near() or self._ledger.accounts.foresees(author)
 
     def near(self) -> frozenset[bytes]:
         """Those we deal with, whom we owe, and whom they owe: what standing over three hops can pass through."""

@@ -37,6 +37,7 @@ from meshgen.peers.means import Means, RequesterPolicy
 from meshgen.peers.own import OwnEngine
 from meshgen.peers.queue import Queue
 from meshgen.peers.requester import Requester
+from meshgen.peers.trouble import own_trouble
 from meshgen.peers.views import local_model, mesh_models, peer_rows, report_as_dict
 from meshgen.peers.worker import Worker
 from meshgen.protocols.advert import MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_MODELS, Advert, ModelAdvert
@@ -242,6 +243,7 @@ class Peer:
             "alias": self.settings.node.alias,
             "roles": list(self.settings.node.roles),
             "mesh": self._mesh_status(),
+            "trouble": own_trouble(self.ledger),
             "home": str(self.home) if self.home else None,
             "uptime_s": (self._now_ms() - self.started_ms) // 1000,
             "addresses": self.net.addresses(),

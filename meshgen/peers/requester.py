@@ -14,6 +14,7 @@ from meshgen.peers.fulfilment import Fulfilment
 from meshgen.peers.means import Means
 from meshgen.peers.request import ImageRequest, Job, RequestError
 from meshgen.peers.supply import Quote
+from meshgen.peers.trouble import own_trouble
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import RELEASE_REASONS, Receipt
 from meshgen.protocols.job import WorkOrder
@@ -92,6 +93,7 @@ class Requester:
         elif job.scope.cancelled_caught:
             job.enter("cancelled", f"cancelled; {arrived} of {wanted} pictures had arrived")
         else:
+            why = own_trouble(self._means.ledger) or why
             job.enter("failed", f"{arrived} of {wanted} pictures arrived: {why}")
         self._on_settled()
 

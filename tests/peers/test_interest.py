@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 
 from meshgen.identity import Identity
@@ -50,6 +52,18 @@ async def test_a_device_that_joins_keeps_the_one_that_was_named_to_it() -> None:
         interest = Interest(mine, clock, kin=frozenset((ALICE.public_key,)))
         assert interest.keeps(ALICE.public_key) and not interest.keeps(STRANGER.public_key)
         assert interest.may_add(ALICE.public_key)
+
+
+async def test_a_key_that_may_recover_one_whose_log_is_kept_is_heard() -> None:
+    clock, recovery = Clock(), STRANGER
+    born = make_entry(
+        PHONE, NET, 1, b"", 1, kind=Genesis.KIND, data=Genesis(b"", sha256(recovery.public_key).digest(), "").data()
+    )
+    async with open_ledger(None, ALICE, NET, now_ms=clock) as mine:
+        interest = Interest(mine, clock)
+        assert not interest.keeps(recovery.public_key)
+        await mine.add(PHONE.public_key, [born.wire])
+        assert interest.keeps(recovery.public_key) and not interest.keeps(TABLET.public_key)
 
 
 def fork_of(cheat: Identity) -> ForkEvidence:

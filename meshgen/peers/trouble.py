@@ -1,0 +1,20 @@
+"""What others hold against this peer, as far as its own log tells: without it all that its owner sees are refusals."""
+
+from __future__ import annotations
+
+from meshgen.ledger.ledger import Ledger
+
+
+def own_trouble(ledger: Ledger) -> str:
+    """In a sentence for its owner, with the cure; "" if there is none."""
+    standing = ledger.standing(ledger.identity.public_key)
+    if standing.forked:
+        return (
+            "this key has signed two histories (a restored copy, two processes, a thief), so nobody serves it: "
+            "`meshgen account recover`"
+        )
+    if standing.retired:
+        return "this key was retired or recovered by its account, so nobody serves it: begin with a fresh home"
+    if standing.over_budget:
+        return "this device owes all that its account lets it owe: a device above it can raise that, `meshgen account add-device`"
+    return ""
