@@ -139,7 +139,7 @@ class Archivist:
 
         Raises NetError, Malformed, LedgerError.
         """
-        while self._interest.may_add(author):
+        while self._interest.may_add(author, dealing=dealing):
             start, last = self._missing(author)
             if last < start:
                 return
@@ -148,7 +148,7 @@ class Archivist:
                 await self.compare(source, author, min(start - 1, reply.head_seq))
                 return
             try:
-                is_long = self._is_long(author, reply.head_seq - start)
+                is_long = not dealing and self._is_long(author, reply.head_seq - start)  # a job's HOLD counts once it is judged
                 added = await self._ledger.add(author, reply.entries, head_mode=is_long)
             except Fork:
                 self._tell_fork(author)
@@ -157,7 +157,7 @@ class Archivist:
                 if start == 1 or not await self.compare(source, author, start - 1):
                     raise
                 return
-            self._interest.added(author, added.new)
+            self._interest.added(author, added.new, dealing=dealing)
             if dealing:
                 self._tell_dealing(author)
             if not added.new or added.head.seq >= reply.head_seq:

@@ -12,6 +12,9 @@ MAX_STRANGER_ENTRIES = CharterLimits().stranger_entries
 """New entries a day of an author whom nobody owes anything, unless the mesh's charter says otherwise."""
 MAX_NEW_AUTHORS = 20_000
 """Authors a day whose first entries are taken in."""
+MAX_DEALING_ENTRIES = 500_000
+"""New entries a day of strangers with whom there is a job in the making, all together: who has asked much of others and never
+worked has a long chain, and a worker that meets it for the first time needs all of it."""
 MAX_STRANGER_FORKS = 1000
 """Proofs a day against authors of whom nothing is kept here: keys cost nothing, and each can fork."""
 FRESH_MS = 10_000
@@ -44,6 +47,7 @@ class Interest:
         self._taken: dict[bytes, int] = {}  # stranger -> entries taken today
         self._newcomers = 0
         self._accused = 0
+        self._dealt = 0
         self.keep_all = keep_all
         self.stranger_entries = MAX_STRANGER_ENTRIES
 
@@ -78,18 +82,24 @@ class Interest:
 
     # -- quotas
 
-    def may_add(self, author: bytes) -> bool:
-        """May another range of this author be taken in today?"""
+    def may_add(self, author: bytes, *, dealing: bool = False) -> bool:
+        """May another range of this author be taken in today? ``dealing``: in the course of a job with it."""
         self._turn_day()
         if not self._is_stranger(author):
             return True
+        if dealing:
+            return self._dealt < MAX_DEALING_ENTRIES
         if not self._ledger.known(author).seq and self._newcomers >= MAX_NEW_AUTHORS:
             return False
         return self._taken.get(author, 0) < self.stranger_entries
 
-    def added(self, author: bytes, entries: int) -> None:
+    def added(self, author: bytes, entries: int, *, dealing: bool = False) -> None:
         self._turn_day()
-        if self._is_stranger(author):
+        if not self._is_stranger(author):
+            return
+        if dealing:
+            self._dealt += entries
+        else:
             self._newcomers += author not in self._taken
             self._taken[author] = self._taken.get(author, 0) + entries
 
@@ -107,5 +117,5 @@ class Interest:
     def _turn_day(self) -> None:
         day = self._now_ms() // DAY_MS
         if day != self._day:
-            self._day, self._newcomers, self._accused = day, 0, 0
+            self._day, self._newcomers, self._accused, self._dealt = day, 0, 0, 0
             self._taken.clear()

@@ -159,6 +159,20 @@ async def test_who_means_nothing_to_anybody_gets_little_room(autojump_clock: tri
         assert MAX_STRANGER_ENTRIES <= hub.ledger.known(talker.public_key).seq < MAX_STRANGER_ENTRIES + 2 * MAX_RANGE_ENTRIES
 
 
+async def test_who_has_long_asked_and_never_worked_is_served_by_a_worker_that_meets_it_first(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its chain is longer than what is kept of strangers, and all of it is needed."""
+    async with virtual_mesh() as mesh:
+        worker, asker = await mesh.worker("w"), await mesh.requester()
+        gift = Transfer(bytes(32), 1, 0, b"")
+        for _ in range(MAX_STRANGER_ENTRIES + 2 * MAX_RANGE_ENTRIES):
+            await asker.ledger.append(gift)
+        assert (await pictures_of(asker)).state == "done"
+        await trio.sleep(RECONCILE_S)
+        assert worker.ledger.known(asker.identity.public_key) == asker.ledger.head()
+
+
 async def test_a_witness_signs_what_it_finds_itself_and_nothing_else(autojump_clock: trio.testing.MockClock) -> None:
     async with virtual_mesh() as mesh:
         hub, _, _, asker = await village(mesh)
