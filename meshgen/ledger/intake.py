@@ -20,14 +20,12 @@ from meshgen.ledger.judging import Examined, Link, examine, read_links
 from meshgen.ledger.log import Log
 from meshgen.ledger.rules import Chain
 from meshgen.protocols.codec import Malformed, encode
-from meshgen.protocols.credit import MAX_AHEAD_MS, MAX_RANGE_ENTRIES, Entry, Head, decode_entry
+from meshgen.protocols.credit import MAX_AHEAD_MS, MAX_BRANCH_ENTRIES, MAX_RANGE_ENTRIES, Entry, Head, decode_entry
 
 INLINE = 8
 """Up to so many entries' signatures, 0.1 ms each, are judged on the loop; more go to threads."""
 CHUNK = 256
 """So many entries go to one thread at a time, and are judged by the rules between two turns of the loop."""
-MAX_BRANCH_ENTRIES = 4096
-"""Entries kept of one author from its fork on, on all branches together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,3 @@ class Advice:
         """More of them say to avoid this peer than to trust it."""
         said = [word.advisory.recommendation for _, word in self.of_peer(key)]
         return said.count(AVOID) > said.count(TRUST)
-
-    def avoids_model(self, digest: bytes) -> bool:
-        said = [word.advisory.recommendation for _, word in self.of(digest)]
-        return said.count(AVOID) > said.count(TRUST)

@@ -19,7 +19,7 @@ BUCKETS = 256
 PRINT_BYTES = 16
 MAX_PROOFS = 32
 MAX_BRANCH_ENTRIES = 4096
-"""Entries at and after the fork that are kept of one author who forked: those that come first by (seq, id)."""
+"""Entries at and after the fork that are kept of one author who forked, on all branches together: the first that come."""
 MAX_BRANCH_REPLY = 256
 MAX_NEWS_HEADS = 256
 MAX_NEWS_PROOFS = 4
