@@ -7,7 +7,7 @@ Wherever two chains of one author turn out to differ, they are compared down to 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 
 import trio
@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 
 PULL_S = 10.0
 MAX_PULLS = 4
-"""Chains pulled at the same time."""
+"""Chains pulled at the same time..."""
+MAX_PULLS_FROM = 2
+"""...and from one source, which may say nothing for PULL_S."""
 MAX_WANTED = 4096
 HEAD_MODE_ENTRIES = 4096
 """A chain that is behind by more than so many entries is taken in by its last signatures, and judged afterwards."""
@@ -53,7 +55,7 @@ class Archivist:
         self._interest = interest
         self._wanted: OrderedDict[bytes, PeerId] = OrderedDict()  # author -> whom to ask, in the order of asking
         self._news = trio.Event()
-        self._following: set[bytes] = set()
+        self._following: dict[bytes, PeerId] = {}  # author -> who is being asked
         self.on_fork: list[Callable[[ForkEvidence], None]] = []
         self.on_dealing: list[Callable[[bytes], None]] = []
 
@@ -114,25 +116,38 @@ class Archivist:
         self._news = trio.Event()
 
     async def _follow_wanted(self) -> None:
-        """One after the other; a chain is never pulled twice at the same time."""
         while True:
-            author = next((author for author in self._wanted if author not in self._following), None)
+            author = self._next()
             if author is None:
                 await self._news.wait()
                 continue
-            source = self._wanted.pop(author)
-            self._following.add(author)
+            source = self._following[author] = self._wanted.pop(author)
             before = self._ledger.known(author).seq
             try:
                 with trio.move_on_after(PULL_S) as patience:
                     await self.pull(source, author)
                 if patience.cancelled_caught and self._ledger.known(author).seq > before:
                     self.want(author, source)  # a long chain goes on after the others have had their turn
+                elif patience.cancelled_caught:
+                    self._give_up(source)
             except (NetError, Malformed, LedgerError) as error:
                 log.info("a chain could not be pulled: %s", error)
+                if isinstance(error, NetError):
+                    self._give_up(source)
             finally:
-                self._following.discard(author)
+                del self._following[author]
                 self._nudge()
+
+    def _next(self) -> bytes | None:
+        """Whose chain is pulled next: the first that waits, but none twice at the same time, and few from one source."""
+        asked = Counter(self._following.values())
+        waiting = (author for author in self._wanted if author not in self._following)
+        return next((author for author in waiting if asked[self._wanted[author]] < MAX_PULLS_FROM), None)
+
+    def _give_up(self, source: PeerId) -> None:
+        """It does not answer: what else it was to be asked for, others tell of again. One liar must not keep them all waiting."""
+        for author in [author for author, whom in self._wanted.items() if whom == source]:
+            del self._wanted[author]
 
     async def pull(self, source: PeerId, author: bytes, *, dealing: bool = False) -> None:
         """Fetch from ``source`` what is missing of an author's chain, in the course of a job with it or not.

@@ -25,6 +25,7 @@ from meshgen.protocols.credit import (
     Advisory,
     Checkpoint,
     Entry,
+    Frontier,
     Hold,
     RangeReply,
     RangeRequest,
@@ -171,6 +172,27 @@ async def test_who_has_long_asked_and_never_worked_is_served_by_a_worker_that_me
         assert (await pictures_of(asker)).state == "done"
         await trio.sleep(RECONCILE_S)
         assert worker.ledger.known(asker.identity.public_key) == asker.ledger.head()
+
+
+async def test_a_source_that_says_nothing_does_not_keep_others_waiting(autojump_clock: trio.testing.MockClock) -> None:
+    """It claims to hold ever so many chains, all of which would be asked for before the honest one."""
+
+    async def silent(_: Channel) -> None:
+        await trio.sleep_forever()
+
+    async with virtual_mesh() as mesh:
+        hub = await mesh.add("hub", "hub archivist")
+        archivist, chain = hub.bookkeeping.archivist, make_chain(identity("alice"))
+        async with outsider(mesh) as liar, outsider(mesh, name="honest") as honest:
+            liar.net.serve(PROTOCOL, silent)
+            honest.net.serve(PROTOCOL, serving(chain))
+            for other in (liar, honest):
+                await other.net.connect(hub.net.addresses()[0])
+            for number in range(100):
+                archivist.heard_head(Frontier(identity(f"nobody {number}").public_key, 9, bytes(32)), liar.net.peer_id)
+            archivist.heard_head(Frontier(chain[0].author, 1, chain[0].id), honest.net.peer_id)
+            await trio.sleep(2 * PULL_S)
+        assert hub.ledger.known(chain[0].author) == chain[0].head
 
 
 async def test_a_witness_signs_what_it_finds_itself_and_nothing_else(autojump_clock: trio.testing.MockClock) -> None:
