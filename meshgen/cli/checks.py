@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from meshgen.cli.client import Api
 from meshgen.cli.config import settings_of
 from meshgen.cli.faults import Fault, NotRunning
-from meshgen.home import CONFIG_FILE
+from meshgen.home import BEGUN_FILE, CONFIG_FILE
 
 if TYPE_CHECKING:
     from meshgen.settings import Settings
@@ -128,6 +128,14 @@ def charter(patient: Patient) -> Iterator[Finding]:
         yield Finding("mesh", "fault", f"{shown}, but the credit log belongs to {logged.hex()}", "use another home for this mesh")
     else:
         yield Finding("mesh", "ok", f"{shown}, version {lineage.current.version}" if lineage.documents else shown)
+
+
+def credit_log(patient: Patient) -> Iterator[Finding]:
+    from meshgen.ledger.store import LEDGER_FILE
+
+    if (patient.home / BEGUN_FILE).exists() and not (patient.home / LEDGER_FILE).exists():
+        cure = "put it back from a backup, however old, or: meshgen account recover --from ... --log ..."
+        yield Finding("log", "fault", f"{LEDGER_FILE} is gone, and with it the credit log that this key has begun", cure)
 
 
 def clock(patient: Patient) -> Iterator[Finding]:
@@ -265,6 +273,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     key,
     config,
     charter,
+    credit_log,
     clock,
     disk,
     engine,

@@ -35,7 +35,7 @@ def verify(call: Call, file: str | None) -> None:
     meshgen credit verify colleague.jsonl
     """
     path = Path(file) if file else call.home
-    found = _verify_export(path) if file and _is_text(path) else _verify_home(path, bool(file))
+    found = _verify_export(path) if file and _is_text(path) else _verify_home(path)
     call.result(found, _verdict(found))
     if not found["ok"]:
         click.get_current_context().exit(FAULT)
@@ -51,7 +51,7 @@ def _is_text(path: Path) -> bool:
         raise Fault(f"{path} can't be read: {error.strerror}") from None
 
 
-def _verify_home(path: Path, named: bool) -> dict[str, Any]:
+def _verify_home(path: Path) -> dict[str, Any]:
     from meshgen.identity import peer_id
     from meshgen.ledger.errors import LedgerError
     from meshgen.ledger.verify import verify_home
@@ -60,7 +60,7 @@ def _verify_home(path: Path, named: bool) -> dict[str, Any]:
         with Progress("checking", unit=" entries") as progress:
             report = verify_home(path, progress.at)
     except LedgerError as error:
-        raise BadHome(str(error), "" if named else "a log begins when the node runs for the first time") from None
+        raise BadHome(str(error)) from None
     return {
         "ok": report.ok,
         "peer": peer_id(report.own) if report.own else "",
@@ -188,5 +188,5 @@ def _export(call: Call, form: str, out: str, peer: str, since: str, force: bool)
             source = Source(store, Selection(net, own, author, since, time.time_ns() // 1_000_000), start, progress.at)
             WRITERS[form](source, file)
     except LedgerError as error:
-        raise BadHome(str(error), "a log begins when the node runs for the first time") from None
+        raise BadHome(str(error)) from None
     return {"file": out, "format": form, "entries": source.written}

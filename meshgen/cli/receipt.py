@@ -66,7 +66,7 @@ def _look_up(call: Call, which: str, check: bool) -> tuple[dict[str, Any], list[
             dossier = receipts.find(store, picture.receipt if picture else which)
             return receipts.document(dossier, picture), receipts.checks(store, dossier, picture) if check else []
     except LedgerError as error:
-        raise BadHome(str(error), "a log begins when the node runs for the first time") from None
+        raise BadHome(str(error)) from None
 
 
 def _shown(found: dict[str, Any], call: Call) -> str:

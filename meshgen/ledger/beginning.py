@@ -27,7 +27,8 @@ def genesis(home: Path | Disk | None, identity: Identity, label: str) -> Genesis
         raise LedgerError(
             f"{home / LEDGER_FILE} is gone, or empty, and with it the credit log that this node's key has begun."
             " To begin again would pass for fraud. Put the file back from a backup, however old: other peers give back"
-            f" what is newer. If there is none, move {home} away and start with a new key"
+            " what is newer. If there is none, let the recovery key take over, with the log that a hub exports for you"
+            " (`meshgen account recover --from ... --log ...`)"
         )
     try:
         account = read_account(home)

@@ -366,7 +366,7 @@ def open_read_only(path: Path) -> Iterator[Store]:
     """Another home's log, even of a running node; nothing is written. Raises LedgerError."""
     file = path / LEDGER_FILE if path.is_dir() else path
     if not file.is_file():
-        raise LedgerError(f"there is no credit log at {file}")
+        raise LedgerError(f"there is no credit log at {file}; a log begins when the node runs for the first time")
     with explained(file), closing(connect_read_only(file)) as reader:
         check_version(reader, SCHEMA_VERSION)
         yield Store(reader, reader)

@@ -59,7 +59,7 @@ def load_settings(path: Path | None = None, profile: str | None = None, override
 def _profile_layer(name: object) -> _Layer:
     names = profile_names()
     if name not in names:
-        raise SettingsError(f"there is no profile {name!r}{_nearest(str(name), names)}; there are: {', '.join(names)}")
+        raise SettingsError(f"there is no profile {name!r}{_nearest(str(name), names)}")
     return _file_layer(profiles_dir() / f"{name}.yaml")
 
 
