@@ -93,8 +93,9 @@ def _has_everything(name: str, nodes: Mapping[str, Peer]) -> Iterator[str]:
 
 
 def _shared(one: Ledger, other: Ledger) -> set[bytes]:
-    """Whose chains both hold up to the same entry."""
-    return {author for author, head in one.heads() if other.known(author) == head}
+    """Whose chains both hold up to the same entry. Of who forked, what lies beside the chain comes later to those who are no
+    archivists; archivists are compared in everything."""
+    return {author for author, head in one.heads() if other.known(author) == head and not one.forked_at(author)}
 
 
 def _deals(ledger: Ledger, authors: set[bytes]) -> dict[bytes, object]:
