@@ -191,6 +191,9 @@ class Accounting:
         if account == peer and (named := self.account_of(peer)):
             why = "no device of it is known to have let it in"
             raise LedgerError(f"that peer says that it belongs to account {named.hex()[:12]}, but {why}")
+        given = self._ledger.promises.vouches.get((self._ledger.identity.public_key, account))
+        if not mkudos and (given is None or given.expires_ms <= self._now_ms()):
+            raise LedgerError("this node does not vouch for that peer, so there is nothing to end")
         entry = await self._append(Vouch(account, mkudos, expires_ms, revoke=int(not mkudos)))
         return {"entry": entry_view(entry), "expires_ms": expires_ms if mkudos else None}
 

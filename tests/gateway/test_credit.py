@@ -232,6 +232,18 @@ async def test_what_is_not_kept_is_asked_for(town: Town) -> None:
     assert wanted == [BOB.public_key, CAROL.public_key]
 
 
+async def test_only_a_vouch_that_stands_can_be_ended(town: Town) -> None:
+    ledger = town.ledgers[ALICE.public_key]
+    alice, bob = Accounting(ledger, town.clock), BOB.public_key
+    await ledger.add(bob, town.ledgers[bob].entries(bob, 1, 1))
+    await alice.vouch(bob, 5, HOUR_MS)
+    await alice.vouch(bob, 0, HOUR_MS)
+    head = ledger.head()
+    with pytest.raises(LedgerError, match="does not vouch"):
+        await alice.vouch(bob, 0, HOUR_MS)
+    assert ledger.head() == head
+
+
 async def test_who_meets_nobody_is_told_why_nothing_is_said(town: Town, autojump_clock: trio.testing.MockClock) -> None:
     ledger = town.ledgers[ALICE.public_key]
     alice, head = Accounting(ledger, town.clock), ledger.head()
