@@ -102,6 +102,8 @@ class Ledger:
         self._confirmed = trio.Event()
         self._confirmed.set()
         self._refusal = ""
+        self.on_append: list[Callable[[], None]] = []
+        """Hear of each own entry, once it is durable."""
         self.is_new = False
         """Was the own chain begun in this run?"""
 
@@ -143,6 +145,8 @@ class Ledger:
         if isinstance(content, Receipt | Claim | Release):
             self.drop_due(content.hold_id)
         await log.commit()
+        for listener in self.on_append:
+            listener()
         return entry
 
     def _date(self, last_ms: int) -> int:

@@ -88,6 +88,7 @@ class Peer:
         self._advert_seq = 0
         self._stop = trio.Event()
         self.directory = Directory(net, identity, ledger.net, now_ms, self._describe)
+        ledger.on_append.append(self.directory.changed)  # others remember the own head, should this home be lost
         rng = rng or random.Random(secrets.randbits(64))
         keep_all = settings.has_role("archivist")
         follow = frozenset(map(public_key_of, settings.node.follow))
@@ -101,7 +102,7 @@ class Peer:
         self.worker: Worker | None = None
         own = self._take_up_work(engine) if engine is not None and settings.has_role("worker") else None
         if settings.has_role("requester"):
-            self.requester = Requester(self._means(own, rng), on_settled=self.directory.changed)
+            self.requester = Requester(self._means(own, rng))
 
     def _verdict(self, peer: bytes) -> Verdict:
         """How it would be served here."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
 from dataclasses import replace
 
 import trio
@@ -28,9 +27,8 @@ SWEEP_S = 30.0
 class Requester:
     """``jobs`` are by id, oldest first. ``submit`` answers at once; the job tells the rest."""
 
-    def __init__(self, means: Means, on_settled: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, means: Means) -> None:
         self._means = means
-        self._on_settled = on_settled
         self._nursery: trio.Nursery | None = None
         self.policy = means.policy
         self.jobs: dict[str, Job] = {}
@@ -95,7 +93,6 @@ class Requester:
         else:
             why = own_trouble(self._means.ledger) or why
             job.enter("failed", f"{arrived} of {wanted} pictures arrived: {why}")
-        self._on_settled()
 
     async def _fulfil(self, job: Job, background: trio.Nursery) -> str:
         """Why something is missing in the end; nothing, if nothing is."""
