@@ -122,6 +122,8 @@ class Charters:
 
     async def _record_signed(self, nursery: trio.Nursery) -> None:
         """A delegate's log says which charter it has signed, once."""
+        if not self.lineage.documents:
+            return
         if self._ledger.confirmed:
             await self._record_latest()
         else:
