@@ -97,8 +97,14 @@ async def _run(settings: Settings, home: Path) -> None:
             nursery.cancel_scope.cancel()
 
 
+def _signals() -> tuple[signal.Signals, ...]:
+    """A closed terminal stops the node too, unless it was started to outlive it (nohup)."""
+    hangup = getattr(signal, "SIGHUP", None)
+    return SIGNALS if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN else (*SIGNALS, hangup)
+
+
 async def _stop_on_signal(peer: Peer) -> None:
-    with trio.open_signal_receiver(*SIGNALS) as received:
+    with trio.open_signal_receiver(*_signals()) as received:
         async for number in received:
             peer.request_stop()
             for one in SIGNALS:

@@ -102,7 +102,7 @@ class Ledger:
         self._confirmed = trio.Event()
         self._confirmed.set()
         self._refusal = ""
-        self.on_append: list[Callable[[], None]] = []
+        self.on_append: list[Callable[[Entry], None]] = []
         """Hear of each own entry, once it is durable."""
         self.is_new = False
         """Was the own chain begun in this run?"""
@@ -146,7 +146,7 @@ class Ledger:
             self.drop_due(content.hold_id)
         await log.commit()
         for listener in self.on_append:
-            listener()
+            listener(entry)
         return entry
 
     def _date(self, last_ms: int) -> int:

@@ -15,7 +15,7 @@ from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Gossip, Net, NetError, PeerId
 from meshgen.peers.archivist import Archivist
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import MAX_NEWS_HEADS, MAX_NEWS_PROOFS, Frontier, News
+from meshgen.protocols.credit import HOLD, MAX_NEWS_HEADS, MAX_NEWS_PROOFS, RECEIPT, Entry, Frontier, News
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class NewsDesk:
         self._heard_forks: set[tuple[bytes, int]] = set()
         self._something = trio.Event()
         self._urgent = trio.Event()
+        ledger.on_append.append(self.said)
         archivist.on_dealing.append(self.saw)
         archivist.on_fork.append(self.proved)
 
@@ -46,6 +47,12 @@ class NewsDesk:
         if len(self._heads) < MAX_UNTOLD:
             self._heads[author] = None
             self._something.set()
+
+    def said(self, entry: Entry) -> None:
+        """What no job shows to anybody is told at once: should this home be lost, others remember that it was said."""
+        if entry.kind not in (HOLD, RECEIPT):
+            self.saw(entry.author)
+            self._urgent.set()
 
     def proved(self, evidence: ForkEvidence) -> None:
         if (evidence.author, evidence.seq) not in self._heard_forks:

@@ -88,7 +88,7 @@ class Peer:
         self._advert_seq = 0
         self._stop = trio.Event()
         self.directory = Directory(net, identity, ledger.net, now_ms, self._describe)
-        ledger.on_append.append(self.directory.changed)  # others remember the own head, should this home be lost
+        ledger.on_append.append(lambda _: self.directory.changed())
         rng = rng or random.Random(secrets.randbits(64))
         keep_all = settings.has_role("archivist")
         follow = frozenset(map(public_key_of, settings.node.follow))

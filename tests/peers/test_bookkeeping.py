@@ -288,3 +288,14 @@ async def test_the_own_chain_is_judged_before_it_is_gone_on_with(monkeypatch: py
         await Archivist(net, ledger, Interest(ledger, now_ms)).pull(source.peer_id, me.public_key)
         assert ledger.head() == chain[-1].head
         assert (await ledger.append(gift)).seq == 11
+
+
+async def test_what_a_person_says_is_known_to_others_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """A tip, then the home is lost: whoever restores an older copy must be told of it."""
+    async with virtual_mesh() as mesh:
+        hub, w1, _, asker = await village(mesh)
+        await pictures_of(asker)
+        await trio.sleep(RECONCILE_S)
+        tip = await asker.ledger.append(Transfer(w1.identity.public_key, 5, 0, b""))
+        await trio.sleep(1)
+        assert hub.ledger.known(asker.identity.public_key) == tip.head
