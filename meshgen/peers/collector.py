@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import trio
 
-from meshgen.ledger.errors import Gap, LedgerError
+from meshgen.ledger.errors import Gap, InvalidEntry, LedgerError
 from meshgen.ledger.ledger import Ledger
 from meshgen.peers.archivist import Archivist
 from meshgen.protocols.credit import Claim
@@ -87,5 +87,8 @@ class Collector:
             return
         try:
             await self._ledger.append(due)
+        except InvalidEntry as error:  # nor will it ever stand there
+            self._ledger.drop_due(due.hold_id)
+            log.warning("%d mkudos can't be claimed: %s", due.amount, error)
         except LedgerError as error:
             log.warning("%d mkudos could not be claimed: %s", due.amount, error)

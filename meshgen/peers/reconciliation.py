@@ -40,6 +40,8 @@ RECONCILE_S = 30.0
 QUESTION_S = 10.0
 PROVED_S = 2 * RECONCILE_S + 2 * NEWS_GAP_S + PULL_S
 """In a mesh with an archivist, a fork that two peers were shown is proved at all within so long of their being linked again."""
+MAX_TRIES = 3
+"""A round with a neighbour that does not answer to the end is made up for with another at once."""
 MAX_VISITS = 256
 """Return visits that wait."""
 
@@ -91,9 +93,10 @@ class Reconciliation:
     async def _go_round(self) -> None:
         while True:
             await trio.sleep(RECONCILE_S * self._rng.uniform(0.75, 1.0))  # so that a mesh does not beat as one
-            neighbour = self._choose()
-            if neighbour is not None:
-                await self.meet(neighbour)
+            for _ in range(MAX_TRIES):
+                neighbour = self._choose()
+                if neighbour is None or await self.meet(neighbour):
+                    break
 
     def _choose(self) -> PeerId | None:
         linked = sorted(link.peer for link in self._net.links())
@@ -105,13 +108,13 @@ class Reconciliation:
             linked = archivists or linked
         return self._rng.choice(linked) if linked else None
 
-    async def meet(self, neighbour: PeerId) -> None:
-        """Compare everything with one neighbour. One that does not answer is no error."""
+    async def meet(self, neighbour: PeerId) -> bool:
+        """Compare everything with one neighbour. False if that came to no end; one that does not answer is no error."""
         try:
-            with trio.move_on_after(QUESTION_S):
+            with trio.move_on_after(QUESTION_S) as patience:
                 prints = Prints.decode(await self._ask(neighbour, PrintsRequest(self._ledger.net)))
                 if prints.net != self._ledger.net:
-                    return
+                    return False
                 if prints.proofs != self._ledger.proofs_print():
                     await self._learn_forks(neighbour)
                 if self._interest.keep_all:
@@ -120,6 +123,8 @@ class Reconciliation:
                     await self._compare_heads(neighbour)
         except (NetError, Malformed, LedgerError) as error:
             log.debug("no reconciliation with %s: %s", neighbour, error)
+            return False
+        return not patience.cancelled_caught
 
     async def _ask(self, neighbour: PeerId, question: Record) -> bytes:
         return await request(self._net, neighbour, PROTOCOL, question.encode())
