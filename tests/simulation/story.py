@@ -116,6 +116,7 @@ class _Scenes:
                         troubles.start_soon(self._back_up, mesh, name)
             mesh.heal()
             for name in list(mesh.nodes):
+                mesh.crash(name, 0)  # those that have not come by now don't come any more
                 if not mesh.running(name):
                     nursery.start_soon(mesh.restart, name)
 
