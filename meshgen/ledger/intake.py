@@ -6,10 +6,9 @@ it counts for nothing. Of an author who forked, entries from the fork on stand e
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,18 +36,6 @@ class Added:
     head: Head
 
 
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Entries hold no cycles, and to look for some among thousands of fresh ones costs a tenth of judging them."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
 class Intake:
     """One a ledger. All methods are called from the ledger's loop."""
 
@@ -72,12 +59,11 @@ class Intake:
             raise BadChain(log.end(author).seq + 1, f"{len(wires)} entries at once, more than {MAX_RANGE_ENTRIES}")
         before = log.end(author).seq
         take = self._add_links if head_mode else self._add_judged
-        with uncollected() if len(wires) > INLINE else nullcontext():
-            try:
-                await take(author, wires)
-            finally:
-                after = log.end(author).seq
-                await log.commit()
+        try:
+            await take(author, wires)
+        finally:
+            after = log.end(author).seq
+            await log.commit()
         return Added(after - before, log.end(author))
 
     async def _add_judged(self, author: bytes, wires: Sequence[bytes]) -> None:
@@ -214,10 +200,9 @@ class Intake:
             chain = log.chain(author)
             start = chain.head.seq + 1
             rows = await log.offload(lambda: list(log.store.rows(author, start, start + MAX_RANGE_ENTRIES - 1)))
-            with uncollected():
-                found = await self._examine(author, [row.wire for row in rows])
-                fault = self._confirm(chain, found)
-                await log.commit()
+            found = await self._examine(author, [row.wire for row in rows])
+            fault = self._confirm(chain, found)
+            await log.commit()
             if fault:
                 seq, why, forged = fault
                 await log.cut(author, seq)
