@@ -30,7 +30,6 @@ from meshgen.ledger.standings import Standings
 from meshgen.ledger.store import Disk, fitting, open_store
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import (
-    CHECKPOINT,
     MAX_AHEAD_MS,
     MAX_RANGE_ENTRIES,
     NO_HEAD,
@@ -248,9 +247,9 @@ class Ledger:
         head = self.known(author)
         return head.id if seq == head.seq else self._log.store.ids(author, seq, seq).get(seq, b"")
 
-    def checkpoints(self) -> Iterator[Entry]:
-        """Those of all chains, each chain's in order."""
-        for author, row in self._log.store.words((CHECKPOINT,)):
+    def words(self, kind: int) -> Iterator[Entry]:
+        """Entries of a kind that is no payment, of all chains, each chain's in order. Few, and found without a search."""
+        for author, row in self._log.store.words((kind,)):
             if row.seq <= self._log.heads.get(author, NO_HEAD).seq:
                 yield row.revive(verify=False)
 

@@ -25,7 +25,7 @@ from meshgen.protocols.charter import (
     SignedCharter,
 )
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import CHARTER, CharterEntry, decode_entry
+from meshgen.protocols.credit import CHARTER, CharterEntry
 
 log = logging.getLogger(__name__)
 
@@ -139,20 +139,13 @@ class Charters:
         if not documents or mine not in [signature.key for signature in documents[-1].signatures]:
             return
         charter, doc_hash = self.current, self.lineage.hash
-        if doc_hash in self._recorded(mine):
+        on_record = (CharterEntry.from_entry(entry).doc_hash for entry in self._ledger.words(CHARTER) if entry.author == mine)
+        if doc_hash in on_record:
             return
         try:
             await self._ledger.append(CharterEntry(doc_hash, charter.version, charter.parent))
         except LedgerError as error:
             log.warning("the charter could not be put on record: %s", error)
-
-    def _recorded(self, author: bytes) -> set[bytes]:
-        found, seq = set[bytes](), 1
-        while wires := self._ledger.entries(author, seq, seq + 1023):
-            entries = [decode_entry(wire, verify=False) for wire in wires]
-            found |= {CharterEntry.from_entry(entry).doc_hash for entry in entries if entry.kind == CHARTER}
-            seq = entries[-1].seq + 1
-        return found
 
 
 async def _kept(save: Callable[[Lineage], None], lineage: Lineage) -> None:

@@ -14,7 +14,7 @@ from meshgen.net.port import Net, NetError, PeerId, request
 from meshgen.peers.directory import Directory
 from meshgen.peers.interest import DAY_MS, Interest
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import MAX_COSIGS, PROTOCOL, Checkpoint, Entry, Witness, WitnessRequest
+from meshgen.protocols.credit import CHECKPOINT, MAX_COSIGS, PROTOCOL, Checkpoint, Entry, Witness, WitnessRequest
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Checkpointing:
                 log.info("no checkpoint: %s", error)
 
     def _last_upto(self) -> int:
-        own = (entry for entry in self._ledger.checkpoints() if entry.author == self._ledger.identity.public_key)
+        own = (entry for entry in self._ledger.words(CHECKPOINT) if entry.author == self._ledger.identity.public_key)
         return max((_content(entry).upto_seq for entry in own), default=0)
 
     async def make(self) -> Entry | None:
@@ -83,7 +83,7 @@ class Checkpointing:
         """Drop what old, well witnessed checkpoints of others cover."""
         if self._interest.keep_all:
             return
-        for entry in self._ledger.checkpoints():
+        for entry in self._ledger.words(CHECKPOINT):
             if self._covers(entry):
                 await self._ledger.prune(entry.author, _content(entry).upto_seq)
 
