@@ -40,6 +40,8 @@ SHELLS = {
     "ledger/store.py": "the log's file: its rows",
     "ledger/log.py": "what is written when, by one process",
     "ledger/intake.py": "foreign entries, judged by all cores",
+    "ledger/verifiers.py": "the processes that verify signatures",
+    "ledger/verifier.py": "one such process",
     "ledger/pruning.py": "waits for the log's lock",
     "ledger/beginning.py": "a home's first entry, and the note that there is one",
     "ledger/ledger.py": "the ledger's face: its lock, its store",

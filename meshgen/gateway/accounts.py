@@ -8,8 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from meshgen.gateway.bodies import Body
-from meshgen.gateway.credit import FAULTS, PeerField, foreign
-from meshgen.gateway.errors import ApiError
+from meshgen.gateway.credit import PeerField, foreign, refused
 from meshgen.gateway.face import NodeFace
 from meshgen.protocols.record import MAX_MKUDOS
 
@@ -44,25 +43,19 @@ def account_routes(node: NodeFace) -> APIRouter:
     @routes.post("/add", status_code=201)
     async def add(body: AddBody) -> dict[str, Any]:
         key = foreign(node, body.peer)
-        try:
+        with refused():
             return await node.credit.add_device(key, body.budget_mkudos)
-        except FAULTS as error:
-            raise ApiError(409, "refused", str(error)) from None
 
     @routes.post("/retire", status_code=201)
     async def retire(body: RetireBody) -> dict[str, Any]:
         key = foreign(node, body.peer)
-        try:
+        with refused():
             return await node.credit.retire_device(key)
-        except FAULTS as error:
-            raise ApiError(409, "refused", str(error)) from None
 
     @routes.post("/rotate", status_code=201)
     async def rotate(body: RotateBody) -> dict[str, Any]:
         """The last entry of this log: nothing can be signed after it, so the node is to be stopped."""
-        try:
+        with refused():
             return await node.credit.rotate(bytes.fromhex(body.key), bytes.fromhex(body.next_hash))
-        except FAULTS as error:
-            raise ApiError(409, "refused", str(error)) from None
 
     return routes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import trio
@@ -22,8 +24,6 @@ from meshgen.protocols.record import MAX_MKUDOS
 MAX_ENTRIES = 1000
 MAX_UINT = 2**53 - 1
 MAX_KINDS_TEXT = 256
-FAULTS = (LedgerError, Malformed)
-"""Why the ledger may say no to what a person wants to add."""
 Peer = Annotated[str, Query(max_length=64, description="a peer id; empty = this node")]
 Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES)]
 PeerField = Annotated[str, Field(min_length=1, max_length=64)]
@@ -109,18 +109,14 @@ def _add_words(routes: APIRouter, node: NodeFace) -> None:
     @routes.post("/tip", status_code=201)
     async def tip(body: TipBody) -> dict[str, Any]:
         payee = foreign(node, body.peer)
-        try:
+        with refused():
             return await node.credit.tip(payee, body.mkudos, body.reason, bytes.fromhex(body.about))
-        except FAULTS as error:
-            raise ApiError(409, "refused", str(error)) from None
 
     @routes.post("/vouch", status_code=201)
     async def vouch(body: VouchBody) -> dict[str, Any]:
         key = foreign(node, body.peer)
-        try:
+        with refused():
             return await node.credit.vouch(key, body.mkudos, body.for_ms)
-        except FAULTS as error:
-            raise ApiError(409, "refused", str(error)) from None
 
     @routes.post("/advise", status_code=201)
     async def advise(body: AdviseBody) -> dict[str, Any]:
@@ -128,10 +124,17 @@ def _add_words(routes: APIRouter, node: NodeFace) -> None:
             raise ApiError(422, "invalid", "peer: give a peer's id or a model's digest, one of the two", "peer")
         subject = foreign(node, body.peer) if body.peer else bytes.fromhex(body.model)
         about = Word(bool(body.model), subject, body.recommendation, body.label, body.list)
-        try:
+        with refused():
             return await node.credit.advise(about, body.for_ms, withdraw=body.withdraw)
-        except FAULTS as error:
-            raise ApiError(409, "refused", str(error)) from None
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """The ledger may say no to what a person wants to add."""
+    try:
+        yield
+    except (LedgerError, Malformed) as error:
+        raise ApiError(409, "refused", str(error)) from None
 
 
 def foreign(node: NodeFace, peer: str) -> bytes:

@@ -6,7 +6,6 @@ it counts for nothing. Of an author who forked, entries from the fork on stand e
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,16 +15,17 @@ import trio
 
 from meshgen.ledger.errors import BadChain, Early, Fork, Gap, InvalidEntry, LedgerError
 from meshgen.ledger.forks import ForkEvidence, fork_between, judge
-from meshgen.ledger.judging import Examined, Link, examine, read_links
+from meshgen.ledger.judging import Examined, Link, examine, read_entries, read_links
 from meshgen.ledger.log import Log
 from meshgen.ledger.rules import Chain
+from meshgen.ledger.verifiers import Verifiers
 from meshgen.protocols.codec import Malformed, encode
 from meshgen.protocols.credit import MAX_AHEAD_MS, MAX_BRANCH_ENTRIES, MAX_RANGE_ENTRIES, Entry, Head, decode_entry
 
 INLINE = 8
-"""Up to so many entries' signatures, 0.1 ms each, are judged on the loop; more go to threads."""
+"""Up to so many entries' signatures, 0.1 ms each, are judged on the loop; more go to the other cores."""
 CHUNK = 256
-"""So many entries go to one thread at a time, and are judged by the rules between two turns of the loop."""
+"""So many entries are read, and judged by the rules, between two turns of the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,15 @@ class Intake:
     def __init__(self, log: Log, now_ms: Callable[[], int]) -> None:
         self._log = log
         self._now_ms = now_ms
-        self._cpus = trio.CapacityLimiter(os.cpu_count() or 1)
+        self._verifiers = Verifiers()
         self._judging = trio.Lock()
         self._waiting = trio.Event()
         self.refused: dict[bytes, tuple[int, str]] = {}
         """author -> (seq, why): signed by the author, taken in head mode, and found bad. Forgotten at the next start, which
         may be of a version that judges otherwise."""
+
+    async def close(self) -> None:
+        await self._verifiers.close()
 
     # -- whole chains
 
@@ -84,8 +87,8 @@ class Intake:
         results: dict[int, Examined] = {}
 
         async def work(index: int) -> None:
-            job = partial(examine, self._log.net, author, chunks[index])
-            results[index] = await trio.to_thread.run_sync(job, limiter=self._cpus)
+            readings = read_entries(self._log.net, author, chunks[index])
+            results[index] = readings.judged(await self._verifiers.verify(readings.signatures))
 
         async with trio.open_nursery() as nursery:
             for index in range(len(chunks)):

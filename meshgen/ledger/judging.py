@@ -1,4 +1,4 @@
-"""What can be judged of entries without their chain: form and signatures, the dear part of it. Any thread may do it."""
+"""What can be judged of entries without their chain: form and signatures, the dear part of it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ from meshgen.protocols.credit import (
     entry_id,
 )
 
+Signature = tuple[bytes, bytes, bytes]
+"""Public key, signature, message."""
+
 _WIRE = Limits(max_bytes=MAX_WIRE_BYTES, max_items=2, max_depth=1)
 _BODY = Limits(max_bytes=MAX_LARGE_BODY_BYTES)
 
@@ -50,23 +53,41 @@ class Examined:
     fault: Fault | None
 
 
-def examine(net: bytes, author: bytes, wires: Sequence[bytes]) -> Examined:
-    """Decode, and judge signatures: an entry's own, and where the entry says all that it takes, the one of the note inside.
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The entries at the front that are well-formed, and the signatures that decide about them."""
 
-    First the one, then the other: while signatures are verified other threads run, and each change of threads costs.
-    """
+    entries: list[Entry]
+    signatures: list[Signature]
+    """Each entry's own, then those of the notes inside."""
+    noted: list[int]
+    """Whose notes these are: an index into the entries each."""
+    fault: Fault | None
+
+    def judged(self, good: Sequence[bool]) -> Examined:
+        """``good``: which signatures are."""
+        own, notes = good[: len(self.entries)], good[len(self.entries) :]
+        vouched = {index for index, is_good in zip(self.noted, notes, strict=True) if is_good}
+        end = next((index for index, is_good in enumerate(own) if not is_good), None)
+        fault = self.fault if end is None else Fault(end, "entry: the signature is not its author's", forged=True)
+        return Examined([(entry, index in vouched) for index, entry in enumerate(self.entries[:end])], fault)
+
+
+def read_entries(net: bytes, author: bytes, wires: Sequence[bytes]) -> Readings:
+    """Decode; of the signatures inside take those of which the entry says all that was signed."""
     entries, fault = _decoded(wires)
-    notes = [_note(net, author, entry.content) for entry in entries]
-    good: list[tuple[Entry, bool]] = []
-    for entry, note in zip(entries, notes, strict=True):
-        if not entry.is_signed():
-            return Examined(good, Fault(len(good), "entry: the signature is not its author's", forged=True))
-        good.append((entry, note is not None and verify(*note)))
-    return Examined(good, fault)
+    notes = [(index, note) for index, entry in enumerate(entries) if (note := _note(net, author, entry.content))]
+    signatures = [entry.signature for entry in entries] + [note for _, note in notes]
+    return Readings(entries, signatures, [index for index, _ in notes], fault)
+
+
+def examine(net: bytes, author: bytes, wires: Sequence[bytes]) -> Examined:
+    """Decode, and judge signatures: here and now."""
+    readings = read_entries(net, author, wires)
+    return readings.judged([verify(*signature) for signature in readings.signatures])
 
 
 def _decoded(wires: Sequence[bytes]) -> tuple[list[Entry], Fault | None]:
-    """Those at the front that are well-formed."""
     entries: list[Entry] = []
     for wire in wires:
         try:
@@ -76,8 +97,8 @@ def _decoded(wires: Sequence[bytes]) -> tuple[list[Entry], Fault | None]:
     return entries, None
 
 
-def _note(net: bytes, author: bytes, content: Content | None) -> tuple[bytes, bytes, bytes] | None:
-    """The bill or voucher inside, if it is one: its signer, signature and message. Its values are the entry's, which are good."""
+def _note(net: bytes, author: bytes, content: Content | None) -> Signature | None:
+    """The bill or voucher inside, if it is one. Its values are the entry's, which are good."""
     match content:
         case Receipt(job, hold_id, payee, amount, result, _, sig):
             return payee, sig, Bill.message(net, job, hold_id, author, payee, amount, result)

@@ -82,7 +82,7 @@ async def open_ledger(
         try:
             yield ledger
         finally:
-            log.close()
+            await ledger.close()
 
 
 class Ledger:
@@ -105,6 +105,11 @@ class Ledger:
         """Hear of each own entry, once it is durable."""
         self.is_new = False
         """Was the own chain begun in this run?"""
+
+    async def close(self) -> None:
+        """Done by :func:`open_ledger`."""
+        self._log.close()
+        await self._intake.close()
 
     # -- the own chain
 

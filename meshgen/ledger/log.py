@@ -22,7 +22,7 @@ from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Deal
 from meshgen.ledger.forks import ForkEvidence, proven_by
 from meshgen.ledger.promises import Promises
-from meshgen.ledger.recall import Reader, prefix_of
+from meshgen.ledger.reader import Reader, prefix_of
 from meshgen.ledger.rules import Chain
 from meshgen.ledger.store import Batch, Linked, Store
 from meshgen.protocols.credit import (

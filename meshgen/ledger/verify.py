@@ -12,7 +12,7 @@ from meshgen.ledger.branches import counting
 from meshgen.ledger.errors import InvalidEntry
 from meshgen.ledger.fold import NOTHING, Balance
 from meshgen.ledger.forks import ForkEvidence, convictions, judge
-from meshgen.ledger.recall import Reader, prefix_of
+from meshgen.ledger.reader import Reader, prefix_of
 from meshgen.ledger.rules import Chain
 from meshgen.ledger.snapshot import unpack_stub
 from meshgen.ledger.store import Row, Store, open_read_only

@@ -42,7 +42,7 @@ class Bookkeeping:
         self._news = NewsDesk(net, ledger, self.archivist)
         self._reconciliation = Reconciliation(net, ledger, directory, self.archivist, self.interest, self._news, rng)
         self._recall = Recall(net, ledger, self.archivist, directory)
-        self._checkpointing = Checkpointing(net, ledger, directory, self.interest, now_ms)
+        self.checkpointing = Checkpointing(net, ledger, directory, self.interest, now_ms)
         directory.on_advert.append(self.archivist.heard)
         self._server.on_difference.append(self._reconciliation.differs)
 
@@ -53,5 +53,5 @@ class Bookkeeping:
             await nursery.start(self.archivist.run)
             await nursery.start(self._news.run)
             nursery.start_soon(self._reconciliation.run)
-            nursery.start_soon(self._checkpointing.run)
+            nursery.start_soon(self.checkpointing.run)
             task_status.started()

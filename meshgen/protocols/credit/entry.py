@@ -95,9 +95,14 @@ class Entry:
     def head(self) -> Head:
         return Head(self.seq, self.id)
 
+    @property
+    def signature(self) -> tuple[bytes, bytes, bytes]:
+        """Its own: public key, signature, message."""
+        return self.author, self.sig, _ENTRY_SIG_DOMAIN + self.id
+
     def is_signed(self) -> bool:
         """Rule R1 on the entry's own signature."""
-        return verify(self.author, self.sig, _ENTRY_SIG_DOMAIN + self.id)
+        return verify(*self.signature)
 
 
 def entry_id(body: bytes) -> bytes:
