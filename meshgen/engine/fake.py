@@ -6,6 +6,7 @@ the same seed gives the same bytes. At zero seconds a picture costs microseconds
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -18,7 +19,22 @@ from typing import Literal
 import trio
 from PIL import Image, ImageDraw
 
-from meshgen.engine.port import DeviceInfo, EngineError, EngineEvent, ModelInfo, Picture, Preview, Progress, Work
+from meshgen.engine.port import (
+    AdapterInfo,
+    Answer,
+    AnyWork,
+    DeviceInfo,
+    EngineError,
+    EngineEvent,
+    FormWork,
+    ModelInfo,
+    Picture,
+    Preview,
+    Progress,
+    TextPart,
+    TextWork,
+    Work,
+)
 
 _PALETTE_AT = 33  # behind the signature (8 bytes) and IHDR (25)
 
@@ -49,10 +65,12 @@ class FakeEngine:
         slots: int = 1,
         name: str = "fake device",
         fail: Fault | None = None,
+        adapters: Sequence[AdapterInfo] = (),
     ) -> None:
         self.seconds_per_picture = seconds_per_picture
         self.fault = fail
         self._models = {model.name: model for model in ([fake_model()] if models is None else models)}
+        self._adapters = list(adapters)
         self._device = DeviceInfo("fake", name, vram_total_mib=8192, vram_free_mib=8192)
         self._slots = trio.Semaphore(slots)
 
@@ -62,6 +80,9 @@ class FakeEngine:
     def models(self) -> list[ModelInfo]:
         return list(self._models.values())
 
+    def adapters(self) -> list[AdapterInfo]:
+        return self._adapters
+
     def free_slots(self) -> int:
         return self._slots.value
 
@@ -69,26 +90,43 @@ class FakeEngine:
         return self.seconds_per_picture * count
 
     @asynccontextmanager
-    async def run(self, work: Work) -> AsyncGenerator[AsyncIterator[EngineEvent]]:
+    async def run(self, work: AnyWork) -> AsyncGenerator[AsyncIterator[EngineEvent]]:
         self._check(work)
         async with aclosing(self._in_turn(work)) as events:
             yield events
 
-    async def _in_turn(self, work: Work) -> AsyncGenerator[EngineEvent]:
-        async with self._slots, aclosing(self._draw_all(work)) as events:
+    async def _in_turn(self, work: AnyWork) -> AsyncGenerator[EngineEvent]:
+        do = self._draw_all(work) if isinstance(work, Work) else self._answer(work)
+        async with self._slots, aclosing(do) as events:
             async for event in events:
                 yield event
 
-    def _check(self, work: Work) -> None:
-        model = self._models.get(work.model)
+    def _check(self, work: AnyWork) -> None:
+        name = work.form if isinstance(work, FormWork) else work.model
+        model = self._models.get(name)
         if model is None:
-            raise EngineError("unknown_model", f"no model {work.model!r} here; there is {', '.join(self._models) or 'none'}")
+            raise EngineError("unknown_model", f"no model {name!r} here; there is {', '.join(self._models) or 'none'}")
+        if not isinstance(work, Work):
+            return
         if work.width < 1 or work.height < 1 or work.width * work.height > model.max_pixels:
             raise EngineError(
                 "bad_input", f"{work.width}x{work.height} is not a size for {work.model}: at most {model.max_pixels} pixels"
             )
         if work.steps < 1 or not work.seeds:
             raise EngineError("bad_input", "a job needs at least one step and one seed")
+
+    async def _answer(self, work: TextWork | FormWork) -> AsyncGenerator[EngineEvent]:
+        """A text that counts its words; of a form, what it is called."""
+        if isinstance(work, FormWork):
+            await trio.sleep(self.seconds_per_picture)
+            yield Answer(0, 0, json.dumps({work.form: "fake"}).encode(), "application/json", self.seconds_per_picture)
+            return
+        for index, seed in enumerate(work.seeds):
+            words = [f"word{number} " for number in range(min(work.max_tokens, 8))]
+            for word in words:
+                await trio.sleep(self.seconds_per_picture / len(words))
+                yield TextPart(index, word)
+            yield Answer(index, seed, "".join(words).encode(), "text/plain", self.seconds_per_picture)
 
     async def _draw_all(self, work: Work) -> AsyncGenerator[EngineEvent]:
         for index, seed in enumerate(work.seeds):

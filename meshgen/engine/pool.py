@@ -18,7 +18,7 @@ import trio
 
 from meshgen.engine.catalog import Catalog, CatalogError, CatalogModel
 from meshgen.engine.frames import Frame
-from meshgen.engine.port import DeviceInfo, Engine, EngineError, EngineEvent, ModelInfo, Picture, Work
+from meshgen.engine.port import AdapterInfo, AnyWork, DeviceInfo, Engine, EngineError, EngineEvent, ModelInfo, Picture, Work
 from meshgen.engine.seat import Job, Seat
 from meshgen.engine.speed import Speed
 
@@ -91,6 +91,9 @@ class Pool:
     def models(self) -> list[ModelInfo]:
         return [model.info for model in self._runnable().values()]
 
+    def adapters(self) -> list[AdapterInfo]:
+        return []
+
     def free_slots(self) -> int:
         return self._free.statistics().current_buffer_used
 
@@ -99,7 +102,9 @@ class Pool:
         return self._speed.estimate_s(model.info, self.device().kind, width, height, steps, count) if model else 0.0
 
     @asynccontextmanager
-    async def run(self, work: Work) -> AsyncGenerator[AsyncIterator[EngineEvent]]:
+    async def run(self, work: AnyWork) -> AsyncGenerator[AsyncIterator[EngineEvent]]:
+        if not isinstance(work, Work):
+            raise EngineError("unsupported", "this engine draws pictures only")
         request = self._request(work)
         async with aclosing(self._events(work, request)) as events:
             yield events

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from meshgen.identity import SIGNATURE_BYTES, public_key_of
-from meshgen.protocols.advert import FAMILIES
+from meshgen.protocols.advert import PICTURE_FAMILIES
 from meshgen.protocols.charter import Charter, CharterSignature, SignedCharter
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.record import Array, Bin, UInt, field_kinds
@@ -150,8 +150,8 @@ def _number(value: str, path: str) -> int:
 def _families(value: object, path: str) -> tuple[int, ...]:
     if not isinstance(value, dict):
         raise CharterError(f"{path}: a factor for each family belongs here, e.g. {{sd1: 1000}}")
-    given = {_known(dict.fromkeys(FAMILIES, key), key, f"{path}."): _number(str(factor), path) for key, factor in value.items()}
-    defaults = dict(zip(FAMILIES, Charter("x").tariff.families_permille, strict=True))
+    given = {_known(dict.fromkeys(PICTURE_FAMILIES, key), key, f"{path}."): _number(str(factor), path) for key, factor in value.items()}
+    defaults = dict(zip(PICTURE_FAMILIES, Charter("x").tariff.families_permille, strict=True))
     return tuple((defaults | given).values())
 
 

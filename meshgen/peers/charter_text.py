@@ -9,7 +9,7 @@ from typing import Any
 
 from meshgen.identity import KEY_BYTES, peer_id
 from meshgen.peers.charter_file import FACTORS, KEYS
-from meshgen.protocols.advert import FAMILIES
+from meshgen.protocols.advert import PICTURE_FAMILIES
 from meshgen.protocols.charter import Charter, SignedCharter
 from meshgen.protocols.record import Array, field_kinds
 
@@ -46,7 +46,7 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 
 def _yaml(key: str, kind: Any, value: Any) -> str:
     if key == FACTORS:
-        return "{" + ", ".join(f"{family}: {factor}" for family, factor in zip(FAMILIES, value, strict=True)) + "}"
+        return "{" + ", ".join(f"{family}: {factor}" for family, factor in zip(PICTURE_FAMILIES, value, strict=True)) + "}"
     if isinstance(kind, Array):
         return "[" + ", ".join(_yaml(key, kind.of, item) for item in value) + "]"
     if isinstance(value, bytes):

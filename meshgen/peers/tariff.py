@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import isqrt, prod
 from typing import Literal
 
-from meshgen.protocols.advert import FAMILIES
+from meshgen.protocols.advert import PICTURE_FAMILIES
 from meshgen.protocols.charter import EXPONENT_STEP, Tariff
 from meshgen.protocols.offer import Offer
 from meshgen.protocols.record import MAX_MKUDOS
@@ -51,7 +51,7 @@ class ImageWork:
 
 def image_mkudos(work: ImageWork, tariff: Tariff = DEFAULT) -> int:
     """The tariff for one picture, its surcharge included."""
-    factors = [tariff.families_permille[FAMILIES.index(work.family)]]
+    factors = [tariff.families_permille[PICTURE_FAMILIES.index(work.family)]]
     factors += [tariff.source_permille] * work.source
     factors += [tariff.controlnet_permille] * work.controlnet
     factors += [tariff.post_processor_permille] * work.post_processors

@@ -12,8 +12,9 @@ from typing import Annotated
 from meshgen.protocols.codec import Limits, Malformed
 from meshgen.protocols.record import Array, Bin, Hash, Millis, NetId, Record, Text, UInt
 
-FAMILIES = ("sd1", "sdxl", "sd3", "flux", "other")
-"""Model families. Each has its own offer topic, so a worker hears what it could do and little else."""
+PICTURE_FAMILIES = ("sd1", "sdxl", "sd3", "flux", "other")
+FAMILIES = (*PICTURE_FAMILIES, "text", "alchemy")
+"""Model families; the last two draw nothing. Each has its own offer topic, so a worker hears what it could do and little else."""
 ROLES = ("requester", "worker", "hub", "archivist", "observer")
 MAX_MODELS = 64
 MAX_ADDRESSES = 8
