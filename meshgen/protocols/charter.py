@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Self
 
 from meshgen.identity import SIGNATURE_BYTES, Identity, peer_id, verify
-from meshgen.protocols.advert import FAMILIES, MAX_ADDRESS_BYTES
+from meshgen.protocols.advert import MAX_ADDRESS_BYTES, PICTURE_FAMILIES
 from meshgen.protocols.codec import Limits, Malformed, decode
 from meshgen.protocols.record import MAX_MKUDOS, Array, Bin, Hash, MaybeHash, MilliKudos, NetId, Record, Text, UInt
 
@@ -53,10 +53,10 @@ class Tariff(Record):
     """What a megapixel adds."""
     area_exponent_permille: Annotated[int, UInt(0, MAX_EXPONENT)] = 1250
     """How it grows; a multiple of 125, so that whole-number square roots suffice."""
-    families_permille: Annotated[tuple[int, ...], Array(UInt(0, MAX_PERMILLE), len(FAMILIES), len(FAMILIES))] = (
+    families_permille: Annotated[tuple[int, ...], Array(UInt(0, MAX_PERMILLE), len(PICTURE_FAMILIES), len(PICTURE_FAMILIES))] = (
         1000, 2000, 2000, 8000, 1000,
     )  # fmt: skip
-    """The factor of each model family, in the order of FAMILIES."""
+    """The factor of each model family, in the order of PICTURE_FAMILIES."""
     source_permille: _Permille = 1300
     post_processor_permille: _Permille = 1200
     controlnet_permille: _Permille = 1300
