@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from meshgen.settings.patterns import check_pattern, check_word
+from meshgen.settings.windows import parse_window
+
 _PEER = r"/p2p/[1-9A-HJ-NP-Za-km-z]{46,64}"
 _FRIEND = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}|[0-9a-f]{64}")
 _ADDRESS = re.compile(rf"/(ip4|ip6|dns|dns4|dns6)/([^/\s]+)/tcp/(\d{{1,5}})({_PEER})?")
@@ -39,8 +42,19 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _one(value: object) -> object:
+    """A pattern may hold commas: an environment variable holds one."""
+    return tuple(filter(None, (value,))) if isinstance(value, str) else value
+
+
+def _window(text: str) -> str:
+    parse_window(text)
+    return text
+
+
 Role = Literal["requester", "worker", "hub", "archivist", "observer"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^\S.*$")]
+Decline = Literal["nsfw", "img2img", "inpainting", "controlnet", "lora", "inversion", "post-processing", "text", "alchemy"]
 ListOf = BeforeValidator(_split)
 Addresses = Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], ListOf]
 PeerAddresses = Annotated[tuple[Annotated[str, AfterValidator(peer_address)], ...], ListOf]
@@ -165,7 +179,18 @@ class WorkerSettings(Group):
     )
     models: Annotated[tuple[Name, ...], ListOf] = Field(
         default=("all",),
-        description="Models to serve, by name as in `meshgen models ls`; all = every one that is installed",
+        description="Models to serve, by name as in `meshgen models ls`; or ALL, ALL SDXL (SD1, SD3, FLUX, TEXT), TOP n and "
+        "BOTTOM n by what the mesh asked for lately",
+        min_length=1,
+        max_length=64,
+    )
+    models_to_skip: Annotated[tuple[Name, ...], ListOf] = Field(
+        default=(), description="Models not to serve, whatever `models` says, in the same words", max_length=256
+    )
+    forms: Annotated[tuple[Name, ...], ListOf] = Field(
+        default=("all",),
+        description="Forms of alchemy to serve by name (caption, nsfw, interrogation, ...); post-process = all that enlarge or "
+        "change a picture",
         min_length=1,
         max_length=64,
     )
@@ -174,6 +199,13 @@ class WorkerSettings(Group):
     )
     max_steps: int = Field(default=100, description="Most denoising steps of a picture", ge=1, le=1000)
     max_count: int = Field(default=8, description="Most pictures of one job", ge=1, le=64)
+    max_batch: int = Field(
+        default=8, description="Most pictures that the engine draws at once, of one job or of several that fit", ge=1, le=64
+    )
+    max_tokens: int = Field(default=512, description="Most tokens of a text", ge=1, le=4096)
+    vram_free_mib: int = Field(
+        default=512, description="Memory of the device that is left to other programs, in MiB", ge=0, le=2**20
+    )
     max_queue: int = Field(
         default=16,
         description="Most pictures accepted and not yet drawn, of those that go before a requester; it is refused as full then. "
@@ -194,6 +226,30 @@ class WorkerSettings(Group):
         "the own account's go first without being named",
         max_length=256,
     )
+    only_friends: bool = Field(default=False, description="Work for friends and the own account alone")
+    declines: Annotated[tuple[Decline, ...], ListOf] = Field(
+        default=(),
+        description="Work that it does not take: nsfw (by the words of the prompt), img2img, inpainting, controlnet, lora, "
+        "inversion, post-processing, text, alchemy",
+        max_length=9,
+    )
+    refuse_words: Annotated[tuple[Annotated[Name, AfterValidator(check_word)], ...], ListOf] = Field(
+        default=(), description="Words or phrases; a job whose prompt holds one, in whole words, is refused", max_length=1024
+    )
+    refuse_patterns: Annotated[tuple[Annotated[str, AfterValidator(check_pattern)], ...], BeforeValidator(_one)] = Field(
+        default=(),
+        description="Regular expressions; a job is refused whose prompt fits one, or takes more than a moment to be compared",
+        max_length=64,
+    )
+    hours: Annotated[tuple[Annotated[Name, AfterValidator(_window)], ...], ListOf] = Field(
+        default=(),
+        description="When it takes work, in this machine's local time, e.g. [22:00-07:00, sat sun 10:00-18:00]; empty = always",
+        max_length=32,
+    )
+    max_temperature_c: int = Field(
+        default=0, description="It takes no work while the device is hotter, in degrees Celsius; 0 = no limit", ge=0, le=150
+    )
+    max_power_w: int = Field(default=0, description="...or while the device draws more, in watts; 0 = no limit", ge=0, le=100_000)
     stranger_pictures_per_minute: int = Field(
         default=60,
         description="Pictures a minute for a requester to whom no credit leads from here; beyond that it is told to come back "
