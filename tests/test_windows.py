@@ -30,11 +30,13 @@ def test_windows(text: str, days: set[int], start: int, end: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "always", "22-07", "25:00-07:00", "22:00-24:30", "22:60-23:00", "24:00-01:00", "08:00-08:00", "sat 10:00-18:00 sun"]
-    + ["saturday", "sat- 10:00-18:00", "10:00-18:00,", "x" * 9999, "٢٢:00-07:00"],
+    [
+        *("", "always", "22-07", "25:00-07:00", "22:00-24:30", "22:60-23:00", "24:00-01:00", "08:00-08:00"),
+        *("sat 10:00-18:00 sun", "saturday", "sat- 10:00-18:00", "10:00-18:00,", "x" * 9999, "٢٢:00-07:00"),
+    ],
 )
 def test_what_is_no_window(text: str) -> None:
-    with pytest.raises(ValueError, match="no time of the week|a window begins"):
+    with pytest.raises(ValueError, match=r"no time of the week|a window begins"):
         parse_window(text)
 
 

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 MAX_PATTERN_CHARS = 256
-_WORD = re.compile(r"\w")
+_WORD = re.compile(r"[^\W_]")
 
 
 def check_word(text: str) -> str:
