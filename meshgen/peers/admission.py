@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import trio
 
@@ -11,8 +12,10 @@ from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.standing import STRANGER, Policy, Verdict, decide
 from meshgen.peers.allowance import Allowance
 from meshgen.peers.queue import Queue
+from meshgen.peers.rules import Rules, rules_of
 from meshgen.peers.tariff import DEFAULT
 from meshgen.protocols.charter import Charter, Tariff
+from meshgen.protocols.work import Order
 from meshgen.settings import Settings
 
 
@@ -30,6 +33,7 @@ class WorkerPolicy:
     friends: frozenset[str] = frozenset()
     stranger_pictures_per_minute: int = 60
     """Of one requester without standing; 0 = no limit."""
+    rules: Rules = field(default_factory=Rules)
 
 
 def worker_policy(settings: Settings, charter: Charter) -> WorkerPolicy:
@@ -43,6 +47,7 @@ def worker_policy(settings: Settings, charter: Charter) -> WorkerPolicy:
         max_hold_mkudos=charter.limits.max_hold_mkudos,
         friends=frozenset(given.friends),
         stranger_pictures_per_minute=given.stranger_pictures_per_minute,
+        rules=rules_of(settings, charter),
     )
 
 
@@ -54,11 +59,19 @@ class Admission:
         self._queue = queue
         self._allowance = Allowance()
         self.policy = policy
+        self.refused: Counter[str] = Counter()
+        """Orders that broke a rule, by the rule."""
 
     def verdict(self, requester: bytes) -> Verdict:
         """Who forked, or denied what it signed, or owes too much, is not served; all others are, in an order."""
         policy = Policy(max_debt_mkudos=self.policy.max_debt_mkudos)
         return decide(self._ledger.standing(requester), policy, friend=self._is_friend(requester))
+
+    def breaks_rule(self, order: object, verdict: Verdict) -> bool:
+        """Does the owner refuse this order, now that it can be read? To be asked before it is accepted."""
+        rule = self.policy.rules.judge_order(order, verdict)
+        self.refused.update([rule] if rule else ())
+        return bool(rule)
 
     def room(self, requester: bytes, verdict: Verdict) -> int:
         """Pictures that it could have accepted now: what would be before it counts, and twice that in all."""

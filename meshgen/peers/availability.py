@@ -1,0 +1,205 @@
+"""Does this worker take work now, and if not, why: the owner's pause, the hours, heat and power, the engine, the models.
+
+Whatever shuts it, jobs that it has accepted go on to their end, unless the owner wants them stopped at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from meshgen.engine.port import Engine, ModelInfo
+from meshgen.engine.sensors import Reading, read_sensors
+from meshgen.peers.ceilings import Ceiling
+from meshgen.peers.hours import Hours, LocalTime, local_time
+from meshgen.peers.matching import No
+from meshgen.peers.pausing import MAX_MESSAGE, MAX_PAUSE_MS, Pause, keep_pause, read_pause
+from meshgen.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+POLL_S = 10.0
+COOLING_C = 5.0
+"""So many degrees below the ceiling it goes on."""
+SAVING = 0.1
+"""...and so much of the power ceiling below that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What keeps it from working: paused, hours, too_hot, power, driver, engine or no_model. ``until_ms`` 0: unknown."""
+
+    code: str
+    text: str
+    until_ms: int = 0
+
+
+class Availability:
+    """``served`` are the models that it would offer. ``on_change`` is called when it begins or ceases to take work.
+
+    Without a home a pause is forgotten with the process.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        engine: Engine,
+        served: Callable[[], list[ModelInfo]],
+        now_ms: Callable[[], int],
+        on_change: Callable[[], None],
+        *,
+        home: Path | None = None,
+        local: LocalTime = local_time,
+        sensors: Callable[[], Awaitable[Reading]] = read_sensors,
+    ) -> None:
+        self._engine = engine
+        self._served = served
+        self._now_ms = now_ms
+        self._on_change = on_change
+        self._home = home
+        self._sensors = sensors
+        self._hours = Hours(settings.hours, local)
+        self._heat = Ceiling("temperature", settings.max_temperature_c, COOLING_C, "degrees Celsius")
+        self._power = Ceiling("power", settings.max_power_w, settings.max_power_w * SAVING, "watts")
+        self._reading = Reading()
+        self._pause = read_pause(home) if home else None
+        self._jobs: set[trio.CancelScope] = set()
+        self._was: str | None = None  # what shut it when that was last looked at
+
+    # -- for the worker
+
+    def closed(self) -> Why | None:
+        """What the owner's rules have against new work now: for every offer, so it costs little."""
+        now = self._now_ms()
+        if self._pause is not None and self._pause.over(now):
+            self._pause = None
+        if self._pause is not None:
+            message = self._pause.message
+            return Why("paused", "paused by the owner" + (f": {message}" if message else ""), self._pause.until_ms)
+        if not self._hours.open_at(now):
+            return Why("hours", "outside the hours that the owner set (worker.hours)")
+        if self._watched and self._reading.fault:
+            return Why("driver", f"the device's driver does not answer, so no ceiling can be kept: {self._reading.fault}")
+        shut = next(((code, ceiling) for code, ceiling in self._ceilings if ceiling.shut), None)
+        return Why(shut[0], f"{shut[1]}") if shut else None
+
+    def no(self) -> No | None:
+        """The refusal of an offer; its limit is the seconds after which it takes work again, if that is known."""
+        why = self.closed()
+        return No("paused", max(0, self._ends_ms(why) - self._now_ms()) // 1000) if why else None
+
+    @contextmanager
+    def job(self) -> Iterator[trio.CancelScope]:
+        """Around a job that was accepted: cancelled if the owner wants everything stopped at once."""
+        with trio.CancelScope() as scope:
+            self._jobs.add(scope)
+            try:
+                yield scope
+            finally:
+                self._jobs.discard(scope)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look at the clock and the sensors every POLL_S, and say what changes."""
+        await self._look()
+        task_status.started()
+        while True:
+            await trio.sleep(POLL_S)
+            await self._look()
+
+    # -- for the owner
+
+    def pause(self, for_ms: int = 0, message: str = "", *, now: bool = False) -> None:
+        """No new work until ``resume``, or for so long. ``now`` drops what was accepted too. Raises ValueError, OSError."""
+        if not 0 <= for_ms <= MAX_PAUSE_MS:
+            raise ValueError("a pause lasts a year at most; without an end, until `meshgen resume`")
+        if len(message) > MAX_MESSAGE or not message.isprintable():
+            raise ValueError(f"a message is one line of at most {MAX_MESSAGE} characters")
+        started = self._now_ms()
+        self._set_pause(Pause(started, started + for_ms if for_ms else 0, message))
+        for job in tuple(self._jobs) if now else ():
+            job.cancel()
+
+    def resume(self) -> None:
+        """End the owner's pause; hours and ceilings still count. Raises OSError."""
+        self._set_pause(None)
+
+    def reasons(self) -> list[Why]:
+        """Everything that keeps it from working; empty if it takes work."""
+        closed = self.closed()
+        until = Why(closed.code, closed.text, self._ends_ms(closed)) if closed else None
+        return [why for why in (until, self._unable()) if why]
+
+    def state(self) -> dict[str, Any]:
+        """For status, fit for JSON."""
+        reasons = self.reasons()
+        return {
+            "takes_work": not reasons,
+            "reasons": [asdict(why) for why in reasons],
+            "paused": asdict(self._pause) if self._pause else None,
+            "jobs": len(self._jobs),
+            "sensors": asdict(self._reading) if self._watched else None,
+            "models_off": dict(faults_of(self._engine)),
+            "notes": self._notes(),
+        }
+
+    # -- inside
+
+    @property
+    def _ceilings(self) -> tuple[tuple[str, Ceiling], ...]:
+        return ("too_hot", self._heat), ("power", self._power)
+
+    @property
+    def _watched(self) -> bool:
+        return any(ceiling.limit for _, ceiling in self._ceilings)
+
+    async def _look(self) -> None:
+        if self._watched:
+            self._reading = await self._sensors()
+            self._heat.see(self._reading.temperature_c)
+            self._power.see(self._reading.power_w)
+        self._tell()
+
+    def _tell(self) -> None:
+        why = self.closed()
+        code = why.code if why else None
+        if code == self._was:
+            return
+        self._was = code
+        log.info("the worker takes no new work: %s", why.text) if why else log.info("the worker takes work again")
+        self._on_change()
+
+    def _set_pause(self, pause: Pause | None) -> None:
+        if self._home is not None:
+            keep_pause(self._home, pause)
+        self._pause = pause
+        self._tell()
+
+    def _ends_ms(self, why: Why) -> int:
+        return (self._hours.next_change(self._now_ms()) or 0) if why.code == "hours" else why.until_ms
+
+    def _unable(self) -> Why | None:
+        """The engine's own reasons."""
+        if self._served():
+            return None
+        if self._engine.models():
+            return Why("no_model", "none of the installed models is served by worker.models, models_to_skip, forms and declines")
+        faults = faults_of(self._engine)
+        if faults:
+            return Why("engine", "; ".join(f"{name}: {fault}" for name, fault in list(faults.items())[:3]))
+        return Why("no_model", "no model is installed, or the engine can't start; see `meshgen models ls` and the node's log")
+
+    def _notes(self) -> list[str]:
+        silent = [ceiling.name for _, ceiling in self._ceilings if ceiling.limit and ceiling.value is None]
+        return [f"nothing tells the device's {name} on this machine: its ceiling can't be kept" for name in silent]
+
+
+def faults_of(engine: Engine) -> Mapping[str, str]:
+    """Models that the engine has taken off its list, and why, if it keeps such a list."""
+    found = getattr(engine, "faults", None)
+    return found if isinstance(found, Mapping) else {}
