@@ -15,7 +15,6 @@ from meshgen.peers.queue import Queue
 from meshgen.peers.rules import Rules, rules_of
 from meshgen.peers.tariff import DEFAULT
 from meshgen.protocols.charter import Charter, Tariff
-from meshgen.protocols.work import Order
 from meshgen.settings import Settings
 
 

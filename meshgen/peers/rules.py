@@ -13,7 +13,6 @@ from meshgen.ledger.standing import OTHERS, OWN, Verdict
 from meshgen.peers.selection import select, select_forms, selector_fault
 from meshgen.peers.wording import NSFW_WORDS, Wording
 from meshgen.protocols.charter import Charter
-from meshgen.protocols.work import FormOrder, Order
 from meshgen.settings import Settings
 
 _FEATURES = {

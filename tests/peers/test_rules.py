@@ -10,7 +10,6 @@ from meshgen.engine.port import AdapterInfo, ModelInfo
 from meshgen.ledger.standing import FRIEND, OWNER, STRANGER, Rank, Verdict
 from meshgen.peers.rules import DECLINABLE, MAX_POLICIES, Rules, rules_of
 from meshgen.protocols.charter import Charter, CharterPolicies
-from meshgen.protocols.work import FormOrder, Input, TextOrder, WorkOrder
 from meshgen.settings import load_settings
 
 HASH = bytes(32)
