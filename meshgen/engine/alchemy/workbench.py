@@ -1,0 +1,91 @@
+"""Where the forms are done, in the child process: each one's tool is made at its first job and kept."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from meshgen.engine.alchemy.background import Cutter, cut_by_colour
+from meshgen.engine.alchemy.ncnn import read_ncnn
+from meshgen.engine.alchemy.nsfw import Classifier
+from meshgen.engine.alchemy.picture import open_picture, to_png
+from meshgen.engine.alchemy.upscale import Upscaler
+from meshgen.engine.frames import Frame
+from meshgen.engine.port import EngineError
+
+KEPT = 2
+"""Tools that stay loaded; the one that was not used for longest goes first."""
+
+Alive = Callable[[], None]
+
+
+class Tool(Protocol):
+    def __call__(self, picture: Image.Image, alive: Alive) -> Image.Image | dict[str, Any]: ...
+
+
+class Workbench:
+    def __init__(self, threads: int, device: str) -> None:
+        self._threads, self._device = threads, device
+        self._tools: dict[str, Tool] = {}
+
+    def work(self, request: Frame, alive: Alive) -> tuple[bytes, str, float, int]:
+        """Data, its media type, seconds of compute without loading, pixels of the source. Raises EngineError."""
+        picture = open_picture(request["picture"])
+        pixels = picture.width * picture.height
+        tool = self._tool(request)
+        alive()
+        began = time.perf_counter()
+        result = tool(picture, alive)
+        if isinstance(result, Image.Image):
+            data, media = to_png(result), "image/png"
+        else:
+            data, media = json.dumps(result, ensure_ascii=False).encode(), "application/json"
+        return data, media, time.perf_counter() - began, pixels
+
+    def _tool(self, request: Frame) -> Tool:
+        key = request["name"]
+        tool = self._tools.pop(key, None)
+        if tool is None:
+            while len(self._tools) >= KEPT:
+                del self._tools[next(iter(self._tools))]
+            tool = self._made(request["kind"], [Path(file) for file in request["files"]], request["enlarge"])
+        self._tools[key] = tool
+        return tool
+
+    def _made(self, kind: str, files: list[Path], enlarge: int) -> Tool:
+        match kind:
+            case "nsfw":
+                classifier = Classifier(files[0], self._threads)
+                return lambda picture, _: classifier.judge(picture)
+            case "upscale":
+                return Upscaler(read_ncnn(*files), enlarge, self._threads).enlarge
+            case "cutout":
+                cutter = Cutter(files[0], self._threads)
+                return lambda picture, _: cutter.cut(picture)
+            case "colour":
+                return lambda picture, _: cut_by_colour(picture)
+            case "caption" | "interrogation":
+                return self._with_torch(kind, files[0].parent)
+        raise EngineError("unsupported", f"no form of the kind {kind!r} is known")
+
+    def _with_torch(self, kind: str, folder: Path) -> Tool:
+        import torch
+
+        torch.set_num_threads(self._threads)
+        try:
+            if kind == "caption":
+                from meshgen.engine.alchemy.caption import Captioner
+
+                captioner = Captioner(folder, self._device)
+                return lambda picture, _: captioner.describe(picture)
+            from meshgen.engine.alchemy.interrogation import Interrogator
+
+            interrogator = Interrogator(folder, self._device)
+            return lambda picture, _: interrogator.interrogate(picture)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise EngineError("bad_model", f"the model in {folder.name}/ can't be loaded ({type(error).__name__})") from None
