@@ -1,148 +1,274 @@
-"""Draws one job: all its pictures in batches as large as memory allows, with progress, previews and cancellation. Child side."""
+"""Draws jobs together: those of one batching key in batches as large as memory allows. Child side.
+
+A batch goes through three stages: :meth:`Studio.encode` makes what the denoiser is told, :meth:`Drawing.denoise` runs it, and
+:meth:`Drawing.finish` decodes, compresses and hands out the pictures. The first and the last may run in other threads beside
+another batch's second, if both batches wear the same LoRAs (``outfit``).
+"""
 
 from __future__ import annotations
 
 import inspect
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from typing import Any
+from weakref import WeakKeyDictionary
 
-import torch
 from PIL import Image
 
+from meshgen.engine.adapting import Files, Wardrobe
+from meshgen.engine.conditioning import Canvas, canvas_of
+from meshgen.engine.controls import map_of
+from meshgen.engine.decoding import decode, unpacked
 from meshgen.engine.devices import find_device
+from meshgen.engine.encoding import Row, TextEncoders
+from meshgen.engine.kinds import family_of, kind_of, unit_of
+from meshgen.engine.passes import Pass, composed
 from meshgen.engine.pipelines import Loaded, Pipelines, attempt
-from meshgen.engine.port import EngineError, Work
+from meshgen.engine.port import EngineError, Lora, Work
+from meshgen.engine.tiling import circular
+from meshgen.engine.tuning import Plan
+from meshgen.engine.watching import Cancelled, Member, Watch
+
+__all__ = ["Cancelled", "Drawing", "Member", "Studio"]
 
 MAX_BATCH = 8
 PNG_LEVEL = 4
+PNG_THREADS = 4
 
 UNFIT = (ValueError, TypeError, LookupError, ArithmeticError)
 """What a pipeline raises over arguments that it or its scheduler can't combine: that fails the job, and the child goes on."""
 
-Tell = Callable[..., None]
 
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One picture to draw."""
 
-class Cancelled(Exception):
-    """The node does not want the job any more."""
+    member: Member
+    index: int
+    row: Row = field(repr=False)
+    canvas: Canvas | None
+    map: Image.Image | None
+
+    @property
+    def seed(self) -> int:
+        return self.member.work.seeds[self.index]
 
 
 class Studio:
     """A device and the models on it. Raises EngineError if there is no such device."""
 
-    def __init__(self, device: str, dtype: str, threads: int = 0, keep_loaded: int = 2) -> None:
+    def __init__(self, device: str, dtype: str, threads: int = 0, plan: Plan | None = None) -> None:
         self.device = find_device(device, dtype)
-        self._pipelines = Pipelines(self.device, threads, keep_loaded)
+        self._pipelines = Pipelines(self.device, threads, plan)
+        self._wardrobes: WeakKeyDictionary[Any, Wardrobe] = WeakKeyDictionary()
 
     def load(self, model: dict[str, Any]) -> Loaded:
         """Raises EngineError."""
-        return self._pipelines.get(model["path"], model["variant"], model["allow_pickle"])
+        return self._pipelines.get(model)
 
-    def draw(self, model: dict[str, Any], work: Work, tell: Tell, cancelled: Callable[[], bool]) -> None:
-        """Tells progress, previews and pictures; returns early if the job is cancelled. Raises EngineError."""
-        if cancelled():
-            return
-        loaded = self.load(model)
+    def draw(self, model: dict[str, Any], members: Sequence[Member], files: Files | None = None) -> None:
+        """Jobs of one batching key; ``files``: their adapters. Raises EngineError, which ends them all."""
+        waiting, most = deque(self.encode(model, members, files)), MAX_BATCH
+        while waiting:
+            drawing = waiting.popleft()
+            if len(drawing) > most:
+                waiting.extendleft(reversed(drawing.cut(most)))
+            elif attempt(drawing.draw):
+                continue
+            elif len(drawing) > 1:
+                most = len(drawing) // 2
+                waiting.appendleft(drawing)
+            elif self.make_room(drawing.loaded):
+                waiting.appendleft(drawing)
+            else:
+                raise EngineError("out_of_memory", f"{drawing.what} does not fit into this device's memory")
+
+    def encode(self, model: dict[str, Any], members: Sequence[Member], files: Files | None = None) -> list[Drawing]:
+        """The batches that these jobs of one key make. Raises EngineError."""
+        started = time.perf_counter()
+        members = [member for member in members if not member.cancelled()]
+        if not members:
+            return []
+        loaded, work = self.load(model), members[0].work
         _check(loaded, work)
-        drawing = Drawing(loaded, work, tell, cancelled)
-        todo, size = list(range(len(work.seeds))), self._batch_size(work)
-        try:
-            while todo:
-                batch = todo[:size]
-                if attempt(lambda batch=batch: drawing.draw(batch)):  # type: ignore[misc]
-                    todo = todo[size:]
-                elif len(batch) > 1:
-                    size = len(batch) // 2
-                elif not self._make_room(loaded):
-                    raise EngineError("out_of_memory", f"{work.width}x{work.height} does not fit into this device's memory")
-        except Cancelled:
-            return
+        wardrobe = self._wardrobes.setdefault(loaded.pipe, Wardrobe())
+        dress = partial(wardrobe.wear, loaded.pipe, work.loras, files or {})
+        control = partial(wardrobe.controlnet, loaded.pipe, work.control, files or {}, loaded.device.place)
+        shots = None
+        while shots is None:
+            shots = attempt(lambda: self._shots(loaded, members, wardrobe, dress, files or {}))
+            if shots is None and not self.make_room(loaded):
+                raise EngineError("out_of_memory", "the prompt does not fit into this device's memory")
+        whole = [Drawing(loaded, group, dress, control) for group in _alike(shots)]
+        drawings = [part for drawing in whole for part in drawing.cut(self._batch_size(work))]
+        for drawing in drawings:
+            drawing.spent_s = (time.perf_counter() - started) * len(drawing) / len(shots)
+        return drawings
+
+    def make_room(self, loaded: Loaded) -> bool:
+        """After memory ran out. False: there is no more to be had."""
+        self._pipelines.let_go(keep=1)
+        return loaded.relieve()
+
+    def _shots(
+        self, loaded: Loaded, members: Sequence[Member], wardrobe: Wardrobe, dress: Callable[[], None], files: Files
+    ) -> list[Shot]:
+        work = members[0].work
+        if work.control and work.control.return_map:
+            return [shot for member in members for shot in _shots_of(member, {})]
+        dress()
+        encoders = TextEncoders(loaded.pipe, work, wardrobe.vectors(work.inversions, files))
+        return [
+            shot
+            for member in members
+            for shot in _shots_of(member, encoders.row(member.work.prompt, member.work.negative_prompt))
+        ]
 
     def _batch_size(self, work: Work) -> int:
         return max(1, min(MAX_BATCH, self.device.batch_pixels() // (work.width * work.height)))
 
-    def _make_room(self, loaded: Loaded) -> bool:
-        self._pipelines.let_go(keep=1)
-        return loaded.relieve()
-
 
 class Drawing:
-    """One job on a loaded model."""
+    """One batch of pictures that differ in prompts, seeds and sources alone."""
 
-    def __init__(self, loaded: Loaded, work: Work, tell: Tell, cancelled: Callable[[], bool]) -> None:
-        self._loaded = loaded
-        self._work = work
-        self._tell = tell
-        self._cancelled = cancelled
-        self._previewed: dict[int, int] = {}
-        self._latents: Any = None
-        self._takes = inspect.signature(loaded.pipe.__call__).parameters
+    def __init__(
+        self, loaded: Loaded, shots: Sequence[Shot], dress: Callable[[], None], control: Callable[[], Any], spent_s: float = 0.0
+    ) -> None:
+        self.loaded = loaded
+        self.spent_s = spent_s
+        self._shots = list(shots)
+        self._dress = dress
+        self._control = control
+        self._work = shots[0].member.work
+        self._watch = Watch([(shot.member, shot.index) for shot in shots], loaded.previewer)
+        self._drawn: Any = None
 
-    def draw(self, batch: Sequence[int]) -> bool:
-        """These pictures as one batch. Raises Cancelled, EngineError, and torch's errors when memory runs out."""
-        started, work = time.perf_counter(), self._work
-        self._loaded.set_scheduler(work.scheduler)
+    def __len__(self) -> int:
+        return len(self._shots)
+
+    @property
+    def what(self) -> str:
+        return f"{self._work.width}x{self._work.height}"
+
+    @property
+    def outfit(self) -> tuple[Lora, ...]:
+        return self._work.loras
+
+    def cut(self, most: int) -> list[Drawing]:
+        """The same pictures in batches of ``most``."""
+        parts = [self._shots[start : start + most] for start in range(0, len(self), most)]
+        return [Drawing(self.loaded, part, self._dress, self._control, self.spent_s * len(part) / len(self)) for part in parts]
+
+    def draw(self) -> bool:
+        """Raises EngineError, and torch's errors when memory runs out."""
         try:
-            images = self._loaded.pipe(**self._arguments(batch)).images
-        except UNFIT as error:
-            where = inspect.trace()[-1]
-            raise EngineError(
-                "bad_input",
-                f"the pipeline can't do {work.steps} steps with {work.scheduler or 'its own scheduler'} at "
-                f"{work.width}x{work.height} ({type(error).__name__} in {where.function}, line {where.lineno})",
-            ) from None
-        self._loaded.previewer.learn(self._latents, images)
-        pngs = [_png(image) for image in images]
-        seconds = (time.perf_counter() - started) / len(batch)
-        for index, png in zip(batch, pngs, strict=True):
-            self._tell("picture", index=index, seed=work.seeds[index], png=png, seconds=seconds)
+            self.denoise()
+            self.finish()
+        except Cancelled:
+            pass
         return True
 
-    def _arguments(self, batch: Sequence[int]) -> dict[str, Any]:
-        work = self._work
-        arguments: dict[str, Any] = {
-            "prompt": [work.prompt] * len(batch),
-            "width": work.width,
-            "height": work.height,
-            "num_inference_steps": work.steps,
-            "guidance_scale": work.guidance_scale,
-            "generator": [torch.Generator("cpu").manual_seed(work.seeds[index]) for index in batch],
-            "output_type": "pil",
-        }
-        if "negative_prompt" in self._takes:
-            arguments["negative_prompt"] = [work.negative_prompt] * len(batch)
-        if "callback_on_step_end" in self._takes:
-            arguments["callback_on_step_end"] = lambda pipe, at, _time, tensors: self._on_step(batch, pipe, at, tensors)
-        return arguments
+    def denoise(self) -> None:
+        """Raises Cancelled, EngineError, and torch's errors when memory runs out."""
+        started = time.perf_counter()
+        self._watch.living()
+        if self._only_maps:
+            return
+        self._dress()
+        try:
+            with self._edges():
+                self._drawn = self._passes()
+        except UNFIT as error:
+            raise _unfit(self._work, error) from None
+        self.spent_s += time.perf_counter() - started
 
-    def _on_step(self, batch: Sequence[int], pipe: Any, at: int, tensors: dict[str, Any]) -> dict[str, Any]:
-        """Some schedulers call the denoiser more than once a step: progress counts the job's steps."""
-        if self._cancelled():
-            raise Cancelled
-        work, self._latents = self._work, tensors.get("latents")
-        calls = max(getattr(pipe, "num_timesteps", work.steps), 1)
-        step, before = (-(-number * work.steps // calls) for number in (at + 1, at))
-        step = min(step, work.steps)
-        if step > before:
-            self._tell("progress", indexes=list(batch), step=step)
-            if work.preview_every and step % work.preview_every == 0 and step < work.steps:
-                self._preview(batch, step, self._latents)
-        return {}
+    def finish(self) -> None:
+        """Tells the pictures. Raises Cancelled, and torch's errors when memory runs out."""
+        started = time.perf_counter()
+        self._watch.living()
+        with ThreadPoolExecutor(PNG_THREADS) as threads:
+            pngs = list(threads.map(_png, self._images()))
+        self._drawn = None
+        living, seconds = self._watch.living(), (self.spent_s + time.perf_counter() - started) / len(self)
+        for shot, png in zip(self._shots, pngs, strict=True):
+            if shot.member in living:
+                shot.member.tell("picture", index=shot.index, seed=shot.seed, png=png, seconds=seconds)
 
-    def _preview(self, batch: Sequence[int], step: int, latents: Any) -> None:
-        for index, jpeg in zip(batch, self._loaded.previewer.jpegs(latents), strict=False):
-            if step > self._previewed.get(index, 0):  # a batch that is drawn again shows nothing twice
-                self._previewed[index] = step
-                self._tell("preview", index=index, step=step, jpeg=jpeg)
+    @property
+    def _only_maps(self) -> bool:
+        return bool(self._work.control and self._work.control.return_map)
+
+    def _passes(self) -> Any:
+        """Latents as the pipeline leaves them, or pictures of a family that is not known here."""
+        work, shots, controlnet = self._work, self._shots, self._control()
+        one = Pass(self.loaded, work, [shot.row for shot in shots], [shot.seed for shot in shots], self._watch)
+        canvases = [shot.canvas for shot in shots if shot.canvas]
+        maps = [shot.map for shot in shots if shot.map]
+        size, first = (work.width, work.height), None if canvases else composed(self.loaded.pipe, work)
+        if first:
+            return one.run_twice(first, size, controlnet, maps)
+        return one.run(size, canvases, controlnet, maps, work.strength)
+
+    def _images(self) -> list[Image.Image]:
+        if self._only_maps:
+            return [shot.map for shot in self._shots if shot.map]
+        images: list[Image.Image] = self._drawn if isinstance(self._drawn, list) else self._decoded()
+        pairs = zip(self._shots, images, strict=True)
+        return [shot.canvas.paste_back(image) if shot.canvas else image for shot, image in pairs]
+
+    def _decoded(self) -> list[Image.Image]:
+        pipe = self.loaded.pipe
+        latents = unpacked(pipe, self._drawn, (self._work.width, self._work.height))
+        with self._edges():
+            images = decode(pipe, latents)
+        pipe.maybe_free_model_hooks()
+        self.loaded.previewer.learn(latents, images)
+        return images
+
+    def _edges(self) -> AbstractContextManager[None]:
+        pipe = self.loaded.pipe
+        return circular(pipe.unet, pipe.vae) if self._work.tiling else nullcontext()
+
+
+def _shots_of(member: Member, row: Row) -> list[Shot]:
+    """Raises EngineError."""
+    work = member.work
+    canvas = canvas_of(work)
+    made = map_of(work.control, (work.width, work.height)) if work.control else None
+    return [Shot(member, index, row, canvas, made) for index in range(len(work.seeds))]
+
+
+def _alike(shots: Sequence[Shot]) -> list[list[Shot]]:
+    """Those that can be one batch: prompts of one length, and all with a mask or none."""
+    groups: dict[Any, list[Shot]] = {}
+    for shot in shots:
+        shapes = tuple(sorted((name, getattr(value, "shape", None)) for name, value in shot.row.items()))
+        groups.setdefault((shapes, kind_of(shot.canvas)), []).append(shot)
+    return list(groups.values())
 
 
 def _check(loaded: Loaded, work: Work) -> None:
-    for side in (work.width, work.height):
-        if side % loaded.scale:
-            raise EngineError(
-                "bad_input", f"{work.width}x{work.height}: this model needs sides in steps of {loaded.scale} pixels"
-            )
+    unit = unit_of(loaded.pipe)
+    if work.width % unit or work.height % unit:
+        raise EngineError("bad_input", f"{work.width}x{work.height}: this model needs sides in steps of {unit} pixels")
+    if work.tiling and family_of(loaded.pipe) not in ("sd1", "sdxl"):
+        raise EngineError("unsupported", "tiling needs a model of the SD 1 or SDXL family")
+
+
+def _unfit(work: Work, error: Exception) -> EngineError:
+    """The error's own text may quote a prompt."""
+    where = inspect.trace()[-1]
+    return EngineError(
+        "bad_input",
+        f"the pipeline can't do {work.steps} steps with {work.scheduler or 'its own scheduler'} at "
+        f"{work.width}x{work.height} ({type(error).__name__} in {where.function}, line {where.lineno})",
+    )
 
 
 def _png(image: Image.Image) -> bytes:

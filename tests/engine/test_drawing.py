@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,127 +17,98 @@ import numpy as np
 import torch
 from PIL import Image
 
-from meshgen.engine import previews
-from meshgen.engine.drawing import Drawing, Studio
+from meshgen.engine import previews, watching
+from meshgen.engine.decoding import decode
+from meshgen.engine.drawing import Drawing, Member, Studio
 from meshgen.engine.port import EngineError, Work
-from tests.engine.tiny_pipelines import save_tiny_sd, save_tiny_sdxl
+from tests.engine.tiny_pipelines import FAMILIES
+from tests.engine.tiny_studio import far, model, model_at, picture, pictures, pixels, studio, together, told, work
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
-Told = list[tuple[str, dict[str, Any]]]
+ONE_LEVEL = 1
+"""Of 255: as far as a picture may be from what it would be alone."""
 
 
-def work(**changes: Any) -> Work:
-    fields: dict[str, Any] = {
-        "model": "tiny", "prompt": "a red circle", "negative_prompt": "", "width": 32, "height": 32, "steps": 3,
-        "guidance_scale": 5.0, "scheduler": "", "seeds": (7,),
-    }  # fmt: skip
-    return Work(**{**fields, **changes})
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_picture_follows_from_its_seed_alone(family: str) -> None:
+    job = work(scheduler="" if family in ("sd3", "flux") else "k_euler_a", prompt="a red circle", negative_prompt="blue")
+    first, again = picture(job, family), picture(job, family)
+    assert first.shape == (32, 32, 3) and far(first, again) == 0
+    (before, other), (same,), (longer,) = together(
+        [
+            replace(job, prompt="two squares", seeds=(1, 2)),
+            job,
+            replace(job, prompt="a house beside a lake " * 9, negative_prompt="", seeds=(7,)),
+        ],
+        family,
+    )
+    assert far(first, same) <= ONE_LEVEL, "a picture must not depend on what is drawn beside it"
+    assert min(far(first, one) for one in (before, other, longer)) > 8
 
 
-@pytest.fixture(scope="module")
-def sd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return model_at(save_tiny_sd(tmp_path_factory.mktemp("sd")))
-
-
-@pytest.fixture(scope="module")
-def sdxl(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return model_at(save_tiny_sdxl(tmp_path_factory.mktemp("sdxl")))
-
-
-@pytest.fixture(scope="module")
-def studio() -> Studio:
-    return Studio("cpu", "auto", threads=1)
-
-
-def model_at(folder: Path) -> dict[str, Any]:
-    return {"name": "tiny", "path": str(folder), "variant": "", "allow_pickle": False}
-
-
-def told(studio: Studio, model: dict[str, Any], job: Work, cancelled: Callable[[Told], bool] = lambda _: False) -> Told:
-    heard: Told = []
-    studio.draw(model, job, lambda what, **fields: heard.append((what, fields)), lambda: cancelled(heard))
-    return heard
-
-
-def pictures(studio: Studio, model: dict[str, Any], job: Work) -> list[np.ndarray[Any, Any]]:
-    found = sorted((fields["index"], fields["png"]) for what, fields in told(studio, model, job) if what == "picture")
-    assert [index for index, _ in found] == list(range(len(job.seeds)))
-    return [pixels(png) for _, png in found]
-
-
-def pixels(png: bytes) -> np.ndarray[Any, Any]:
-    with Image.open(BytesIO(png)) as image:
-        assert image.format == "PNG" and not image.info
-        return np.asarray(image.convert("RGB")).astype(int)
-
-
-def far(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> int:
-    """The largest difference of any pixel, of 255."""
-    return int(np.abs(one - other).max())
-
-
-@pytest.mark.parametrize("family", ["sd", "sdxl"])
-def test_a_picture_follows_from_its_seed_alone(studio: Studio, family: str, request: pytest.FixtureRequest) -> None:
-    model = request.getfixturevalue(family)
-    (first,), (again,) = pictures(studio, model, work()), pictures(studio, model, work())
-    other, same, _ = pictures(studio, model, work(seeds=(8, 7, 9)))
-    assert first.shape == (32, 32, 3)
-    assert far(first, again) == 0
-    assert far(first, same) <= 1, "a picture must not depend on what is drawn beside it"
-    assert far(first, other) > 8
-
-
-def test_prompts_count(studio: Studio, sd: dict[str, Any]) -> None:
-    (plain,) = pictures(studio, sd, work())
+def test_prompts_count() -> None:
+    (plain,) = pictures(work())
     for change in ({"prompt": "something else"}, {"negative_prompt": "blue squares"}, {"guidance_scale": 1.0}):
-        assert far(plain, pictures(studio, sd, work(**change))[0]) > 0, change
+        assert far(plain, pictures(work(**change))[0]) > 0, change
 
 
-def test_sides_are_as_asked(studio: Studio, sd: dict[str, Any]) -> None:
-    assert pictures(studio, sd, work(width=48, height=24))[0].shape == (24, 48, 3)
+def test_sides_are_as_asked() -> None:
+    assert pictures(work(width=48, height=24))[0].shape == (24, 48, 3)
     with pytest.raises(EngineError, match="33x32: this model needs sides in steps of 2") as caught:
-        told(studio, sd, work(width=33))
+        told(work(width=33))
     assert caught.value.reason == "bad_input"
 
 
 @pytest.mark.parametrize(
     "name", ["k_euler", "k_euler_a", "k_heun", "k_dpm_2", "k_dpmpp_2m_karras", "k_dpmpp_sde", "DDIM", "lcm", "PNDMScheduler"]
 )
-def test_schedulers_draw_and_count_the_jobs_own_steps(studio: Studio, sd: dict[str, Any], name: str) -> None:
-    heard = told(studio, sd, work(scheduler=name))
+def test_schedulers_draw_and_count_the_jobs_own_steps(name: str) -> None:
+    heard = told(work(scheduler=name))
     assert [fields["step"] for what, fields in heard if what == "progress"] == [1, 2, 3]
     assert heard[-1][0] == "picture"
 
 
-def test_a_jobs_scheduler_is_gone_with_it(studio: Studio, sd: dict[str, Any]) -> None:
-    before = pictures(studio, sd, work())[0]
-    other = pictures(studio, sd, work(scheduler="k_euler_a"))[0]
-    assert far(before, other) > 0 and far(before, pictures(studio, sd, work())[0]) == 0
+def test_a_jobs_scheduler_is_gone_with_it() -> None:
+    before = pictures(work())[0]
+    other = pictures(work(scheduler="k_euler_a"))[0]
+    assert far(before, other) > 0 and far(before, pictures(work())[0]) == 0
 
 
 @pytest.mark.parametrize("name", ["k_nonsense", "k_dpm_fast", "DDIM_karras", "FlowMatchEulerDiscreteScheduler", "__init__"])
-def test_other_schedulers_are_refused(studio: Studio, sd: dict[str, Any], name: str) -> None:
+def test_other_schedulers_are_refused(name: str) -> None:
     with pytest.raises(EngineError, match="scheduler") as caught:
-        told(studio, sd, work(scheduler=name))
+        told(work(scheduler=name))
     assert caught.value.reason == "bad_input"
 
 
-def test_previews_are_small_jpegs_that_go_forward(studio: Studio, sd: dict[str, Any]) -> None:
-    heard = [fields for what, fields in told(studio, sd, work(steps=5, preview_every=2, seeds=(1, 2))) if what == "preview"]
-    assert [(fields["index"], fields["step"]) for fields in heard] == [(0, 2), (1, 2), (0, 4), (1, 4)]
-    with Image.open(BytesIO(heard[0]["jpeg"])) as image:
+def previews_of(job: Work, family: str = "sd1", place: Studio | None = None) -> list[dict[str, Any]]:
+    return [fields for what, fields in told(job, family, place=place) if what == "preview"]
+
+
+def test_previews_are_small_jpegs_that_go_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "PREVIEW_GAP_S", 0)
+    shown = previews_of(work(steps=5, preview_every=2, seeds=(1, 2)))
+    assert [(fields["index"], fields["step"]) for fields in shown] == [(0, 2), (1, 2), (0, 4), (1, 4)]
+    with Image.open(BytesIO(shown[0]["jpeg"])) as image:
         assert image.format == "JPEG" and max(image.size) <= 128
 
 
-def test_previews_of_a_large_decoder_are_learnt_from_its_pictures(sd: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_previews_keep_their_distance_and_come_only_if_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "PREVIEW_GAP_S", 3600)
+    assert [fields["step"] for fields in previews_of(work(steps=6, preview_every=1))] == [1]
+    assert previews_of(work(steps=6)) == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_large_decoder_is_looked_through_once(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "PREVIEW_GAP_S", 0)
     monkeypatch.setattr(previews, "SMALL_DECODER", 0)
-    studio, job = Studio("cpu", "auto", threads=1), work(steps=4, preview_every=2, seeds=(1, 2))
-    first, second = told(studio, sd, job), told(studio, sd, job)
-    assert [what for what, _ in first].count("preview") == 0
-    shown = [fields["jpeg"] for what, fields in second if what == "preview"]
-    assert len(shown) == 2
-    with Image.open(BytesIO(shown[0])) as image:
+    place, decoded = Studio("cpu", "auto", threads=1), []
+    monkeypatch.setattr(previews, "decode", lambda pipe, latents: decoded.append(latents) or decode(pipe, latents))
+    shown = previews_of(work(steps=6, preview_every=2, seeds=(1, 2)), family, place)
+    assert len(shown) == 4 and len(decoded) == 1
+    with Image.open(BytesIO(shown[0]["jpeg"])) as image:
         assert image.format == "JPEG" and image.size == (16, 16), "a pixel for each place of the latents"
 
 
@@ -145,65 +116,82 @@ def test_the_learnt_map_finds_colours() -> None:
     coarse = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(1))
     latents = torch.nn.functional.interpolate(coarse, size=(32, 32), mode="bilinear")
     colours = (latents[:, :3] * 40 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    previewer = previews.Previewer(object())
+    previewer = previews.Previewer(studio().load(model("sd1")).pipe)
+    previewer._decodes = False
     previewer.learn(latents, [Image.fromarray(one) for one in colours])
-    with Image.open(BytesIO(previewer.jpegs(latents)[1])) as image:
+    with Image.open(BytesIO(previewer.jpegs(latents, (64, 64))[1])) as image:
         off = np.abs(np.asarray(image).astype(int) - colours[1]).mean()
     assert off < 6
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
-def test_cancelling_takes_a_step_at_most(studio: Studio, sd: dict[str, Any], after: int) -> None:
-    heard = told(studio, sd, work(steps=50), lambda heard: len(heard) >= after)
+def test_cancelling_takes_a_step_at_most(after: int) -> None:
+    heard = told(work(steps=50), cancelled=lambda heard: len(heard) >= after)
     assert [what for what, _ in heard] == ["progress"] * after
-    assert pictures(studio, sd, work())
+    assert pictures(work())
 
 
-def test_running_out_of_memory_halves_the_batch(studio: Studio, sd: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    (expected,) = pictures(studio, sd, work(seeds=(3,)))
+def test_the_cancelled_leave_the_others_alone() -> None:
+    jobs, heard = [work(seeds=(1, 2)), work(seeds=(3,), prompt="a blue house")], ([], [])
+    (expected,) = pictures(jobs[1])
+    members = [
+        Member(jobs[0], lambda what, **fields: heard[0].append(what), lambda: len(heard[0]) >= 2),
+        Member(jobs[1], lambda what, **fields: heard[1].append((what, fields)), lambda: False),
+    ]
+    studio().draw(model("sd1"), members)
+    assert heard[0] == ["progress"] * 2
+    assert [what for what, _ in heard[1]] == ["progress"] * 3 + ["picture"]
+    assert far(pixels(heard[1][-1][1]["png"]), expected) <= ONE_LEVEL
+
+
+def test_stages_can_be_run_one_by_one() -> None:
+    heard: list[str] = []
+    member = Member(work(seeds=(1, 2, 3)), lambda what, **fields: heard.append(what), lambda: False)
+    (drawing,) = studio().encode(model("sd1"), [member])
+    assert heard == []
+    for part in drawing.cut(2):
+        part.denoise()
+        assert "picture" not in heard[-3:]
+        part.finish()
+    assert heard == [*["progress"] * 3, "picture", "picture", *["progress"] * 3, "picture"]
+
+
+def test_running_out_of_memory_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    (expected,) = pictures(work(seeds=(3,)))
     tried = scarce(monkeypatch, most=1)
-    drawn = pictures(studio, sd, work(seeds=(1, 2, 3, 4)))
+    drawn = pictures(work(seeds=(1, 2, 3, 4)))
     assert tried == [4, 2, 1, 1, 1, 1]
-    assert far(drawn[2], expected) <= 1
+    assert far(drawn[2], expected) <= ONE_LEVEL
 
 
-def test_what_never_fits_is_refused(sd: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    studio = Studio("cpu", "auto", threads=1)
+def test_what_never_fits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = scarce(monkeypatch, most=0)
     with pytest.raises(EngineError, match="32x32 does not fit") as caught:
-        told(studio, sd, work())
+        told(work(), place=Studio("cpu", "auto", threads=1))
     assert caught.value.reason == "out_of_memory"
     assert tried == [1, 1], "the second time with the decoder in tiles"
 
 
 def scarce(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
     """Have memory run out above a batch of ``most``. Returns the batches' sizes, as they are tried."""
-    tried, draw = [], Drawing.draw
+    tried, denoise = [], Drawing.denoise
 
-    def poor(drawing: Drawing, batch: Sequence[int]) -> bool:
-        tried.append(len(batch))
-        if len(batch) > most:
+    def poor(drawing: Drawing) -> None:
+        tried.append(len(drawing))
+        if len(drawing) > most:
             raise torch.OutOfMemoryError("too much")
-        return draw(drawing, batch)
+        denoise(drawing)
 
-    monkeypatch.setattr(Drawing, "draw", poor)
+    monkeypatch.setattr(Drawing, "denoise", poor)
     return tried
 
 
-def test_only_so_many_models_stay_in_memory(studio: Studio, sd: dict[str, Any], sdxl: dict[str, Any]) -> None:
-    studio = Studio("cpu", "auto", threads=1, keep_loaded=1)
-    first = studio.load(sd)
-    assert studio.load(sd) is first
-    studio.load(sdxl)
-    assert studio.load(sd) is not first
-
-
-def test_a_model_that_can_t_be_loaded_is_named(studio: Studio, sd: dict[str, Any], tmp_path: Path) -> None:
-    folder = shutil.copytree(sd["path"], tmp_path / "damaged")
+def test_a_model_that_can_t_be_loaded_is_named(tmp_path: Path) -> None:
+    folder = shutil.copytree(model("sd1")["path"], tmp_path / "damaged")
     config = folder / "unet/config.json"
     config.write_text(config.read_text().replace('"cross_attention_dim": 32', '"cross_attention_dim": 64'))
     with pytest.raises(EngineError, match="damaged can't be loaded") as caught:
-        studio.load(model_at(folder))
+        studio().load(model_at(folder))
     assert caught.value.reason == "bad_model"
 
 

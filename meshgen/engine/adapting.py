@@ -1,0 +1,145 @@
+"""What a job puts onto a model: LoRAs, textual inversions, a ControlNet. Read from files when first wanted. Child side."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from meshgen.engine.inversions import Vectors, read_vectors
+from meshgen.engine.kinds import family_of
+from meshgen.engine.port import Control, EngineError, Inversion, Lora
+
+Files = Mapping[str, Mapping[str, Any]]
+"""Adapters by their digests in hexadecimal: kind, path, name, family."""
+
+KEPT_LORAS = 4
+KEPT_INVERSIONS = 64
+_CONTROLNETS = {"sd1": "ControlNetModel", "sdxl": "ControlNetModel", "sd3": "SD3ControlNetModel", "flux": "FluxControlNetModel"}
+_UNFIT = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError, SafetensorError)
+
+
+class Wardrobe:
+    """What has been read for one model, whose pipeline comes with every call: this keeps no model alive."""
+
+    def __init__(self) -> None:
+        self._loras: OrderedDict[str, None] = OrderedDict()  # read, the last used last
+        self._worn: tuple[Lora, ...] = ()
+        self._vectors: OrderedDict[bytes, Vectors] = OrderedDict()
+        self._control: tuple[bytes, Any] | None = None
+
+    def wear(self, pipe: Any, loras: tuple[Lora, ...], files: Files) -> None:
+        """These LoRAs and no others act from now on. Raises EngineError, and then none does."""
+        if loras == self._worn:
+            return
+        self.undress(pipe)
+        if not loras:
+            return
+        try:
+            names = [self._read(pipe, lora, files) for lora in loras]
+            pipe.enable_lora()
+            pipe.set_adapters(names, [_weights(pipe, lora) for lora in loras])
+        except BaseException:
+            self.undress(pipe)
+            raise
+        self._worn = loras
+
+    def undress(self, pipe: Any) -> None:
+        """No LoRA acts; those least used are let go."""
+        self._worn = ()
+        if not self._loras:
+            return
+        pipe.disable_lora()
+        while len(self._loras) > KEPT_LORAS:
+            pipe.delete_adapters(self._loras.popitem(last=False)[0])
+
+    def vectors(self, inversions: Sequence[Inversion], files: Files) -> dict[Inversion, Vectors]:
+        """Raises EngineError."""
+        for one in inversions:
+            if one.digest not in self._vectors:
+                self._vectors[one.digest] = read_vectors(_path(one, files), one.name)
+            self._vectors.move_to_end(one.digest)
+        found = {one: self._vectors[one.digest] for one in inversions}
+        while len(self._vectors) > KEPT_INVERSIONS:
+            self._vectors.popitem(last=False)
+        return found
+
+    def controlnet(self, pipe: Any, control: Control | None, files: Files, place: str) -> Any:
+        """The model for it, on the device; the last one is kept. None for none. Raises EngineError."""
+        if control is None:
+            return None
+        if self._control is None or self._control[0] != control.digest:
+            self._control = None
+            self._control = (control.digest, _controlnet(pipe, _path(control, files), control.name, place))
+        return self._control[1]
+
+    def _read(self, pipe: Any, lora: Lora, files: Files) -> str:
+        name = lora.digest.hex()
+        if name not in self._loras:
+            self._loras[name] = None
+            try:
+                pipe.load_lora_weights(load_file(_path(lora, files)), adapter_name=name)
+                fits = any(name in names for names in pipe.get_list_adapters().values())
+            except _UNFIT:
+                fits = False
+            if not fits:
+                self._forget(pipe, name)
+                raise EngineError("bad_input", f"the LoRA {lora.name[:64]} does not fit this model")
+        self._loras.move_to_end(name)
+        return name
+
+    def _forget(self, pipe: Any, name: str) -> None:
+        """One that may have been put into half of the model."""
+        del self._loras[name]
+        if any(name in names for names in pipe.get_list_adapters().values()):
+            pipe.delete_adapters(name)
+
+
+def _weights(pipe: Any, lora: Lora) -> dict[str, float]:
+    parts = pipe._lora_loadable_modules
+    return {part: lora.clip_weight if part.startswith("text_encoder") else lora.weight for part in parts}
+
+
+def _path(adapter: Lora | Inversion | Control, files: Files) -> Path:
+    file = files.get(adapter.digest.hex())
+    if file is None:
+        raise EngineError("unsupported", f"{adapter.name[:64]} is not on this worker")
+    return Path(file["path"])
+
+
+def _controlnet(pipe: Any, path: Path, name: str, place: str) -> Any:
+    try:
+        model = _from_folder(path, pipe.dtype) if path.is_dir() else _from_file(pipe, path)
+    except torch.OutOfMemoryError:
+        raise
+    except _UNFIT:
+        raise EngineError(
+            "unsupported", f"the ControlNet {name[:64]} does not fit this model, or its files are damaged"
+        ) from None
+    if type(model).__name__ != _CONTROLNETS.get(family_of(pipe)):
+        raise EngineError("unsupported", f"the ControlNet {name[:64]} is made for another family of models")
+    return model.to(place, pipe.dtype).eval()
+
+
+def _from_folder(path: Path, dtype: Any) -> Any:
+    name = json.loads((path / "config.json").read_text("utf-8"))["_class_name"]
+    if name not in _CONTROLNETS.values():
+        raise ValueError(name)
+    return getattr(diffusers, name).from_pretrained(path, local_files_only=True, use_safetensors=True, torch_dtype=dtype)
+
+
+def _from_file(pipe: Any, path: Path) -> Any:
+    """A single file has no configuration: it is that of the denoiser which it was made for."""
+    if family_of(pipe) not in ("sd1", "sdxl"):
+        raise ValueError("only folders are known")
+    model = diffusers.ControlNetModel.from_unet(pipe.unet, load_weights_from_unet=False)
+    model.load_state_dict(convert_controlnet_checkpoint(load_file(path), model.config))
+    return model

@@ -1,0 +1,57 @@
+"""Latents to pictures and back, for the families that are known here. Child side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+
+from meshgen.engine.kinds import family_of
+
+DECODED_AT_ONCE = 1024 * 1024
+"""Pixels: beyond, more at once need more memory and gain nothing."""
+
+
+def unpacked(pipe: Any, latents: Any, size: tuple[int, int]) -> Any:
+    """(pictures, channels, height, width), also from Flux's rows of patches. ``size``: (width, height) in pixels."""
+    if latents.ndim == 4 or family_of(pipe) != "flux":
+        return latents
+    return pipe._unpack_latents(latents, size[1], size[0], pipe.vae_scale_factor)
+
+
+def decode(pipe: Any, latents: Any) -> list[Image.Image]:
+    """``latents``: (pictures, channels, height, width), as the denoiser leaves them."""
+    vae = pipe.vae
+    unsafe = vae.dtype == torch.float16 and family_of(pipe) == "sdxl" and vae.config.force_upcast
+    if unsafe:
+        vae.to(dtype=torch.float32)  # its inner values are beyond float16
+    images: list[Image.Image] = []
+    pixels = latents.shape[-1] * latents.shape[-2] * pipe.vae_scale_factor**2
+    for rows in _unscaled(vae, latents).to(vae.dtype).split(max(1, DECODED_AT_ONCE // pixels)):
+        with torch.no_grad():
+            decoded = vae.decode(rows, return_dict=False)[0]
+        images += pipe.image_processor.postprocess(decoded, output_type="pil")
+    if unsafe:
+        vae.to(dtype=torch.float16)
+    return images
+
+
+def encode(pipe: Any, images: Sequence[Image.Image]) -> Any:
+    """The inverse, at the middle of what the encoder thinks likely."""
+    vae = pipe.vae
+    pixels = pipe.image_processor.preprocess(list(images)).to(device=pipe._execution_device, dtype=vae.dtype)
+    with torch.no_grad():
+        found = vae.encode(pixels)
+    latents = found.latents if hasattr(found, "latents") else found.latent_dist.mode()
+    return (latents - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
+
+
+def _unscaled(vae: Any, latents: Any) -> Any:
+    mean, deviation = getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
+    scaled = latents / vae.config.scaling_factor
+    if mean is None or deviation is None:
+        return scaled + (getattr(vae.config, "shift_factor", None) or 0.0)
+    shape = (1, -1, 1, 1)
+    return scaled * torch.tensor(deviation).view(shape).to(scaled) + torch.tensor(mean).view(shape).to(scaled)

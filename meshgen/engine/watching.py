@@ -1,0 +1,88 @@
+"""What is told while a batch is denoised: progress, previews; and whether anybody still waits for it. Child side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshgen.engine.port import Work
+from meshgen.engine.previews import Previewer
+
+PREVIEW_GAP_S = 0.5
+"""A batch shows no previews sooner than this after the last ones."""
+
+
+class Cancelled(Exception):
+    """Nobody wants these pictures any more."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Member:
+    """One job of a batch.
+
+    ``tell`` is called with "progress" {indexes, step}, "preview" {index, step, jpeg}, "picture" {index, seed, png, seconds}, and
+    no more once ``cancelled`` says true.
+    """
+
+    work: Work
+    tell: Callable[..., None]
+    cancelled: Callable[[], bool]
+    shown: dict[int, int] = field(default_factory=dict)
+    """The last step of each picture that was previewed: a batch that is drawn again shows nothing twice."""
+
+
+class Watch:
+    """Over all passes of one batch, whose pictures are ``places``: jobs and their pictures' indexes."""
+
+    def __init__(self, places: Sequence[tuple[Member, int]], previewer: Previewer) -> None:
+        self._places = places
+        self._members = list(dict.fromkeys(member for member, _ in places))
+        self._previewer = previewer
+        self._steps = self._members[0].work.steps
+        self._every = min((member.work.preview_every for member in self._members if member.work.preview_every), default=0)
+        self._step = 0
+        self._calls = 0  # of the denoiser, in passes that are over
+        self._previewed_at = -PREVIEW_GAP_S
+
+    def living(self) -> list[Member]:
+        """Raises Cancelled if there are none."""
+        living = [member for member in self._members if not member.cancelled()]
+        if not living:
+            raise Cancelled
+        return living
+
+    def end_pass(self, calls: int) -> None:
+        self._calls += calls
+
+    def on_call(self, at: int, calls: int, more: float, latents: Any, size: tuple[int, int]) -> None:
+        """After call ``at`` of the denoiser of ``calls`` in this pass; ``more``: those of later passes, as a share of ``calls``.
+
+        Some schedulers call it more than once a step, others fewer times: progress counts the job's steps. Raises Cancelled.
+        """
+        living = self.living()
+        total = self._calls + calls + round(calls * more)
+        step = min(-(-(self._calls + at + 1) * self._steps // total), self._steps)
+        if step <= self._step:
+            return
+        before, self._step = self._step, step
+        for member in living:
+            member.tell("progress", indexes=[index for one, index in self._places if one is member], step=step)
+        if self._every and step // self._every > before // self._every and step < self._steps:
+            self._preview(living, latents, size)
+
+    def _preview(self, living: Sequence[Member], latents: Any, size: tuple[int, int]) -> None:
+        now = time.monotonic()
+        if now - self._previewed_at < PREVIEW_GAP_S:
+            return
+        self._previewed_at = now
+        wanted = [
+            (row, member, index)
+            for row, (member, index) in enumerate(self._places)
+            if member.work.preview_every and member in living and member.shown.get(index, 0) < self._step
+        ]
+        jpegs = self._previewer.jpegs(latents[[row for row, _, _ in wanted]], size) if wanted else []
+        for (_, member, index), jpeg in zip(wanted, jpegs, strict=False):
+            member.shown[index] = self._step
+            member.tell("preview", index=index, step=self._step, jpeg=jpeg)
