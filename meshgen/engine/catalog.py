@@ -1,57 +1,46 @@
-"""The models on this machine: a JSON file in the node's home, and what was found in each model's folder when it was added.
+"""The models and adapters on this machine: a JSON file in the node's home, and what their files showed when they were added.
 
-A model's *digest* names its weights: SHA-256 over one line ``path NUL size NUL sha256-in-hex LF`` for each file that is loaded,
-sorted by path. Two peers with equal digests have the same model, whatever they call it. Hashing gigabytes takes its time, so each
-file's hash is kept and holds until its size or time of change differs.
+They stay where they are; nothing is copied. What names weights is said in :mod:`meshgen.engine.digests`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from meshgen.engine.bundled import model_path
-from meshgen.engine.model_folder import INDEX, ModelFolderError, read_model_folder
-from meshgen.engine.port import ModelInfo
+from meshgen.engine.digests import FileHash, Tell, digest_of, hash_files
+from meshgen.engine.entries import (
+    FOLDERS,
+    CatalogAdapter,
+    CatalogModel,
+    Entry,
+    adapter_from,
+    adapter_row,
+    max_pixels,
+    model_from,
+    model_row,
+    root_of,
+)
+from meshgen.engine.judging import MODEL, Judged, NotTaken, judge
+from meshgen.engine.model_folder import INDEX, ModelFolderError
+from meshgen.engine.port import AdapterInfo, ModelInfo
+from meshgen.engine.provenance import Provenance
+from meshgen.engine.text.packaged import text_models
+from meshgen.engine.vocabularies import VocabularyError, find_vocabulary
+
+__all__ = ["BUNDLED", "FILE", "Catalog", "CatalogAdapter", "CatalogError", "CatalogModel", "Entry", "name_for"]
 
 FILE = "models.json"
 BUNDLED = "meshgen-mini"
-MAX_PIXELS = 2**26
-_ENLARGE = 4
-"""A model draws at most so many times the pixels that it was trained for; beyond, pictures repeat themselves."""
 _NAME = re.compile(r"[^\W_][\w .,+&'()\[\]!-]{0,63}")
-_CHUNK = 1 << 20
-
-FileHash = tuple[int, int, str]
-"""Size, time of change in ns, SHA-256 in hex."""
 
 
 class CatalogError(ValueError):
     """A model can't be added or found; the text says why and how to mend it."""
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogModel:
-    """One model of this machine, as it was when it was last looked at; its folder may be gone since."""
-
-    info: ModelInfo
-    path: Path
-    variant: str
-    allow_pickle: bool
-    files: Mapping[str, FileHash]
-
-    @property
-    def name(self) -> str:
-        return self.info.name
-
-    @property
-    def digest(self) -> bytes:
-        return self.info.digest
 
 
 class Catalog:
@@ -60,60 +49,118 @@ class Catalog:
     def __init__(self, home: Path) -> None:
         self._file = home / FILE
         self._stamp: tuple[int, int] | None = None
-        self._added: dict[str, CatalogModel] = {}
-        self._bundled: CatalogModel | None = None
+        self._added: dict[str, Entry] = {}
+        self._shipped: list[CatalogModel] | None = None
+        self._faults: dict[str, str] = {}
         self.version = 0
         """Grows when the list changes, here or by another process."""
 
     def models(self) -> list[CatalogModel]:
-        """All models, the bundled one first. Cheap: it reads the file anew only if another process has changed it.
+        """All models, those that come with meshgen first. Cheap: it reads the file anew only if another process has changed it.
         Raises CatalogError if it can't be read."""
-        self._read()
-        if self._bundled is None and (model_path() / INDEX).is_file():
-            self._bundled = _look(BUNDLED, model_path(), allow_pickle=False)
-        return [*([self._bundled] if self._bundled else []), *self._added.values()]
+        return [entry for entry in self.entries() if isinstance(entry, CatalogModel)]
 
-    def add(self, name: str, path: Path, allow_pickle: bool = False, licence: str = "") -> CatalogModel:
-        """Put a diffusers folder on the list, or look anew at one that is there. Raises CatalogError."""
+    def adapters(self) -> list[CatalogAdapter]:
+        """Those in which the last :meth:`check` found no fault. Raises CatalogError."""
+        return [entry for entry in self.entries() if isinstance(entry, CatalogAdapter) and entry.name not in self._faults]
+
+    def entries(self) -> list[Entry]:
+        """Everything on the list. Raises CatalogError."""
+        self._read()
+        if self._shipped is None:
+            self._shipped = _shipped()
+        return [*self._shipped, *(entry for name, entry in self._added.items() if name not in _names(self._shipped))]
+
+    def find(self, name: str) -> Entry:
+        """Raises CatalogError."""
+        found = {entry.name: entry for entry in self.entries()}
+        if name not in found:
+            raise CatalogError(f"nothing is called {name!r} here: there is {', '.join(found) or 'none'}")
+        return found[name]
+
+    def add(
+        self,
+        name: str,
+        path: Path,
+        allow_pickle: bool = False,
+        licence: str = "",
+        *,
+        source: str = "",
+        control: str = "",
+        tell: Tell | None = None,
+    ) -> Entry:
+        """Put a model or adapter on the list, or look anew at one that is there.
+
+        ``control`` is a ControlNet's type, if its name does not say; ``tell`` hears how far its files are read. Raises
+        CatalogError."""
+        self._check_name(name)
+        known = self._added.get(name)
+        files = known.files if known else {}
+        given = Provenance(licence, source)
+        self._added[name] = self._look(name, path.expanduser().absolute(), allow_pickle, given, files, control, tell)
+        self._write()
+        return self._added[name]
+
+    def remove(self, name: str) -> None:
+        """Forget a model or adapter; its files stay. Raises CatalogError."""
+        self._read()
+        if self._added.pop(name, None) is None:
+            shipped = name in _names(self.entries())
+            why = "it comes with meshgen" if shipped else f"there is {', '.join(self._added) or 'none'}"
+            raise CatalogError(f"no model {name!r} to remove: {why}")
+        self._write()
+
+    def check(self, tell: Tell | None = None) -> dict[str, str]:
+        """Look at all files again; changed weights get their new digest. Returns {name: what is wrong with it}."""
+        faults = {}
+        for entry in self.entries():
+            given = Provenance(entry.info.licence, entry.info.source)
+            control = entry.info.name if entry.kind == "controlnet" else ""
+            try:
+                fresh = self._look(entry.name, entry.path, entry.allow_pickle, given, entry.files, control, tell)
+            except CatalogError as error:
+                faults[entry.name] = str(error)
+                continue
+            if fresh != entry and entry.name in self._added:
+                self._added[entry.name] = fresh
+                self._write()
+        self._faults = faults
+        return faults
+
+    def _check_name(self, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise CatalogError(f"{name!r} is not a name for a model: 1 to 64 letters, digits, spaces or .,+&'()[]!_-")
         if name == BUNDLED:
             raise CatalogError(f"{BUNDLED} is the name of the model that comes with meshgen; choose another")
         self._read()
-        known = self._added.get(name)
-        self._added[name] = _look(name, path.expanduser().absolute(), allow_pickle, licence, known.files if known else {})
-        self._write()
-        return self._added[name]
 
-    def remove(self, name: str) -> None:
-        """Forget a model; its files stay. Raises CatalogError."""
-        self._read()
-        if self._added.pop(name, None) is None:
-            why = "it comes with meshgen" if name == BUNDLED else f"there is {', '.join(self._added) or 'none'}"
-            raise CatalogError(f"no model {name!r} to remove: {why}")
-        self._write()
-
-    def check(self) -> dict[str, str]:
-        """Look at every folder again; changed weights get their new digest. Returns {name: what is wrong with it}."""
-        faults = {}
-        for model in self.models():
-            try:
-                fresh = _look(model.name, model.path, model.allow_pickle, model.info.licence, model.files)
-            except CatalogError as error:
-                faults[model.name] = str(error)
-                continue
-            if fresh != model and model.name in self._added:
-                self._added[model.name] = fresh
-                self._write()
-        return faults
+    def _look(
+        self,
+        name: str,
+        path: Path,
+        allow_pickle: bool,
+        given: Provenance,
+        known: Mapping[str, FileHash],
+        control: str = "",
+        tell: Tell | None = None,
+    ) -> Entry:
+        try:
+            found = judge(path, allow_pickle, control)
+            folders = [entry.path for entry in self._added.values() if entry.format == "diffusers"]
+            places = {kind: str(find_vocabulary(kind, size, found.path, folders)) for kind, size in found.vocabularies}
+            files = hash_files(root_of(found.path, found.format), found.files, known, tell)
+        except (NotTaken, VocabularyError, OSError) as error:
+            raise CatalogError(str(error)) from None
+        return _entry(name, replace(found, provenance=given.or_else(found.provenance)), allow_pickle, files, places)
 
     def _read(self) -> None:
         try:
             stat = self._file.stat()
             if (stat.st_mtime_ns, stat.st_size) == self._stamp:
                 return
-            rows = json.loads(self._file.read_text("utf-8"))["models"]
-            self._added = {row["name"]: _from_row(row) for row in rows}
+            rows = json.loads(self._file.read_text("utf-8"))
+            found: list[Entry] = [*map(model_from, rows["models"]), *map(adapter_from, rows.get("adapters", ()))]
+            self._added = {entry.name: entry for entry in found}
             self._changed((stat.st_mtime_ns, stat.st_size))
         except FileNotFoundError:
             self._added = {}
@@ -123,7 +170,11 @@ class Catalog:
 
     def _write(self) -> None:
         """At once or not at all: a crash leaves the old list."""
-        rows = {"models": [_to_row(model) for model in self._added.values()]}
+        entries = self._added.values()
+        rows = {
+            "models": [model_row(entry) for entry in entries if isinstance(entry, CatalogModel)],
+            "adapters": [adapter_row(entry) for entry in entries if isinstance(entry, CatalogAdapter)],
+        }
         draft = self._file.with_suffix(".new")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -139,59 +190,54 @@ class Catalog:
         self._stamp = stamp
 
 
-def _look(
-    name: str, path: Path, allow_pickle: bool, licence: str = "", known: Mapping[str, FileHash] | None = None
-) -> CatalogModel:
-    try:
-        folder = read_model_folder(path, allow_pickle)
-        files = {file: _hash(path / file, (known or {}).get(file)) for file in folder.files}
-    except (ModelFolderError, OSError) as error:
-        raise CatalogError(str(error)) from None
+def name_for(path: Path) -> str:
+    """A name for what lies there, made from the file's or folder's own."""
+    stem = path.name if path.is_dir() else path.stem
+    if found := re.fullmatch(
+        r"models--[\w.-]+?--([\w.-]+)", path.parent.parent.name if path.parent.name == "snapshots" else path.name
+    ):
+        stem = found[1]
+    kept = re.sub(r"[^\w .,+&'()\[\]!-]", "-", stem).lstrip("_ .,+&'()[]!-")
+    return kept[:64].strip() or "model"
+
+
+def _entry(name: str, found: Judged, allow_pickle: bool, files: Mapping[str, FileHash], vocabularies: Mapping[str, str]) -> Entry:
+    digest = digest_of(files, found.format not in FOLDERS)
+    kept = found.provenance
+    if found.kind != MODEL:
+        adapter = AdapterInfo(found.kind, found.control or name, digest, found.family, licence=kept.licence, source=kept.source)
+        return CatalogAdapter(name, adapter, found.path, allow_pickle, files, found.format)
     info = ModelInfo(
         name,
-        _digest(files),
-        folder.family,
-        folder.default_size,
-        min(_ENLARGE * folder.default_size**2, MAX_PIXELS),
-        folder.features,
-        licence or folder.licence,
+        digest,
+        found.family,
+        found.default_size,
+        max_pixels(found.default_size),
+        found.features,
+        kept.licence,
+        kept.source,
+        found.millions,
+        found.context,
     )
-    return CatalogModel(info, path, folder.variant, allow_pickle, files)
+    return CatalogModel(info, found.path, found.variant, allow_pickle, files, found.format, vocabularies)
 
 
-def _hash(file: Path, known: FileHash | None) -> FileHash:
-    stat = file.stat()
-    if known and known[:2] == (stat.st_size, stat.st_mtime_ns):
-        return known
-    content = hashlib.sha256()
-    with file.open("rb") as opened:
-        while chunk := opened.read(_CHUNK):
-            content.update(chunk)
-    return stat.st_size, stat.st_mtime_ns, content.hexdigest()
+def _shipped() -> list[CatalogModel]:
+    """Models that come with meshgen or with a package that it uses. Raises CatalogError."""
+    try:
+        given = [(BUNDLED, model_path(), Provenance())] if (model_path() / INDEX).is_file() else []
+        given += [(text.name, text.folder.path, Provenance(text.folder.licence, text.source)) for text in text_models()]
+        found = []
+        for name, path, provenance in given:
+            judged = judge(path)
+            files = hash_files(root_of(judged.path, judged.format), judged.files, {})
+            entry = _entry(name, replace(judged, provenance=provenance.or_else(judged.provenance)), False, files, {})
+            assert isinstance(entry, CatalogModel)
+            found.append(entry)
+        return found
+    except (NotTaken, ModelFolderError, OSError) as error:
+        raise CatalogError(str(error)) from None
 
 
-def _digest(files: Mapping[str, FileHash]) -> bytes:
-    lines = (f"{file}\0{size}\0{content}\n" for file, (size, _, content) in sorted(files.items()))
-    return hashlib.sha256("".join(lines).encode()).digest()
-
-
-def _to_row(model: CatalogModel) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "path": str(model.path),
-        "allow_pickle": model.allow_pickle,
-        "licence": model.info.licence,
-        "family": model.info.family,
-        "default_size": model.info.default_size,
-        "features": model.info.features,
-        "variant": model.variant,
-        "files": model.files,
-    }
-
-
-def _from_row(row: Mapping[str, Any]) -> CatalogModel:
-    files = {str(file): (int(size), int(changed), str(content)) for file, (size, changed, content) in row["files"].items()}
-    size = int(row["default_size"])
-    pixels = min(_ENLARGE * size**2, MAX_PIXELS)
-    info = ModelInfo(row["name"], _digest(files), row["family"], size, pixels, tuple(row["features"]), row["licence"])
-    return CatalogModel(info, Path(row["path"]), row["variant"], bool(row["allow_pickle"]), files)
+def _names(entries: Sequence[Entry]) -> set[str]:
+    return {entry.name for entry in entries}

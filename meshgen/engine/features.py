@@ -10,7 +10,6 @@ FEATURES = {
     "sdxl": (*_BASE, *_UNET),
     "sd3": (*_BASE, "negative_prompt", "hires_fix", "lora", "controlnet"),
     "flux": (*_BASE, "hires_fix", "lora", "controlnet"),
-    "text": ("txt2txt",),
 }
 _ONLY_INPAINTING = frozenset(("txt2img", "img2img", "controlnet", "hires_fix"))
 """What a model can't do whose denoiser wants a mask and what lies behind it."""

@@ -73,16 +73,20 @@ def write_configs(found: SingleFile, folder: Path, vocabularies: Mapping[str, st
     for name, config in found.configs.items():
         (folder / name).mkdir()
         file = "scheduler_config.json" if name == "scheduler" else "config.json"
-        kind = {} if name == "scheduler" else {"_class_name": found.index[name][1]}
-        (folder / name / file).write_text(json.dumps(config | kind))
+        (folder / name / file).write_text(json.dumps({"_class_name": found.index[name][1]} | config))
     for name, kind in found.vocabularies.items():
         size = found.configs[name.replace("tokenizer", "text_encoder")]["vocab_size"]
         given = vocabularies.get(kind)
         place = Path(given) if given and fits(kind, Path(given), size) else find_vocabulary(kind, size, found.path)
         if kind == "t5":
             write_t5_tokenizer(place, folder / name, T5_TOKENS.get(found.family, 512))
-        else:  # SDXL's and SD 3's second encoder was trained with "!" behind the prompt
-            write_clip_tokenizer(place, folder / name, "!" if name == "tokenizer_2" or found.family == "other" else "<|endoftext|>")
+        else:
+            write_clip_tokenizer(place, folder / name, _padding(name, found.family))
+
+
+def _padding(tokenizer: str, family: str) -> str:
+    """What fills a prompt up: the second encoder of SDXL and SD 3, and that of SD 2, were trained with "!"."""
+    return "!" if tokenizer == "tokenizer_2" or family == "other" else "<|endoftext|>"
 
 
 def _load_folder(path: Path, dtype: torch.dtype, variant: str, allow_pickle: bool) -> Any:

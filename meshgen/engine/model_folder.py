@@ -9,25 +9,26 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meshgen.engine.features import features_of
+from meshgen.engine.provenance import of_folder
+from meshgen.engine.tensor_file import LFS, PICKLES, TensorFileError, check_there, read_tensor_file
+
 INDEX = "model_index.json"
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
-MAX_HEADER_BYTES = 100 * 1024 * 1024
-"""The most that the safetensors format allows for a header."""
 MAX_FILES = 1000
+INPAINTING_CHANNELS = 9
+"""Of a denoiser that wants a mask and what lies behind it: 4 + 1 + 4."""
 
-PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _DATA = (".json", ".txt", ".model", ".jinja")
 _LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "stable_diffusion_xl", "stable_diffusion_3", "flux")
 _WEIGHTS = re.compile(
     r"(diffusion_pytorch_model|model|pytorch_model)(\.(?P<variant>fp16|bf16))?(-\d+-of-\d+)?(\.(?P=variant))?\.\w+"
 )
-_LICENCE = re.compile(r"\A---\n(?:.*\n)*?license: *[\"']?([\w .+-]{1,64}?)[\"']?\n")
 
 
 class ModelFolderError(ValueError):
@@ -45,10 +46,11 @@ class ModelFolder:
     variant: str  # "", fp16 or bf16: the infix of the weights' file names
     licence: str
     files: tuple[str, ...]
+    inpainting: bool = False  # its denoiser was made for that and does nothing else
 
     @property
     def features(self) -> tuple[str, ...]:
-        return ("txt2img",) if self.family == "flux" else ("txt2img", "negative_prompt")
+        return features_of(self.family, self.pipeline, self.inpainting)
 
 
 def read_model_folder(path: Path, allow_pickle: bool = False) -> ModelFolder:
@@ -67,14 +69,14 @@ def read_model_folder(path: Path, allow_pickle: bool = False) -> ModelFolder:
     denoiser = _config(path / ("unet" if "unet" in components else "transformer"))
     family = _family(pipeline, denoiser)
     size = _default_size(family, denoiser, _config(path / "vae"))
-    return ModelFolder(path, pipeline, family, size, variant, _licence(path), tuple(files))
+    return ModelFolder(
+        path, pipeline, family, size, variant, _licence(path), tuple(files), denoiser.get("in_channels") == INPAINTING_CHANNELS
+    )
 
 
 def _index(path: Path) -> dict[str, Any]:
     if not path.is_dir():
-        raise ModelFolderError(
-            f"{path} is not a folder" + (": a single-file checkpoint must be converted first" if path.exists() else "")
-        )
+        raise ModelFolderError(f"{path} is not a folder")
     if not (path / INDEX).is_file():
         raise ModelFolderError(f"{path} has no {INDEX}: it must be a diffusers folder, as save_pretrained() writes it")
     index = _read_json(path / INDEX)
@@ -139,24 +141,17 @@ def _of_variant(weights: list[Path], variant: str) -> list[Path]:
 
 
 def _check_content(file: Path) -> None:
-    """Cut downloads and pointers to large files are found now rather than in the first job."""
-    with file.open("rb") as opened:
-        head = opened.read(8)
-        if head == b"version ":
-            raise ModelFolderError(f"{file} is a Git LFS pointer, not the file itself: run `git lfs pull` where it came from")
-        if file.suffix != ".safetensors":
-            return
-        size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        header = opened.read(size) if 2 <= size <= MAX_HEADER_BYTES else b""
+    """Cut downloads, pointers to large files and links that lead nowhere are found now rather than in the first job."""
     try:
-        tensors = json.loads(header)
-        end = max(tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__")
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        raise ModelFolderError(f"{file} is not a safetensors file") from None
-    if file.stat().st_size != 8 + size + end:
-        raise ModelFolderError(
-            f"{file} is {file.stat().st_size} bytes instead of {8 + size + end}: the download may be incomplete"
-        )
+        if file.suffix == ".safetensors":
+            read_tensor_file(file)
+            return
+        check_there(file)
+        with file.open("rb") as opened:
+            if opened.read(len(LFS)) == LFS:
+                raise ModelFolderError(f"{file} is a Git LFS pointer, not the file itself: run `git lfs pull` where it came from")
+    except TensorFileError as error:
+        raise ModelFolderError(str(error)) from None
 
 
 def _family(pipeline: str, denoiser: dict[str, Any]) -> str:
@@ -178,12 +173,7 @@ def _default_size(family: str, denoiser: dict[str, Any], vae: dict[str, Any]) ->
 
 def _licence(path: Path) -> str:
     """The licence that the model card's front matter states, or none."""
-    try:
-        card = (path / "README.md").read_text("utf-8", "replace")[:16_384]
-    except OSError:
-        return ""
-    found = _LICENCE.match(card)
-    return found[1] if found else ""
+    return of_folder(path).licence
 
 
 def _config(folder: Path) -> dict[str, Any]:

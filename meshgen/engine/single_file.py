@@ -1,6 +1,6 @@
 """A model in one file, as people have them: which family it is, and whether everything is in it. Read without torch.
 
-The original layout of Stable Diffusion, SDXL, SD3 and Flux is told by the names of its tensors; some need a second look at a shape.
+The original layout of Stable Diffusion, SDXL, SD3 and Flux is told by the names and shapes of its tensors.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from meshgen.engine.features import features_of
+from meshgen.engine.model_folder import INPAINTING_CHANNELS
 from meshgen.engine.provenance import Provenance, of_file
 from meshgen.engine.single_file_configs import (
     UNET,
     VAES,
     Config,
     ConfigError,
-    Shapes,
     below,
     clip_config,
     flow_scheduler,
@@ -30,10 +30,9 @@ from meshgen.engine.single_file_configs import (
     vae_config,
     with_size_embedding,
 )
-from meshgen.engine.tensor_file import TensorFile, read_tensor_file
+from meshgen.engine.tensor_file import Shapes, TensorFile, read_tensor_file
 
 FORMAT = "single_file"
-INPAINTING_CHANNELS = 9
 _CLIP_SD1 = "cond_stage_model.transformer."
 _CLIP_SD2 = "cond_stage_model.model."
 _CLIP_XL, _CLIP_XL_2 = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
@@ -94,7 +93,9 @@ def judge_single_file(file: TensorFile) -> SingleFile:
     except (KeyError, IndexError, ValueError, TypeError, StopIteration) as error:
         if isinstance(error, SingleFileError):
             raise
-        raise SingleFileError(f"{file.path} lacks weights that belong to it ({error}): the conversion may be incomplete") from None
+        raise SingleFileError(
+            f"{file.path} lacks weights that belong to it ({error}): the conversion may be incomplete"
+        ) from None
 
 
 def _judge(file: TensorFile) -> SingleFile:
@@ -224,9 +225,7 @@ def _transformer_parts(shapes: Shapes, family: str) -> dict[str, Part]:
 def _index(pipeline: str, parts: Mapping[str, Part], vocabularies: Mapping[str, str]) -> dict[str, Any]:
     index: dict[str, Any] = {"_class_name": pipeline}
     index |= {name: [library, kind] for name, (library, kind, _) in parts.items()}
-    index |= {
-        name: ["transformers", "T5Tokenizer" if kind == "t5" else "CLIPTokenizer"] for name, kind in vocabularies.items()
-    }
+    index |= {name: ["transformers", "T5Tokenizer" if kind == "t5" else "CLIPTokenizer"] for name, kind in vocabularies.items()}
     if pipeline.startswith("StableDiffusion3") and "text_encoder_3" not in parts:
         index |= {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}
     if "XL" in pipeline:

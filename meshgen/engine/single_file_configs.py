@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-Shape = tuple[int, ...]
-Shapes = Mapping[str, Shape]
+from meshgen.engine.tensor_file import Shape, Shapes
+
 Config = dict[str, Any]
 
 UNET = "model.diffusion_model."
@@ -48,7 +48,7 @@ def unet_config(shapes: Shapes) -> Config:
         raise ConfigError("its UNet is a cut-down one (as SSD-1B's or Segmind's), whose layout is not known here")
     linear = any(name.endswith("1.proj_in.weight") and len(shape) == 2 for name, shape in shapes.items())
     crossed = [depth > 0 for depth in depths]
-    config = {
+    return {
         "in_channels": shapes["input_blocks.0.0.weight"][1],
         "out_channels": shapes["out.2.weight"][0],
         "block_out_channels": channels,
@@ -60,7 +60,6 @@ def unet_config(shapes: Shapes) -> Config:
         "use_linear_projection": linear,
         "attention_head_dim": [max(c // 64, 1) for c in channels] if linear else 8,
     }
-    return config
 
 
 def with_size_embedding(unet: Config, shapes: Shapes, pooled: int) -> Config:

@@ -20,9 +20,10 @@ MAX_HEADER_BYTES = 100 * 1024 * 1024
 MAX_PICKLE_BYTES = 64 * 1024 * 1024
 MAX_NOTES = 500
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-_LFS = b"version https://git-lfs"
+LFS = b"version https://git-lfs"
 
 Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
 
 
 class TensorFileError(ValueError):
@@ -34,7 +35,7 @@ class TensorFile:
     """``shapes`` by tensor name; ``types`` are the safetensors names of the numbers' formats that occur."""
 
     path: Path
-    shapes: Mapping[str, Shape]
+    shapes: Shapes
     notes: Mapping[str, str] = field(default_factory=dict)
     types: frozenset[str] = frozenset()
 
@@ -43,8 +44,8 @@ def read_tensor_file(path: Path, allow_pickle: bool = False) -> TensorFile:
     """Raises TensorFileError."""
     check_there(path)
     with path.open("rb") as opened:
-        head = opened.read(len(_LFS))
-    if head.startswith(b"version "):
+        head = opened.read(len(LFS))
+    if head == LFS:
         raise TensorFileError(f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` where it came from")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
@@ -79,7 +80,9 @@ def _read_safetensors(path: Path) -> TensorFile:
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         raise TensorFileError(f"{path} is not a safetensors file") from None
     if path.stat().st_size != 8 + size + end:
-        raise TensorFileError(f"{path} is {path.stat().st_size} bytes instead of {8 + size + end}: the download may be incomplete")
+        raise TensorFileError(
+            f"{path} is {path.stat().st_size} bytes instead of {8 + size + end}: the download may be incomplete"
+        )
     return TensorFile(path, shapes, texts, types)
 
 

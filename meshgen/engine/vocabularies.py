@@ -46,7 +46,7 @@ def find_vocabulary(kind: str, size: int, near: Path, folders: Iterable[Path] = 
         if fits(kind, place, size):
             return place
     raise VocabularyError(
-        f"{near} needs the tokenizer of {kind.upper()}, which a checkpoint in one file does not bring and no model here has: {HOW[kind]}"
+        f"{near} needs the tokenizer of {kind.upper()}, which comes in no single file and is not found here: {HOW[kind]}"
     )
 
 

@@ -95,10 +95,8 @@ def unet(model: Any) -> Tensors:
 
     found = {}
     for name, tensor in model.state_dict().items():
-        if ".resnets." in name:
-            name = _renamed(name, _RESNET)
-        name = re.sub(r"^(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(?:conv\.)?", place, _renamed(name, _UNET))
-        found[name] = tensor
+        inner = _renamed(name, _RESNET if ".resnets." in name else ())
+        found[re.sub(r"^(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(?:conv\.)?", place, _renamed(inner, _UNET))] = tensor
     return found
 
 
@@ -106,9 +104,9 @@ def vae_tensors(model: Any) -> Tensors:
     levels = len(model.config.block_out_channels)
     found = {}
     for name, tensor in model.state_dict().items():
-        name = re.sub(r"up_blocks\.(\d+)", lambda match: f"up_blocks.{levels - 1 - int(match[1])}", name)
-        name = _renamed(name, _VAE)
-        found[name] = tensor[:, :, None, None] if ".attn_1." in name and tensor.ndim == 2 else tensor
+        turned = re.sub(r"up_blocks\.(\d+)", lambda match: f"up_blocks.{levels - 1 - int(match[1])}", name)
+        new = _renamed(turned, _VAE)
+        found[new] = tensor[:, :, None, None] if ".attn_1." in new and tensor.ndim == 2 else tensor
     return found
 
 
@@ -184,36 +182,33 @@ _FLUX: Rules = (
 
 
 def sd3(model: Any) -> Tensors:
-    parts, found = dict(model.state_dict()), {}
+    parts = dict(model.state_dict())
     last = f"transformer_blocks.{model.config.num_layers - 1}.norm1_context.linear."
-    for name, tensor in parts.items():
-        if re.search(r"\.(to_q|add_q_proj)\.", name):
-            tensor = _joined(parts, name, "qkv")
-        elif re.search(r"\.(to_k|to_v|add_k_proj|add_v_proj)\.", name):
-            continue
-        if name.startswith((last, "norm_out.linear.")):
-            tensor = _halves_swapped(tensor)
-        found[_renamed(name, _SD3)] = tensor
+    found = {}
+    for name in parts:
+        if not re.search(r"\.(to_k|to_v|add_k_proj|add_v_proj)\.", name):
+            joined = _joined(parts, name)
+            found[_renamed(name, _SD3)] = _halves_swapped(joined) if name.startswith((last, "norm_out.linear.")) else joined
     return found
 
 
 def flux(model: Any) -> Tensors:
     parts, found = dict(model.state_dict()), {}
-    for name, tensor in parts.items():
-        if name.startswith("single_") and ".to_q." in name:
-            tensor = torch.cat([_joined(parts, name, "qkv"), parts[name.replace("attn.to_q", "proj_mlp")]])
-        elif re.search(r"\.(to_q|add_q_proj)\.", name):
-            tensor = _joined(parts, name, "qkv")
-        elif re.search(r"\.(to_k|to_v|add_k_proj|add_v_proj|proj_mlp)\.", name):
+    for name in parts:
+        if re.search(r"\.(to_k|to_v|add_k_proj|add_v_proj|proj_mlp)\.", name):
             continue
-        if name.startswith("norm_out.linear."):
-            tensor = _halves_swapped(tensor)
-        found[_renamed(name, _FLUX)] = tensor
+        joined = _joined(parts, name)
+        if name.startswith("single_") and ".to_q." in name:
+            joined = torch.cat([joined, parts[name.replace("attn.to_q", "proj_mlp")]])
+        found[_renamed(name, _FLUX)] = _halves_swapped(joined) if name.startswith("norm_out.linear.") else joined
     return found
 
 
-def _joined(parts: Tensors, name: str, letters: str) -> torch.Tensor:
-    return torch.cat([parts[re.sub(r"\.(to|add)_q", rf".\1_{letter}", name)] for letter in letters])
+def _joined(parts: Tensors, name: str) -> torch.Tensor:
+    """Queries come with the keys and values behind them; all else as it is."""
+    if not re.search(r"\.(to_q|add_q_proj)\.", name):
+        return parts[name]
+    return torch.cat([parts[re.sub(r"\.(to|add)_q", rf".\1_{letter}", name)] for letter in "qkv"])
 
 
 def _halves_swapped(tensor: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from meshgen.engine import catalog as catalog_module
+from meshgen.engine import digests as digests_module
 from meshgen.engine.catalog import BUNDLED, FILE, Catalog, CatalogError
 from tests.engine.folders import model_folder, safetensors
 
@@ -19,6 +20,7 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the bundled model would be; there is none unless a test puts one there."""
     path = tmp_path / "bundled"
     monkeypatch.setattr(catalog_module, "model_path", lambda: path)
+    monkeypatch.setattr(catalog_module, "text_models", list)
     return path
 
 
@@ -53,7 +55,7 @@ def test_a_digest_names_the_weights_and_not_their_place(home: Path, tmp_path: Pa
 def test_files_are_hashed_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = model_folder(tmp_path / "model")
     first = Catalog(home).add("model", folder)
-    monkeypatch.setattr(catalog_module, "_CHUNK", None)  # reading any content would fail
+    monkeypatch.setattr(digests_module, "_CHUNK", None)  # reading any content would fail
     catalog = Catalog(home)
     assert catalog.check() == {} and catalog.models() == [first]
 
@@ -64,7 +66,7 @@ def test_check_finds_what_changed(home: Path, tmp_path: Path) -> None:
     (kept.path / WEIGHTS).write_bytes(safetensors(b"retrained"))
     gone.path.rename(tmp_path / "elsewhere")
     faults = catalog.check()
-    assert list(faults) == ["gone"] and "is not a folder" in faults["gone"]
+    assert list(faults) == ["gone"] and "does not exist" in faults["gone"]
     assert {model.name: model.digest != kept.digest for model in Catalog(home).models()} == {"kept": True, "gone": False}
 
 
