@@ -75,15 +75,25 @@ def load_causal(model: dict[str, Any], device: Device) -> Causal:
 
 
 def _open(path: Path, pickles: bool, device: Device) -> tuple[Any, Any]:
-    folder, options = str(path), dict[str, Any](local_files_only=True, trust_remote_code=False)
     if path.suffix.lower() == ".gguf":
-        folder, options["gguf_file"] = str(path.parent), path.name
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-    if "gguf_file" not in options:
-        options["use_safetensors"] = None if pickles else True
-    elif hasattr(transformers, "GgufConfig"):
-        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
-    net = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=device.dtype, device_map={"": device.place}, **options)
+        return _open_gguf(path, device)
+    return _from_pretrained(path, device, {}, {"use_safetensors": None if pickles else True})
+
+
+def _open_gguf(path: Path, device: Device) -> tuple[Any, Any]:
+    """Its weights leave their quantization: nothing here computes in it."""
+    from meshgen.engine.text.gguf_loading import each_once
+
+    options = {"quantization_config": transformers.GgufConfig(dequantize=True)} if hasattr(transformers, "GgufConfig") else {}
+    with each_once():
+        return _from_pretrained(path.parent, device, {"gguf_file": path.name}, options)
+
+
+def _from_pretrained(folder: Path, device: Device, both: dict[str, Any], options: dict[str, Any]) -> tuple[Any, Any]:
+    both = {"local_files_only": True, "trust_remote_code": False, **both}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **both)
+    where = {"dtype": device.dtype, "device_map": {"": device.place}}
+    net = transformers.AutoModelForCausalLM.from_pretrained(folder, **where, **both, **options)
     return tokenizer, net.eval().requires_grad_(False)
 
 
