@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 import trio
@@ -58,19 +57,11 @@ class Admission:
         self._queue = queue
         self._allowance = Allowance()
         self.policy = policy
-        self.refused: Counter[str] = Counter()
-        """Orders that broke a rule, by the rule."""
 
     def verdict(self, requester: bytes) -> Verdict:
         """Who forked, or denied what it signed, or owes too much, is not served; all others are, in an order."""
         policy = Policy(max_debt_mkudos=self.policy.max_debt_mkudos)
         return decide(self._ledger.standing(requester), policy, friend=self._is_friend(requester))
-
-    def breaks_rule(self, order: object, verdict: Verdict) -> bool:
-        """Does the owner refuse this order, now that it can be read? To be asked before it is accepted."""
-        rule = self.policy.rules.judge_order(order, verdict)
-        self.refused.update([rule] if rule else ())
-        return bool(rule)
 
     def room(self, requester: bytes, verdict: Verdict) -> int:
         """Pictures that it could have accepted now: what would be before it counts, and twice that in all."""

@@ -1,0 +1,111 @@
+"""The owner's hand on a worker: what it offers by the rules, whether it takes work now, and what it refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from meshgen.engine.port import AdapterInfo, Engine, ModelInfo
+from meshgen.ledger.standing import Verdict
+from meshgen.peers.admission import WorkerPolicy
+from meshgen.peers.availability import Availability
+from meshgen.peers.demand import Demand
+from meshgen.peers.matching import No
+from meshgen.protocols.charter import Charter
+from meshgen.protocols.envelope import Signed
+from meshgen.protocols.offer import Offer
+from meshgen.settings import WorkerSettings
+
+WANTED = 10
+"""Models that the state shows as asked for."""
+
+
+class Overseer:
+    """``policy`` is the one in force; a charter may change it. ``on_change``: what others are told has changed."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        policy: Callable[[], WorkerPolicy],
+        engine: Engine,
+        now_ms: Callable[[], int],
+        on_change: Callable[[], None],
+        *,
+        home: Path | None = None,
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._engine = engine
+        self._demand = Demand(now_ms)
+        self._refused: Counter[str] = Counter()  # orders, by the rule that they broke
+        self.availability = Availability(settings, engine, self.models, now_ms, on_change, home=home)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await self.availability.run(task_status)
+
+    # -- what is offered
+
+    def models(self) -> list[ModelInfo]:
+        """Those that are served, with the features that are."""
+        return self._policy().rules.served(self._engine.models(), self._demand.counts())
+
+    def adapters(self) -> list[AdapterInfo]:
+        return self._policy().rules.adapters(self._engine.adapters())
+
+    def policies(self, charter: Charter) -> tuple[str, ...]:
+        """For the advert."""
+        return self._policy().rules.policies(charter, self.availability.closed() is not None)
+
+    # -- what is refused
+
+    def heard(self, offer: Signed[Offer]) -> None:
+        """Of an offer, whether it is for this worker or not: it tells what the mesh asks for."""
+        self._demand.heard(offer.author, offer.message.model)
+
+    def no(self, verdict: Verdict) -> No | None:
+        """The refusal of any offer and award of such a requester now; None if there is nothing against it."""
+        reason = self._policy().rules.judge_peer(verdict)
+        return self.availability.no() or (No(reason) if reason else None)
+
+    def no_order(self, order: object, verdict: Verdict) -> No | None:
+        """The refusal of an order, once it can be read: to be asked before it is accepted."""
+        rule = self._policy().rules.judge_order(order, verdict)
+        self._refused.update([rule] if rule else ())
+        return No("policy") if rule else None
+
+    # -- for the owner
+
+    def pause(self, for_ms: int = 0, message: str = "", *, now: bool = False) -> None:
+        """Raises ValueError with a text for people, OSError."""
+        self.availability.pause(for_ms, message, now=now)
+
+    def resume(self) -> None:
+        """Raises OSError."""
+        self.availability.resume()
+
+    def state(self) -> dict[str, Any]:
+        """Fit for JSON: whether it works, why not, by which rules, and what it refused by them."""
+        found = self.availability.state()
+        notes = self._policy().rules.notes(self._engine.models()) + found.pop("notes")
+        wanted = [{"model": model, "requesters": number} for model, number in self._demand.counts().most_common(WANTED)]
+        return found | {
+            "models": [model.name for model in self.models()],
+            "wanted": wanted,
+            "rules": self._rules(),
+            "refused": dict(self._refused),
+            "notes": notes,
+        }
+
+    def _rules(self) -> dict[str, Any]:
+        """Words and patterns are counted, not shown: this goes into reports of faults."""
+        given, rules = self._settings, self._policy().rules
+        keys = ("max_pixels", "max_steps", "max_count", "max_batch", "max_tokens", "max_queue", "slots", "vram_free_mib")
+        limits = {key: getattr(given, key) for key in (*keys, "max_temperature_c", "max_power_w")}
+        words = {"refuse_words": len(given.refuse_words), "refuse_patterns": len(given.refuse_patterns)}
+        chosen = {"models": list(rules.models), "models_to_skip": list(rules.models_to_skip), "forms": list(rules.forms)}
+        whom = {"only_friends": rules.only_friends, "friends": len(given.friends)}
+        return chosen | {"declines": sorted(rules.declines), "hours": list(given.hours)} | whom | words | limits
