@@ -6,6 +6,7 @@ import click
 
 from meshgen.cli.client import Api
 from meshgen.cli.verb import Call, count, kudos, verb
+from meshgen.cli.working import show_reasons
 
 
 @click.command()
@@ -31,7 +32,7 @@ def _text(found: dict[str, Any], url: str) -> str:
         *((("trouble", found["trouble"]),) if found.get("trouble") else ()),
         ("API", url),
         *((("reached at" if not place else ""), address) for place, address in enumerate(found.get("addresses", []))),
-        *_worker(found.get("worker")),
+        *_worker(found.get("worker"), "worker" in found.get("roles", [])),
     ]
     return "\n".join(f"{click.style(f'{name:12}', bold=True)} {value}" for name, value in lines)
 
@@ -41,16 +42,18 @@ def _mesh(mesh: dict[str, Any]) -> str:
     return f"{mesh.get('charter', '')}{version} (id {mesh.get('net', '')})"
 
 
-def _worker(worker: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _worker(worker: dict[str, Any] | None, wanted: bool) -> list[tuple[str, str]]:
     if not worker:
-        return []
+        return [("worker", "takes no work: this node has no engine; its log and `meshgen doctor` say more")] * wanted
     memory = f", {worker['vram_free_mib']} of {worker['vram_total_mib']} MiB free"
     drawn = count(worker["pictures"], "picture")
     work = f"{drawn} drawn, {worker['queued']} queued, {worker['failed']} failed, {worker['unpaid']} unpaid"
     return [
+        ("worker", show_reasons(worker)),
         ("device", f"{worker['device']}: {worker['device_name']}{memory}"),
         ("serves", ", ".join(worker["models"]) or "no model; add one with `meshgen models add NAME PATH`"),
         ("worked", work),
+        *(("engine off", f"{name}: {fault}") for name, fault in worker.get("models_off", {}).items()),
     ]
 
 

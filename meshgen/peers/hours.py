@@ -25,6 +25,7 @@ class Hours:
     def __init__(self, windows: Iterable[str], local: LocalTime = local_time) -> None:
         self._windows = tuple(map(parse_window, windows))
         self._local = local
+        self._found = (0, 0)  # the last change that was looked for: from when on, and when it comes
 
     def open_at(self, ms: int) -> bool:
         local = self._local(ms)
@@ -32,10 +33,16 @@ class Hours:
         return not self._windows or any(window.holds(local.weekday(), minute) for window in self._windows)
 
     def next_change(self, ms: int) -> int | None:
-        """The first minute after which it is the other way round, in ms; None if it stays as it is.
+        """The first minute at which it is the other way round, in ms; None if it stays as it is."""
+        since, change = self._found
+        if since <= ms < change:
+            return change
+        found = self._look_ahead(ms)
+        self._found = (ms, found or 0)
+        return found
 
-        Every minute is asked, because a change of the clocks opens and closes too.
-        """
+    def _look_ahead(self, ms: int) -> int | None:
+        """Every minute is asked, because a change of the clocks opens and closes too."""
         now, start = self.open_at(ms), ms - ms % MINUTE_MS
         if not self._windows:
             return None

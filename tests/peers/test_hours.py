@@ -86,3 +86,18 @@ def test_a_window_inside_the_hour_that_there_is_not_or_twice() -> None:
 def test_it_closes_when_the_clock_jumps_over_its_end() -> None:
     hours = Hours(("01:00-02:30",), local)
     assert said(hours.next_change(at("2026-03-29T01:30"))) == "Sun 29 03:00"
+
+
+def test_the_next_change_is_looked_for_once() -> None:
+    asked = []
+
+    def counted(ms: int) -> datetime:
+        asked.append(ms)
+        return local(ms)
+
+    hours = Hours(("22:00-07:00",), counted)
+    noon = at("2026-06-01T12:00")
+    first, effort = hours.next_change(noon), len(asked)
+    assert all(hours.next_change(noon + minute * MINUTE_MS) == first for minute in range(600)) and len(asked) == effort
+    assert said(hours.next_change(noon + 600 * MINUTE_MS)) == "Tue 02 07:00"
+    assert said(hours.next_change(noon - 12 * 60 * MINUTE_MS)) == "Mon 01 07:00"  # a clock that was set back
