@@ -48,7 +48,7 @@ def cut_by_colour(picture: Image.Image) -> Image.Image:
 
     Raises EngineError("unsupported") if the edge is not plain: then the background has no one colour.
     """
-    small = flat(picture)
+    small = flat(picture).copy()
     small.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX)
     pixels = np.asarray(small, np.float32)
     distance = np.linalg.norm(pixels - _backdrop(pixels), axis=2)

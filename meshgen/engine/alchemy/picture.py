@@ -22,7 +22,7 @@ def open_picture(data: bytes) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(BytesIO(data), formats=FORMATS) as opened:
                 _check_size(opened)
-                picture = ImageOps.exif_transpose(opened)
+                picture = _eight_bits(ImageOps.exif_transpose(opened))
                 return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     except UnidentifiedImageError:
         raise EngineError("bad_input", f"this is no picture that can be read: {', '.join(FORMATS)} can be") from None
@@ -45,6 +45,11 @@ def to_png(picture: Image.Image) -> bytes:
     picture.info.clear()
     picture.save(out, "PNG", compress_level=4)
     return out.getvalue()
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Grey of 16 bits would be cut off at 255 by convert()."""
+    return picture.point(lambda value: value * (1 / 257)).convert("L") if picture.mode.startswith("I") else picture
 
 
 def _check_size(picture: Image.Image) -> None:

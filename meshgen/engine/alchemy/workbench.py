@@ -75,7 +75,10 @@ class Workbench:
 
     def _with_torch(self, kind: str, folder: Path) -> Tool:
         import torch
+        from safetensors import SafetensorError
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         torch.set_num_threads(self._threads)
         try:
             if kind == "caption":
@@ -87,5 +90,5 @@ class Workbench:
 
             interrogator = Interrogator(folder, self._device)
             return lambda picture, _: interrogator.interrogate(picture)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise EngineError("bad_model", f"the model in {folder.name}/ can't be loaded ({type(error).__name__})") from None
