@@ -53,7 +53,7 @@ def _worker(worker: dict[str, Any] | None, wanted: bool) -> list[tuple[str, str]
         ("device", f"{worker['device']}: {worker['device_name']}{memory}"),
         ("serves", ", ".join(worker["models"]) or "no model; add one with `meshgen models add NAME PATH`"),
         ("worked", work),
-        *(("engine off", f"{name}: {fault}") for name, fault in worker.get("models_off", {}).items()),
+        *(("trouble", trouble) for trouble in worker.get("troubles", [])),
     ]
 
 

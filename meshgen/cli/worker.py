@@ -37,7 +37,7 @@ def _text(found: dict[str, Any]) -> str:
         ("worker", show_reasons(found)),
         ("serves", ", ".join(found["models"]) or "nothing"),
         ("asked for", ", ".join(f"{row['model']} by {row['requesters']}" for row in found["wanted"]) or "nothing heard yet"),
-        *(("engine off", f"{name}: {fault}") for name, fault in found["models_off"].items()),
+        *(("trouble", trouble) for trouble in found["troubles"]),
         ("sensors", _sensors(found["sensors"])),
         ("refused", ", ".join(f"{number} by {rule}" for rule, number in found["refused"].items()) or "no prompt"),
         *(("note", note) for note in found["notes"]),

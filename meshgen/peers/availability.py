@@ -6,7 +6,7 @@ Whatever shuts it, jobs that it has accepted go on to their end, unless the owne
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ COOLING_C = 5.0
 """So many degrees below the ceiling it goes on."""
 SAVING = 0.1
 """...and so much of the power ceiling below that."""
+MAX_TROUBLES = 3
+"""Of an engine that are told as one reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class Availability:
             "paused": asdict(self._pause) if self._pause else None,
             "jobs": len(self._jobs),
             "sensors": asdict(self._reading) if self._watched else None,
-            "models_off": dict(faults_of(self._engine)),
+            "troubles": troubles_of(self._engine),
             "notes": self._notes(),
         }
 
@@ -189,9 +191,8 @@ class Availability:
             return None
         if self._engine.models():
             return Why("no_model", "none of the installed models is served by worker.models, models_to_skip, forms and declines")
-        faults = faults_of(self._engine)
-        if faults:
-            return Why("engine", "; ".join(f"{name}: {fault}" for name, fault in list(faults.items())[:3]))
+        if troubles := troubles_of(self._engine):
+            return Why("engine", "; ".join(troubles[:MAX_TROUBLES]))
         return Why("no_model", "no model is installed, or the engine can't start; see `meshgen models ls` and the node's log")
 
     def _notes(self) -> list[str]:
@@ -199,7 +200,7 @@ class Availability:
         return [f"nothing tells the device's {name} on this machine: its ceiling can't be kept" for name in silent]
 
 
-def faults_of(engine: Engine) -> Mapping[str, str]:
-    """Models that the engine has taken off its list, and why, if it keeps such a list."""
-    found = getattr(engine, "faults", None)
-    return found if isinstance(found, Mapping) else {}
+def troubles_of(engine: Engine) -> list[str]:
+    """What an engine says of itself: devices that are gone, models that it took off its list. Not every engine does."""
+    troubles = getattr(engine, "troubles", None)
+    return [str(trouble) for trouble in troubles()] if callable(troubles) else []

@@ -33,7 +33,7 @@ class FakeOverseer:
             "paused": pause,
             "jobs": self.jobs,
             "sensors": {"temperature_c": 61.4, "power_w": None, "fault": ""},
-            "models_off": {"sdxl": "it crashed the engine 3 times"},
+            "troubles": ["sdxl is not offered: it crashed the engine 3 times"],
             "models": ["sd15"],
             "wanted": [{"model": "flux", "requesters": 3}],
             "rules": {"models": ["all"], "hours": [], "max_pixels": 1048576},

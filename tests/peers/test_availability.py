@@ -257,10 +257,17 @@ def test_no_model_and_no_engine_are_told_apart() -> None:
     assert bench.codes == ["no_model"] and "worker.models" in bench.it.reasons()[0].text
     bench.engine.models = list
     assert bench.codes == ["no_model"] and "meshgen models ls" in bench.it.reasons()[0].text
-    bench.engine.faults = {"sdxl": "it crashed the engine 3 times"}
+    bench.engine.troubles = lambda: ["cuda:0 is gone", "sdxl is not offered: it crashed the engine 3 times"]
     why = bench.it.reasons()[0]
-    assert (why.code, why.text) == ("engine", "sdxl: it crashed the engine 3 times")
-    assert bench.it.state()["models_off"] == {"sdxl": "it crashed the engine 3 times"}
+    assert (why.code, why.text) == ("engine", "cuda:0 is gone; sdxl is not offered: it crashed the engine 3 times")
+    assert bench.it.state()["troubles"] == bench.engine.troubles()
+
+
+def test_an_engine_in_trouble_that_still_works_is_told_too() -> None:
+    bench = Bench()
+    bench.engine.troubles = lambda: ["sdxl is not offered"]
+    state = bench.it.state()
+    assert state["takes_work"] and state["troubles"] == ["sdxl is not offered"]
 
 
 def test_all_reasons_are_told() -> None:
