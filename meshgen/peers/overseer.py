@@ -91,10 +91,10 @@ class Overseer:
         """Fit for JSON: whether it works, why not, by which rules, and what it refused by them."""
         found = self.availability.state()
         notes = self._policy().rules.notes(self._engine.models()) + found.pop("notes")
-        wanted = [{"model": model, "requesters": number} for model, number in self._demand.counts().most_common(WANTED)]
+        asked = sorted(self._demand.counts().items(), key=lambda item: (-item[1], item[0]))[:WANTED]
         return found | {
             "models": [model.name for model in self.models()],
-            "wanted": wanted,
+            "wanted": [{"model": model, "requesters": number} for model, number in asked],
             "rules": self._rules(),
             "refused": dict(self._refused),
             "notes": notes,
