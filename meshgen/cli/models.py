@@ -3,22 +3,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from meshgen.cli.adding import Added, Wish, add_all, add_one, chosen, see
 from meshgen.cli.client import Api
-from meshgen.cli.faults import Fault
-from meshgen.cli.verb import Call, table, verb
+from meshgen.cli.faults import Cancelled, Fault
+from meshgen.cli.model_views import (
+    counted,
+    described,
+    entry_row,
+    found_in,
+    found_row,
+    kind_of,
+    listed,
+    refusals,
+    seen_row,
+    size_of,
+)
+from meshgen.cli.progress import Progress
+from meshgen.cli.verb import Call, count, table, verb
 
 if TYPE_CHECKING:
-    from meshgen.engine.catalog import Catalog, CatalogModel
+    from meshgen.engine.catalog import Catalog
 
 
 @click.group(invoke_without_command=True)
 @verb
 def models(call: Call) -> None:
-    """Models of the mesh; with ls, add, rm those of this node."""
+    """Models of the mesh; with ls, add, rm, show, check, scan those of this node."""
     if click.get_current_context().invoked_subcommand is not None:
         return
     found = Api.of(call.home).get("/v1/models")
@@ -32,48 +46,184 @@ def models(call: Call) -> None:
 @models.command("ls")
 @verb
 def list_local(call: Call) -> None:
-    """Models on this machine."""
+    """Models and adapters on this machine."""
     with _explained():
-        found = _catalog(call.home).models()
-    rows = [(model.name, model.info.family, model.info.default_size, model.digest.hex()[:12], model.path) for model in found]
-    text = table(("MODEL", "FAMILY", "SIDE", "WEIGHTS", "FOLDER"), rows)
-    call.result(
-        {"models": list(map(_row, found))}, text if rows else "no models here; add one with `meshgen models add NAME PATH`"
-    )
+        found = _catalog(call.home).entries()
+    document = {
+        "models": [entry_row(entry) for entry in found if entry.kind == "model"],
+        "adapters": [entry_row(entry) for entry in found if entry.kind != "model"],
+    }
+    call.result(document, listed(found) if found else "no models here; `meshgen models scan` looks for places that have some")
 
 
 @models.command()
-@click.argument("name")
-@click.argument("path", type=click.Path(exists=True, file_okay=False))
-@click.option("--licence", default="", help="What its card says, if the folder does not.")
+@click.argument("words", nargs=-1, required=True, metavar="[NAME] PATH")
+@click.option("--only", multiple=True, metavar="GLOB", help="Of a folder with several: those whose name fits. May be repeated.")
+@click.option("--all", "everything", is_flag=True, help="Of a folder with several: all of them.")
+@click.option("--type", "control", default="", help="What a ControlNet follows: canny, depth, openpose, ...")
+@click.option("--licence", default="", help="What its card says, if the files do not.")
+@click.option("--source", default="", help="Where it came from, if the files do not say.")
 @click.option(
     "--allow-pickle", is_flag=True, help="Take weights that are not safetensors; they can run any code on this machine."
 )
 @verb
-def add(call: Call, name: str, path: str, licence: str, allow_pickle: bool) -> None:
-    """Serve the diffusers folder PATH under NAME; a running node takes it up by itself."""
+def add(
+    call: Call,
+    words: tuple[str, ...],
+    only: tuple[str, ...],
+    everything: bool,
+    control: str,
+    licence: str,
+    source: str,
+    allow_pickle: bool,
+) -> None:
+    """Serve the model or adapter at PATH; a running node takes it up by itself.
+
+    PATH is a file (.safetensors, .gguf), the folder of one model, or a folder with several: a Hugging Face cache, the folder of
+    ComfyUI, A1111 or Forge, or any other. Nothing is copied.
+    """
+    name, path = _name_and_path(words)
+    wish = Wish(allow_pickle, licence, source, control)
     with _explained():
-        model = _catalog(call.home).add(name, Path(path).absolute(), allow_pickle, licence)
-    call.result(_row(model), f"{name} is added: {model.info.family}, weights {model.digest.hex()[:12]}")
+        catalog = _catalog(call.home)
+        if not _is_place(path):
+            _add_one(call, catalog, name, path, wish)
+        elif name:
+            raise Fault(f"{path} has several models: a name is for one", "leave the name out, or give the path of one file in it")
+        else:
+            _add_several(call, catalog, path, wish, only, everything)
 
 
 @models.command("rm")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@verb
+def remove(call: Call, names: tuple[str, ...]) -> None:
+    """Forget models or adapters; their files stay."""
+    with _explained():
+        catalog = _catalog(call.home)
+        for name in names:
+            catalog.remove(name)
+    gone = ", ".join(names)
+    call.result({"removed": list(names)}, f"{gone} {'is' if len(names) == 1 else 'are'} forgotten; the files stay")
+
+
+@models.command()
 @click.argument("name")
 @verb
-def remove(call: Call, name: str) -> None:
-    """Forget the model NAME; its files stay."""
+def show(call: Call, name: str) -> None:
+    """Everything that is known of one."""
     with _explained():
-        _catalog(call.home).remove(name)
-    call.result({"removed": name}, f"{name} is forgotten; its files stay")
+        entry = _catalog(call.home).find(name)
+    there = entry.path.exists()
+    text = described(entry) + ("" if there else f"\n{entry.path} is not there now")
+    call.result(entry_row(entry) | {"there": there}, text)
 
 
-def _row(model: CatalogModel) -> dict[str, Any]:
-    info = model.info
-    return {"name": info.name, "family": info.family, "default_size": info.default_size, "features": list(info.features)} | {
-        "licence": info.licence,
-        "digest": info.digest.hex(),
-        "path": str(model.path),
+@models.command()
+@verb
+def check(call: Call) -> None:
+    """Look at all files again: what is gone, cut or changed."""
+    with _explained():
+        catalog = _catalog(call.home)
+        before = {entry.name: entry.digest for entry in catalog.entries()}
+        with Progress("reading", 100) as progress:
+            faults = catalog.check(lambda done, total: progress.at(100 * done // max(total, 1)))
+        after = catalog.entries()
+    states = {
+        entry.name: faults.get(entry.name) or ("ok" if entry.digest == before[entry.name] else "changed") for entry in after
     }
+    changed = [name for name, state in states.items() if state == "changed"]
+    lines = [f"{name}: {why}" for name, why in faults.items()]
+    lines += [f"{name}: its files have changed; it has a new digest now" for name in changed]
+    lines.append(f"{count(len(after) - len(faults), 'entry', 'entries')} in order" + (f", {len(faults)} not" if faults else ""))
+    call.result({"states": states, "faults": faults}, "\n".join(lines))
+    if faults:
+        click.get_current_context().exit(1)
+
+
+@models.command()
+@verb
+def scan(call: Call) -> None:
+    """Look for places on this machine that have models."""
+    from meshgen.engine.places import look_through, suggest
+
+    places = [(place, look_through(place.path)) for place in suggest()]
+    document = {
+        "places": [
+            {"kind": place.kind, "path": str(place.path), "found": [found_row(one) for one in found]} for place, found in places
+        ]
+    }
+    lines = [f"{place.path}\n  {place.kind}: {counted(one.kind for one in found)}" for place, found in places]
+    if places:
+        lines.append("`meshgen models add PATH` lists what is in one; with --all or --only GLOB it adds that")
+    call.result(
+        document, "\n".join(lines) or "none found in the usual places; `meshgen models add PATH` takes any folder or file"
+    )
+
+
+def _name_and_path(words: tuple[str, ...]) -> tuple[str, Path]:
+    """Raises Fault."""
+    if len(words) > 2:
+        raise Fault("one at a time: meshgen models add [NAME] PATH", "put quotes around a name or path with spaces")
+    path = Path(words[-1]).expanduser().absolute()
+    if not path.exists() and not path.is_symlink():
+        other = len(words) == 2 and Path(words[0]).expanduser().exists()
+        raise Fault(f"{path} does not exist", "the name comes first: meshgen models add NAME PATH" if other else "")
+    return words[0] if len(words) == 2 else "", path
+
+
+def _is_place(path: Path) -> bool:
+    from meshgen.engine.places import kind_of_place
+
+    return bool(kind_of_place(path))
+
+
+def _add_one(call: Call, catalog: Catalog, name: str, path: Path, wish: Wish) -> None:
+    from meshgen.engine.catalog import name_for
+
+    chosen_name = name or name_for(path)
+    known = next((entry for entry in catalog.entries() if entry.name == chosen_name), None)
+    if known is not None and not name and known.path != path:
+        raise Fault(
+            f"{chosen_name} is on the list already, from {known.path}", f"give this one a name: meshgen models add NAME {path}"
+        )
+    entry = add_one(catalog, chosen_name, path, wish)
+    text = f"{entry.name} is added: {kind_of(entry)} of the family {entry.info.family or '?'}, {size_of(entry)}, "
+    call.result(entry_row(entry), text + f"weights {entry.digest.hex()[:10]}")
+
+
+def _add_several(call: Call, catalog: Catalog, path: Path, wish: Wish, only: tuple[str, ...], everything: bool) -> None:
+    from meshgen.engine.places import look_through
+
+    found = look_through(path)
+    if not found:
+        raise Fault(
+            f"{path} has no models: no .safetensors, no .gguf, no folder of a model", "`meshgen models scan` suggests places"
+        )
+    found = chosen(found, only, path)
+    if not only and not everything:
+        seen = see(found, wish)
+        good = counted(one.kind for one in seen if not one.fault)
+        text = f"{found_in(seen, path)}\n{good} can be added: all with --all, some with --only GLOB"
+        call.result({"found": [seen_row(one) for one in seen]}, text)
+        return
+    done = add_all(catalog, found, wish)
+    call.result(_document(done), _summary(done, path))
+    if done.refused and not done.entries and not done.known:
+        click.get_current_context().exit(1)
+
+
+def _document(done: Added) -> dict[str, object]:
+    refused = [{"path": str(path), "why": why} for path, why in done.refused]
+    return {"added": [entry_row(entry) for entry in done.entries], "known": done.known, "refused": refused}
+
+
+def _summary(done: Added, root: Path) -> str:
+    lines = [listed(done.entries)] if done.entries else []
+    lines += refusals(done.refused, root)
+    known = f", {done.known} there already" if done.known else ""
+    lines.append(f"{len(done.entries)} added{known}" + (f", {len(done.refused)} not taken" if done.refused else ""))
+    return "\n".join(lines)
 
 
 def _catalog(home: Path) -> Catalog:
@@ -90,3 +240,5 @@ def _explained() -> Iterator[None]:
         yield
     except CatalogError as error:
         raise Fault(str(error), code="bad_model") from None
+    except KeyboardInterrupt:
+        raise Cancelled("interrupted: what was read before is kept") from None

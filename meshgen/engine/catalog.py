@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,8 @@ __all__ = ["BUNDLED", "FILE", "Catalog", "CatalogAdapter", "CatalogError", "Cata
 
 FILE = "models.json"
 BUNDLED = "meshgen-mini"
+MAX_NAMED = 6
+"""So many names are told to who asks for one that is not there."""
 _NAME = re.compile(r"[^\W_][\w .,+&'()\[\]!-]{0,63}")
 
 
@@ -75,7 +77,7 @@ class Catalog:
         """Raises CatalogError."""
         found = {entry.name: entry for entry in self.entries()}
         if name not in found:
-            raise CatalogError(f"nothing is called {name!r} here: there is {', '.join(found) or 'none'}")
+            raise CatalogError(f"nothing is called {name!r} here: there is {_some(found)}")
         return found[name]
 
     def add(
@@ -106,7 +108,7 @@ class Catalog:
         self._read()
         if self._added.pop(name, None) is None:
             shipped = name in _names(self.entries())
-            why = "it comes with meshgen" if shipped else f"there is {', '.join(self._added) or 'none'}"
+            why = "it comes with meshgen" if shipped else f"there is {_some(self._added)}"
             raise CatalogError(f"no model {name!r} to remove: {why}")
         self._write()
 
@@ -146,12 +148,18 @@ class Catalog:
     ) -> Entry:
         try:
             found = judge(path, allow_pickle, control)
-            folders = [entry.path for entry in self._added.values() if entry.format == "diffusers"]
-            places = {kind: str(find_vocabulary(kind, size, found.path, folders)) for kind, size in found.vocabularies}
+            places = {kind: self._vocabulary(kind, size, found.path) for kind, size in found.vocabularies}
             files = hash_files(root_of(found.path, found.format), found.files, known, tell)
         except (NotTaken, VocabularyError, OSError) as error:
             raise CatalogError(str(error)) from None
         return _entry(name, replace(found, provenance=given.or_else(found.provenance)), allow_pickle, files, places)
+
+    def _vocabulary(self, kind: str, size: int, near: Path) -> str:
+        """Where a tokenizer is; raises VocabularyError."""
+        models = [entry for entry in self._added.values() if isinstance(entry, CatalogModel)]
+        known = [Path(place) for entry in models if (place := entry.vocabularies.get(kind))]
+        folders = [entry.path for entry in models if entry.format == "diffusers"]
+        return str(find_vocabulary(kind, size, near, folders, known))
 
     def _read(self) -> None:
         try:
@@ -237,6 +245,11 @@ def _shipped() -> list[CatalogModel]:
         return found
     except (NotTaken, ModelFolderError, OSError) as error:
         raise CatalogError(str(error)) from None
+
+
+def _some(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:MAX_NAMED]) or "none"
+    return shown + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")
 
 
 def _names(entries: Sequence[Entry]) -> set[str]:

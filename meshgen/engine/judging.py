@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +64,7 @@ def judge(path: Path, allow_pickle: bool = False, control: str = "") -> Judged:
 
 def is_one_thing(path: Path) -> bool:
     """Whether a folder is one model or adapter, rather than a place with several."""
-    path = path if not _is_cached(path) else snapshot_of(path)
-    return any((path / name).is_file() for name in (INDEX, "config.json", "adapter_config.json"))
+    return any(os.path.lexists(path / name) for name in (INDEX, "config.json", "adapter_config.json"))
 
 
 def snapshot_of(path: Path) -> Path:

@@ -77,6 +77,8 @@ def read_model_folder(path: Path, allow_pickle: bool = False) -> ModelFolder:
 def _index(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise ModelFolderError(f"{path} is not a folder")
+    if (path / INDEX).is_symlink():
+        _check_content(path / INDEX)
     if not (path / INDEX).is_file():
         raise ModelFolderError(f"{path} has no {INDEX}: it must be a diffusers folder, as save_pretrained() writes it")
     index = _read_json(path / INDEX)

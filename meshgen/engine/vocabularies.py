@@ -37,12 +37,13 @@ class VocabularyError(ValueError):
     """There is none; the text says how to get it."""
 
 
-def find_vocabulary(kind: str, size: int, near: Path, folders: Iterable[Path] = ()) -> Path:
+def find_vocabulary(kind: str, size: int, near: Path, folders: Iterable[Path] = (), known: Iterable[Path] = ()) -> Path:
     """A folder, or the file of word parts, that has the vocabulary of this size (rows of the text encoder's embedding).
 
-    ``kind`` is clip or t5; ``near`` the checkpoint; ``folders`` are diffusers models to look into first. Raises VocabularyError.
+    ``kind`` is clip or t5; ``near`` the checkpoint; ``known`` are tried first, then the diffusers models ``folders``. Raises
+    VocabularyError.
     """
-    for place in chain(_in_models(kind, folders), _in_caches(kind), _in_comfy(kind, near), _in_packages(kind)):
+    for place in chain(known, _in_models(kind, folders), _in_caches(kind), _in_comfy(kind, near), _in_packages(kind)):
         if fits(kind, place, size):
             return place
     raise VocabularyError(
