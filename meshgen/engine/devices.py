@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ import torch
 from meshgen.engine.port import EngineError
 
 MIB = 1024 * 1024
+_MEMINFO = Path("/proc/meminfo")
+_CPU_PIXELS, _MPS_PIXELS, _CUDA_PIXELS_PER_MIB = 256 * 256, 1024 * 1024, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +32,23 @@ class Device:
         return {"kind": self.kind, "name": self._name(), "vram_total_mib": total, "vram_free_mib": free}
 
     def memory_mib(self) -> tuple[int, int]:
-        """(total, free); system memory on cpu and mps, zeros where that can't be told."""
+        """(total, free); system memory on cpu, what Metal lets a process have on mps, zeros where that can't be told."""
         if self.kind == "cuda":
             free, total = torch.cuda.mem_get_info(self.place)
             return total // MIB, free // MIB
-        try:
-            page = os.sysconf("SC_PAGE_SIZE")
-            return os.sysconf("SC_PHYS_PAGES") * page // MIB, os.sysconf("SC_AVPHYS_PAGES") * page // MIB
-        except (AttributeError, ValueError, OSError):
-            return 0, 0
+        if self.kind == "mps":
+            total = torch.mps.recommended_max_memory()
+            return total // MIB, max(total - torch.mps.driver_allocated_memory(), 0) // MIB
+        return machine_memory_mib()
+
+    def free_mib(self) -> int:
+        return self.memory_mib()[1]
 
     def batch_pixels(self) -> int:
         """Pixels that are drawn at once; a first guess, as running out of memory halves it."""
         if self.kind == "cuda":
-            return max(self.memory_mib()[1], 1024) * 300
-        return 1024 * 1024 if self.kind == "mps" else 256 * 256
+            return max(self.memory_mib()[1], 1024) * _CUDA_PIXELS_PER_MIB
+        return _MPS_PIXELS if self.kind == "mps" else _CPU_PIXELS
 
     def _name(self) -> str:
         if self.kind == "cuda":
@@ -62,6 +67,20 @@ def find_device(wanted: str, dtype: str) -> Device:
     place = f"cuda:{number or 0}" if kind == "cuda" else kind
     others = tuple(f"cuda:{index}" for index in range(1, present["cuda"])) if kind == "cuda" and not number else ()
     return Device(kind, place, _dtype(kind) if dtype == "auto" else getattr(torch, dtype), others)
+
+
+def machine_memory_mib() -> tuple[int, int]:
+    """(total, free) of the machine; what the system would give up, as caches of files, counts as free."""
+    try:
+        rows = dict(line.split(":") for line in _MEMINFO.read_text().splitlines())
+        return int(rows["MemTotal"].split()[0]) // 1024, int(rows["MemAvailable"].split()[0]) // 1024
+    except (OSError, ValueError, LookupError):
+        pass
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
+        return total, total // 2
+    except (AttributeError, ValueError, OSError):
+        return 0, 0
 
 
 def _dtype(kind: str) -> torch.dtype:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
+
+from meshgen.engine.port import Control, Inversion, Lora, TextWork, Work
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 """Room for the largest picture, 2**26 pixels, even if it does not compress at all."""
@@ -55,3 +58,18 @@ def _unpack(body: bytes) -> Frame:
     if not isinstance(frame, dict):
         raise FrameError("a frame that is no map")
     return frame
+
+
+def work_to_map(work: Work | TextWork) -> Frame:
+    return {"text": isinstance(work, TextWork), **asdict(work)}
+
+
+def work_from_map(fields: Frame) -> Work | TextWork:
+    """The inverse, after a way as msgpack, which knows lists but no tuples. Raises TypeError, KeyError."""
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    if fields.pop("text"):
+        return TextWork(**fields)
+    fields["loras"] = tuple(Lora(**one) for one in fields["loras"])
+    fields["inversions"] = tuple(Inversion(**one) for one in fields["inversions"])
+    fields["control"] = Control(**fields["control"]) if fields["control"] else None
+    return Work(**fields)

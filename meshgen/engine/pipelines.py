@@ -1,25 +1,29 @@
-"""Pipelines in the child's memory: loaded when first asked for, the longest unused let go. Child side: torch and diffusers."""
+"""Pipelines in the child's memory: loaded when first asked for, moved out of the way or let go when others need the room.
+
+Child side: torch and diffusers.
+"""
 
 from __future__ import annotations
 
-import gc
-import json
 import os
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from safetensors import SafetensorError
 
-from meshgen.engine.devices import Device
+from meshgen.engine.devices import Device, machine_memory_mib
+from meshgen.engine.loading import load_pipeline
+from meshgen.engine.memory import Budget, Fit, Move, Shelves, Tier, budget_of
+from meshgen.engine.moving import attempt, free_memory, parts_of, size_mib, to_device, to_machine
 from meshgen.engine.port import EngineError
 from meshgen.engine.previews import Previewer
 from meshgen.engine.schedulers import scheduler_of
+from meshgen.engine.tuning import Plan, offload, tile, tune
+
+__all__ = ["Loaded", "Pipelines", "attempt", "free_memory"]
 
 SMALL_PARAMETERS = 50_000_000
 """Below this, more than one CPU thread costs more than it brings."""
@@ -45,13 +49,21 @@ class Loaded:
     device: Device
     small: bool
     previewer: Previewer
+    fit: Fit = Fit.WHOLE
     relief: int = 0
+    shared: frozenset[str] = frozenset()
+    """Parts that other models have too."""
 
     @property
     def scale(self) -> int:
         """Sides must be multiples of this many pixels."""
         scale = int(getattr(self.pipe, "vae_scale_factor", 8))
         return 2 * scale if hasattr(self.pipe, "_pack_latents") else scale
+
+    @property
+    def moves(self) -> bool:
+        """Offloading moves its parts by itself."""
+        return self.fit is Fit.WHOLE
 
     def set_scheduler(self, name: str) -> None:
         """A fresh one for this job, set up as the model's own. Raises EngineError."""
@@ -74,104 +86,160 @@ class Loaded:
         """Take the next measure against running out of memory: tiles, then offloading. False: there is none left."""
         self.relief += 1
         if self.relief == 1:
-            vae = getattr(self.pipe, "vae", None)
-            for measure in ("enable_tiling", "enable_slicing"):
-                if hasattr(vae, measure):
-                    getattr(vae, measure)()
+            tile(self.pipe)
             return True
-        if self.relief == 2 and self.device.kind == "cuda":
-            self.pipe.enable_model_cpu_offload(device=self.device.place)
+        if self.device.kind == "cuda" and self.fit < Fit.LAYER_BY_LAYER:
+            self.fit = Fit(self.fit + 1)
+            offload(self.pipe, self.fit, self.device.place)
             return True
         return False
 
 
-class Pipelines:
-    """At most ``keep`` pipelines at once."""
+@dataclass(slots=True)
+class _Shared:
+    """A part that several models have, by the digest of its files."""
 
-    def __init__(self, device: Device, threads: int = 0, keep: int = 2) -> None:
+    module: torch.nn.Module
+    users: set[Hashable] = field(default_factory=set)
+
+
+class Pipelines:
+    """As many as memory holds, within the plan's limits."""
+
+    def __init__(self, device: Device, threads: int = 0, plan: Plan | None = None, budget: Budget | None = None) -> None:
         self.device = device
         self._threads = threads
-        self._keep = keep
-        self._loaded: OrderedDict[tuple[str, str, bool], Loaded] = OrderedDict()
+        self._plan = plan or Plan()
+        self._budget = budget or budget_of(
+            device.kind, device.memory_mib()[1], self._plan.leave_free_mib, machine_memory_mib()[1]
+        )
+        self._shelves = Shelves(self._budget)
+        self._loaded: dict[Hashable, Loaded] = {}
+        self._shared: dict[str, _Shared] = {}
+        self._guests: dict[Hashable, Callable[[], None]] = {}
         if threads:
             torch.set_num_threads(threads)
 
-    def get(self, folder: str, variant: str = "", pickles: bool = False) -> Loaded:
-        """Raises EngineError (bad_model, out_of_memory)."""
-        key = (folder, variant, pickles)
-        if key not in self._loaded:
-            self.let_go(keep=self._keep - 1)
-            loaded = attempt(lambda: self._load(*key))
-            if loaded is None:
-                self.let_go(keep=0)
-                loaded = attempt(lambda: self._load(*key))
-            if loaded is None:
-                raise EngineError("out_of_memory", "the model does not fit into this device's memory")
-            self._loaded[key] = loaded
-        self._loaded.move_to_end(key)
-        self._set_threads(self._loaded[key])
-        return self._loaded[key]
+    def get(self, model: Mapping[str, Any]) -> Loaded:
+        """The model that a frame names, ready on the device. Raises EngineError (bad_model, out_of_memory)."""
+        key = (model["path"], model["variant"], model["allow_pickle"], model.get("digest", ""))
+        loaded = self._loaded.get(key)
+        if loaded is None:
+            loaded = self._insist(lambda: self._load_whole(key, model))
+        elif self._shelves.tier(key) is Tier.RAM:
+            self._insist(lambda: self._bring_back(key, loaded))
+        else:
+            self._carry_out(self._shelves.take_in(key, self._size(loaded)))
+        self._set_threads(loaded)
+        return loaded
+
+    def make_room_for(self, key: Hashable, mib: int, let_go: Callable[[], None]) -> None:
+        """Somebody else's model comes to the device; ``let_go`` is called when these pipelines need its room."""
+        self._guests[key] = let_go
+        self._carry_out(self._shelves.take_in(key, mib))
 
     def let_go(self, keep: int) -> None:
-        """Keep the last used so many."""
-        while len(self._loaded) > max(keep, 0):
-            self._loaded.popitem(last=False)
+        """Keep the last used so many on the device."""
+        self._carry_out(self._shelves.keep_last(keep))
         free_memory()
 
-    def _load(self, folder: str, variant: str, pickles: bool) -> Loaded:
+    def _insist(self, action: Any) -> Any:
+        """If memory runs out, once more with everything else out of the way."""
+        done = attempt(action)
+        if done is None:
+            self.let_go(keep=0)
+            done = attempt(action)
+        if done is None:
+            raise EngineError("out_of_memory", "the model does not fit into this device's memory")
+        return done
+
+    def _load_whole(self, key: Hashable, model: Mapping[str, Any]) -> Loaded:
         try:
-            pipe = diffusers.DiffusionPipeline.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=None if pickles else True,
-                variant=variant or None,
-                dtype=self.device.dtype,
-                **_absent(Path(folder)),
-            )
-            pipe.set_progress_bar_config(disable=True)
-            pipe.to(self.device.place)
-        except torch.OutOfMemoryError:
+            return self._load(key, model)
+        except NotImplementedError:  # what a weight without values can't do
+            raise EngineError("bad_model", f"{model['path']} can't be loaded: weights are missing") from None
+
+    def _load(self, key: Hashable, model: Mapping[str, Any]) -> Loaded:
+        pipe = load_pipeline(model, self.device.dtype)
+        pipe.set_progress_bar_config(disable=True)
+        shared = self._share(key, pipe, model.get("parts", {}))
+        tune(pipe, self._plan, self.device)
+        parts = parts_of(pipe)
+        sizes = [size_mib(part) for part in parts.values()]
+        fit = self._budget.fit(sizes) if self.device.kind == "cuda" else Fit.WHOLE
+        parameters = sum(weight.numel() for part in parts.values() for weight in part.parameters())
+        loaded = Loaded(pipe, pipe.scheduler, self.device, parameters < SMALL_PARAMETERS, Previewer(pipe), fit, 0, shared)
+        self._carry_out(self._shelves.take_in(key, self._size(loaded)))
+        self._loaded[key] = loaded
+        try:
+            self._place(loaded)
+        except BaseException:
+            self._drop(key)
             raise
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError, SafetensorError) as error:
-            raise EngineError("bad_model", f"{folder} can't be loaded: {type(error).__name__}: {str(error)[:300]}") from None
-        for part in ("unet", "vae"):
-            if (module := getattr(pipe, part, None)) is not None:
-                module.to(memory_format=torch.channels_last)
-        return Loaded(pipe, pipe.scheduler, self.device, _parameters(pipe) < SMALL_PARAMETERS, Previewer(pipe))
+        return loaded
+
+    def _place(self, loaded: Loaded) -> None:
+        if loaded.fit is Fit.WHOLE:
+            loaded.pipe.to(self.device.place)
+        else:
+            offload(loaded.pipe, loaded.fit, self.device.place)
+
+    def _bring_back(self, key: Hashable, loaded: Loaded) -> bool:
+        self._carry_out(self._shelves.take_in(key, self._size(loaded)))
+        for part in parts_of(loaded.pipe).values():
+            to_device(part, self.device.place)
+        return True
+
+    def _carry_out(self, moves: Sequence[Move]) -> None:
+        for move in moves:
+            if guest := self._guests.pop(move.key, None):
+                guest()
+                self._shelves.forget(move.key)
+                continue
+            loaded = self._loaded.get(move.key)
+            if loaded is None:
+                continue
+            if move.to is Tier.DISK or not loaded.moves:
+                self._drop(move.key)
+                continue
+            needed = self._on_device()
+            for part in parts_of(loaded.pipe).values():
+                if id(part) not in needed:
+                    to_machine(part)
+        if moves:
+            free_memory()
+
+    def _on_device(self) -> set[int]:
+        """Parts of models that stay there: shared ones may not leave."""
+        held = [loaded for key, loaded in self._loaded.items() if self._shelves.tier(key) is Tier.DEVICE]
+        return {id(part) for loaded in held for part in parts_of(loaded.pipe).values()}
+
+    def _drop(self, key: Hashable) -> None:
+        self._loaded.pop(key, None)
+        self._shelves.forget(key)
+        for digest, shared in list(self._shared.items()):
+            shared.users.discard(key)
+            if not shared.users:
+                del self._shared[digest]
+
+    def _share(self, key: Hashable, pipe: Any, digests: Mapping[str, str]) -> frozenset[str]:
+        """Parts whose very files are loaded already are taken from there. Only parts that no adapter ever changes."""
+        shared = set()
+        for name, part in parts_of(pipe).items():
+            if name not in digests or not (name == "vae" or type(part).__name__.startswith("T5")):
+                continue
+            known = self._shared.setdefault(digests[name], _Shared(part))
+            known.users.add(key)
+            if known.module is not part:
+                pipe.register_modules(**{name: known.module})
+                shared.add(name)
+        return frozenset(shared)
+
+    def _size(self, loaded: Loaded) -> int:
+        """What it holds on the device by itself, in MiB."""
+        sizes = {name: size_mib(part) for name, part in parts_of(loaded.pipe).items() if name not in loaded.shared}
+        return sum(sizes.values()) if loaded.fit is Fit.WHOLE else max(sizes.values(), default=0)
 
     def _set_threads(self, loaded: Loaded) -> None:
         if not self._threads and self.device.kind == "cpu":
             torch.set_num_threads(1 if loaded.small else os.cpu_count() or 1)
-
-
-def attempt(action: Callable[[], Loaded | bool]) -> Any:
-    """The action's result, or None if memory ran out; by then its frames, and the tensors in them, are gone."""
-    try:
-        return action()
-    except (torch.OutOfMemoryError, MemoryError):
-        pass
-    except RuntimeError as error:
-        if "allocate memory" not in str(error):
-            raise
-    free_memory()
-    return None
-
-
-def free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _absent(folder: Path) -> dict[str, Any]:
-    """Parts that the index leaves out, and SDXL's watermark, which needs a package of its own."""
-    index = json.loads((folder / "model_index.json").read_text("utf-8"))
-    absent: dict[str, Any] = {name: None for name, value in index.items() if value == [None, None]}
-    if str(index["_class_name"]).startswith("StableDiffusionXL"):
-        absent["add_watermarker"] = False
-    return absent
-
-
-def _parameters(pipe: Any) -> int:
-    modules = (part for part in pipe.components.values() if isinstance(part, torch.nn.Module))
-    return sum(parameter.numel() for module in modules for parameter in module.parameters())

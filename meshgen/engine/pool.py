@@ -8,31 +8,45 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import asdict
-from typing import Any
+from itertools import count as numbers
 
 import trio
 
+from meshgen.engine.batching import MAX_BATCH, most_pictures
 from meshgen.engine.catalog import Catalog, CatalogError, CatalogModel
-from meshgen.engine.frames import Frame
-from meshgen.engine.port import AdapterInfo, AnyWork, DeviceInfo, Engine, EngineError, EngineEvent, ModelInfo, Picture, Work
-from meshgen.engine.seat import Job, Seat
+from meshgen.engine.dispatch import Dispatcher
+from meshgen.engine.forms import Alchemist, after, answer_of, check_posts
+from meshgen.engine.health import Health
+from meshgen.engine.orders import Order
+from meshgen.engine.port import (
+    AdapterInfo,
+    Answer,
+    AnyWork,
+    DeviceInfo,
+    Engine,
+    EngineError,
+    EngineEvent,
+    FormWork,
+    ModelInfo,
+    Picture,
+    TextWork,
+    Work,
+)
+from meshgen.engine.requests import Adapters, request_of
 from meshgen.engine.speed import Speed
 
 log = logging.getLogger(__name__)
 
-MAX_DEVICES = 64
-MAX_CRASHES = 3
-"""A model that crashes its child so many times in a row is no longer offered."""
 GRACE_S = 2.0
 SILENCE_S = 300.0
 """A child that says nothing for so long is replaced. Loading a large model from a slow disk is the longest silence there is."""
-MAX_STEPS = 1000
-MAX_SEED = 2**64 - 1
+PATIENCE_S, PATIENCE_STEPS = 60.0, 20
+"""Once it draws, a child of known speed is replaced sooner: after so long, or so many steps, if those take longer."""
+LEAVE_FREE_MIB = 1024
 WARM_UP_SIDE = 64  # pixels
+BYTES_PER_TOKEN = 4
 _NEEDED = ("torch", "diffusers", "transformers")
 
 
@@ -41,9 +55,12 @@ async def open_engine(
     catalog: Catalog,
     device: str = "auto",
     dtype: str = "auto",
-    keep_loaded: int = 2,
     threads: int | None = None,
     *,
+    leave_free_mib: int = LEAVE_FREE_MIB,
+    compiled: bool = False,
+    quantized: str = "",
+    alchemist: Alchemist | None = None,
     command: Sequence[str] | None = None,
     grace_s: float = GRACE_S,
     silence_s: float = SILENCE_S,
@@ -51,16 +68,18 @@ async def open_engine(
     """An engine until the context is left; all processes are gone then. Opens at once: the first job waits for the child.
 
     ``device`` is auto, cpu, mps, cuda (every one there is) or cuda:N; ``dtype`` auto, float32, float16 or bfloat16;
-    ``keep_loaded`` says how many models stay in memory.
-    ``command`` starts another child than the real one. Raises EngineError("unsupported").
+    models stay in the device's memory, but for ``leave_free_mib`` of it. ``compiled`` has torch compile the denoiser,
+    ``quantized`` (int8, int4) has torchao shrink it. ``alchemist`` does forms and post-processing. ``command`` starts another
+    child than the real one. Raises EngineError("unsupported").
     """
     if command is None and (missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]):
         raise EngineError("unsupported", f"{', '.join(missing)} not installed; for a worker: pip install 'meshgen-node[worker]'")
-    child = [sys.executable, "-m", "meshgen.engine.child", "--dtype", dtype, "--keep-loaded", str(keep_loaded)]
+    child = [sys.executable, "-m", "meshgen.engine.child", "--dtype", dtype, "--leave-free-mib", str(leave_free_mib)]
     child += ["--threads", str(threads)] if threads else []
+    child += [*(["--compile"] if compiled else []), *(["--quantize", quantized] if quantized else [])]
     async with trio.open_nursery() as nursery:
-        pool = Pool(catalog, command or child, nursery, grace_s, silence_s)
-        pool.add_seat(device)
+        pool = Pool(catalog, command or child, nursery, grace_s, silence_s, alchemist)
+        pool.start(device)
         if command is None:
             nursery.start_soon(pool.warm_up)
         yield pool
@@ -70,57 +89,99 @@ async def open_engine(
 class Pool:
     """Implements :class:`meshgen.engine.port.Engine`. Made by :func:`open_engine`, whose nursery owns its tasks."""
 
-    def __init__(self, catalog: Catalog, command: Sequence[str], nursery: trio.Nursery, grace_s: float, silence_s: float) -> None:
-        self.faults: dict[str, str] = {}  # models that are not offered, and why
+    def __init__(
+        self,
+        catalog: Catalog,
+        command: Sequence[str],
+        nursery: trio.Nursery,
+        grace_s: float,
+        silence_s: float,
+        alchemist: Alchemist | None = None,
+    ) -> None:
         self._catalog = catalog
         self._checked = -1  # the catalog's version whose folders were looked at
-        self._command = command
         self._nursery = nursery
         self._grace_s = grace_s
-        self._silence_s = silence_s
-        self._seats: list[Seat] = []
-        self._free, self._wanted = trio.open_memory_channel[Seat](MAX_DEVICES)
-        self._crashes: Counter[str] = Counter()
+        self._alchemist = alchemist
+        self._health = Health()
         self._speed = Speed()
+        self._numbers = numbers(1)
+        self._dispatcher = Dispatcher(command, silence_s, self._patience_s, self._health, nursery)
 
     # -- the engine's port
 
     def device(self) -> DeviceInfo:
-        return self._seats[0].device or DeviceInfo("cpu", "starting", 0, 0)
+        return self._dispatcher.seats[0].device or DeviceInfo("cpu", "starting", 0, 0)
 
     def models(self) -> list[ModelInfo]:
-        return [model.info for model in self._runnable().values()]
+        drawn = [self._health.limited(model.info) for model in self._runnable().values()]
+        return [*drawn, *(self._alchemist.forms() if self._alchemist else [])]
 
     def adapters(self) -> list[AdapterInfo]:
-        return []
+        posts = self._alchemist.posts() if self._alchemist else []
+        return [*(adapter.info for adapter in self._adapters().values()), *posts]
 
     def free_slots(self) -> int:
-        return self._free.statistics().current_buffer_used
+        return self._dispatcher.free()
 
     def estimate_s(self, work_model: str, width: int, height: int, steps: int, count: int) -> float:
         model = self._runnable().get(work_model)
-        return self._speed.estimate_s(model.info, self.device().kind, width, height, steps, count) if model else 0.0
+        kind = self.device().kind
+        if model is None:
+            return self._speed.estimate_form_s(work_model) * count
+        if model.info.family == "text":
+            return self._speed.estimate_text_s(model.info, kind, steps, count)
+        batch = min(count, MAX_BATCH)
+        return self._speed.estimate_s(model.info, kind, width, height, steps, count, batch)
 
     @asynccontextmanager
     async def run(self, work: AnyWork) -> AsyncGenerator[AsyncIterator[EngineEvent]]:
-        if not isinstance(work, Work):
-            raise EngineError("unsupported", "this engine draws pictures only")
-        request = self._request(work)
-        async with aclosing(self._events(work, request)) as events:
-            yield events
+        if isinstance(work, FormWork):
+            async with aclosing(self._answers(work)) as answers:
+                yield answers
+            return
+        order = self._order(work)
+        self._dispatcher.submit(order)
+        try:
+            async with aclosing(self._events(order)) as events:
+                yield events
+        finally:
+            self._nursery.start_soon(self._dispatcher.leave, order, self._grace_s + 2 * self._step_s(order))
+
+    # -- what the node shows and asks
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """Models that are not offered, and why."""
+        return self._health.faults
+
+    def troubles(self) -> list[str]:
+        """What the owner should know: devices that are gone, models that are not offered."""
+        devices = [seat.broken for seat in self._dispatcher.seats if seat.broken]
+        return devices + [f"{name} is not offered: {why}" for name, why in self.faults.items()]
+
+    def estimate_error(self) -> float | None:
+        """By how much estimates were off lately: the median, as a share of what it took. None before the first job."""
+        return self._speed.error()
+
+    def batch_slots(self) -> int:
+        """How many jobs may be handed over at once, so that those that fit can be drawn together while others are drawn."""
+        return 2 * MAX_BATCH * sum(not seat.broken for seat in self._dispatcher.seats)
+
+    def companions(self, work: Work) -> int:
+        """How many pictures like these are drawn at once; jobs of equal :func:`meshgen.engine.batching.key` go together."""
+        return max((most_pictures(work, seat.batch_pixels) for seat in self._dispatcher.seats), default=1)
 
     # -- what open_engine needs
 
-    def add_seat(self, device: str) -> None:
-        if len(self._seats) < MAX_DEVICES:
-            seat = Seat([*self._command, "--device", device], self._more_seats)
-            self._seats.append(seat)
-            self._nursery.start_soon(seat.keep)
-            self._free.send_nowait(seat)
+    def start(self, device: str) -> None:
+        self._dispatcher.add_seat(device)
+        self._nursery.start_soon(self._dispatcher.serve)
 
     async def warm_up(self) -> None:
         """Load a model and run it once, as small as can be: else the first job would wait for that."""
-        for model in list(self._runnable().values())[-1:]:
+        drawing = [model for model in self._runnable().values() if model.info.family != "text"]
+        for model in drawing[-1:]:
             side = min(model.info.default_size, WARM_UP_SIDE)
             work = Work(model.name, "", "", side, side, 1, 5.0, "", (0,))
             with suppress(EngineError):  # the log has it, and the model's faults
@@ -131,14 +192,8 @@ class Pool:
 
     # -- inside
 
-    def _more_seats(self, ready: Frame) -> None:
-        """The first child finds the devices; those that it leaves get children of their own, once."""
-        if len(self._seats) == 1:
-            for device in ready["others"]:
-                self.add_seat(device)
-
     def _runnable(self) -> dict[str, CatalogModel]:
-        if all(seat.broken for seat in self._seats):
+        if self._dispatcher.broken:
             return {}
         try:
             models = self._catalog.models()
@@ -149,11 +204,14 @@ class Pool:
             self._recheck()
         return {model.name: model for model in models if model.name not in self.faults}
 
+    def _adapters(self) -> Adapters:
+        listed = getattr(self._catalog, "adapters", list)
+        return {adapter.info.digest: adapter for adapter in listed()}
+
     def _recheck(self) -> None:
         """The list changed: whoever changed it may have mended what was wrong."""
         self._checked = self._catalog.version
-        self.faults.clear()
-        self._crashes.clear()
+        self._health.forget()
         self._nursery.start_soon(self._check_models)
 
     async def _check_models(self) -> None:
@@ -165,67 +223,51 @@ class Pool:
         for name, fault in self.faults.items():
             log.warning("engine: model %s is not offered: %s", name, fault)
 
-    def _request(self, work: Work) -> Frame:
-        """The job as the child gets it. Raises EngineError for work that can't be done."""
+    def _order(self, work: Work | TextWork) -> Order:
+        """Raises EngineError for work that can't be done."""
         model = self._runnable().get(work.model)
         if model is None:
             fault = self.faults.get(work.model)
             raise EngineError("bad_model" if fault else "unknown_model", fault or f"no model {work.model!r} here")
-        if min(work.width, work.height) < 1 or work.width * work.height > model.info.max_pixels:
-            raise EngineError(
-                "bad_input", f"{work.width}x{work.height}: {work.model} draws at most {model.info.max_pixels} pixels"
-            )
-        if not 1 <= work.steps <= MAX_STEPS:
-            raise EngineError("bad_input", f"{work.steps} steps: there must be 1 to {MAX_STEPS}")
-        if not work.seeds or not all(0 <= seed <= MAX_SEED for seed in work.seeds):
-            raise EngineError("bad_input", "a job needs at least one seed, each a number from 0 to 2**64-1")
-        if work.negative_prompt and "negative_prompt" not in model.info.features:
-            raise EngineError("unsupported", f"{work.model} takes no negative prompt")
-        return {"model": _model_frame(model), "work": asdict(work)}
+        if isinstance(work, Work) and work.post:
+            check_posts(self._alchemist, work.post)
+        header = request_of(work, model, self._health.limited(model.info).max_pixels, self._adapters())
+        return Order(next(self._numbers), work, header)
 
-    async def _events(self, work: Work, request: Frame) -> AsyncGenerator[EngineEvent]:
-        """Waits for a seat and its child here, not before: whoever reads the events is free to do something else meanwhile."""
-        seat, job = await self._wanted.receive(), None
-        try:
-            job = await seat.begin(work.steps, request)
-            async with aclosing(self._watched(work, job)) as events:
-                async for event in events:
-                    yield event
-        finally:
-            self._nursery.start_soon(self._leave, seat, job, self._grace_s + self._step_s(work))
-
-    def _step_s(self, work: Work) -> float:
-        """What a job that is stopped may still take: the step that it is in, and a bit."""
-        return self.estimate_s(work.model, work.width, work.height, 2, len(work.seeds))
-
-    async def _watched(self, work: Work, job: Job) -> AsyncGenerator[EngineEvent]:
+    async def _events(self, order: Order) -> AsyncGenerator[EngineEvent]:
         """The job's events, with what is learned from them about the model."""
-        try:
-            async with aclosing(job.events(self._silence_s)) as events:
-                async for event in events:
-                    if isinstance(event, Picture):
-                        self._crashes.pop(work.model, None)
-                        self._speed.observe(work.model, work.width, work.height, work.steps, event.seconds)
+        work = order.work
+        async with aclosing(order.events()) as events:
+            async for event in events:
+                if isinstance(event, Picture | Answer):
+                    self._learn(order, event)
+                if isinstance(event, Picture) and isinstance(work, Work) and self._alchemist:
+                    yield await after(self._alchemist, work.post, event)
+                else:
                     yield event
-        except EngineError as error:
-            self._note_fault(work.model, error)
-            raise
 
-    def _note_fault(self, model: str, error: EngineError) -> None:
-        log.warning("engine: a job of model %s failed: %s", model, error)
-        if error.reason == "bad_model":
-            self.faults[model] = str(error)
-        elif error.reason == "crashed":
-            self._crashes[model] += 1
-            if self._crashes[model] >= MAX_CRASHES:
-                self.faults[model] = f"it crashed the engine {MAX_CRASHES} times in a row; the last time: {error}"
+    async def _answers(self, work: FormWork) -> AsyncGenerator[EngineEvent]:
+        answer = await answer_of(self._alchemist, work)
+        self._speed.observe_form(work.form, answer.seconds)
+        yield answer
 
-    async def _leave(self, seat: Seat, job: Job | None, grace_s: float) -> None:
-        """The seat is free again when its child has stopped: whoever left the job does not wait for that."""
-        if job is not None:
-            await seat.stop(job, grace_s)
-        self._free.send_nowait(seat)
+    def _learn(self, order: Order, event: Picture | Answer) -> None:
+        work = order.work
+        self._health.passed(work.model)
+        if isinstance(work, Work):
+            batch = min(order.company, MAX_BATCH)
+            self._speed.observe(work.model, work.width, work.height, work.steps, event.seconds, batch)
+        elif isinstance(event, Answer):
+            self._speed.observe_text(work.model, len(event.data) // BYTES_PER_TOKEN, event.seconds)
 
+    def _step_s(self, order: Order) -> float:
+        """One step of the batch that it is in, as estimated."""
+        work = order.work
+        if isinstance(work, TextWork):
+            return self.estimate_s(work.model, 0, 0, 1, 1)
+        return self.estimate_s(work.model, work.width, work.height, 1, order.company) / 2
 
-def _model_frame(model: CatalogModel) -> dict[str, Any]:
-    return {"name": model.name, "path": str(model.path), "variant": model.variant, "allow_pickle": model.allow_pickle}
+    def _patience_s(self, order: Order) -> float:
+        if not self._speed.measured(order.work.model):
+            return SILENCE_S
+        return max(PATIENCE_S, PATIENCE_STEPS * self._step_s(order))

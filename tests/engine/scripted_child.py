@@ -16,6 +16,9 @@ from typing import Any
 
 from meshgen.engine.frames import Frame, Unpacker, pack
 
+SHY = {"shy": "crash", "narrow": "out_of_memory"}
+"""Models that draw one job well, and do this with several."""
+
 
 def main() -> None:
     device = sys.argv[sys.argv.index("--device") + 1]
@@ -24,11 +27,20 @@ def main() -> None:
     if len(sys.argv) == 4:
         with Path(sys.argv[1]).open("a") as starts:
             starts.write(f"{os.getpid()}\n")
-    if device == "broken":
+    if device in {"broken", "gone"}:
         say({"is": "broken", "message": "torch is of no use here"})
         return
     others = ["cpu"] if device == "two" else []
-    say({"is": "ready", "device": {"kind": "cpu", "name": device, "vram_total_mib": 100, "vram_free_mib": 90}, "others": others})
+    described = {"kind": "cpu", "name": device, "vram_total_mib": 100, "vram_free_mib": 90}
+    say(
+        {
+            "is": "ready",
+            "device": described,
+            "place": "gone" if device == "leaves" else device,
+            "batch_pixels": 4 * 64 * 64,
+            "others": others,
+        }
+    )
     requests: Queue[Frame] = Queue()
     cancelled: set[int] = set()
     threading.Thread(target=listen, args=(requests, cancelled), daemon=True).start()
@@ -48,7 +60,17 @@ def listen(requests: Queue[Frame], cancelled: set[int]) -> None:
 
 
 def run(request: Frame, cancelled: set[int]) -> None:
-    job, work, name = request["job"], request["work"], request["model"]["name"]
+    name, members = request["model"]["name"], request["members"]
+    if name in SHY:
+        name = "good" if len(members) == 1 else SHY[name]
+    for member in members:
+        draw(name, member, len(members), cancelled)
+
+
+def draw(name: str, member: Frame, company: int, cancelled: set[int]) -> None:
+    job, work = member["job"], member["work"]
+    if work["text"]:
+        return write(job, work)
     say({"is": "progress", "job": job, "indexes": list(range(len(work["seeds"]))), "step": 1})
     if name == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -68,8 +90,25 @@ def run(request: Frame, cancelled: set[int]) -> None:
     else:
         for index, seed in enumerate(work["seeds"]):
             say({"is": "preview", "job": job, "index": index, "step": 1, "jpeg": b"\xff\xd8"})
-            say({"is": "picture", "job": job, "index": index, "seed": seed, "png": b"\x89PNG", "seconds": 2.0})
+            say({"is": "picture", "job": job, "index": index, "seed": seed, "png": b"\x89PNG%d" % company, "seconds": 2.0})
     return end(job)
+
+
+def write(job: int, work: Frame) -> None:
+    for index, seed in enumerate(work["seeds"]):
+        say({"is": "text", "job": job, "index": index, "text": "once"})
+        say(
+            {
+                "is": "answer",
+                "job": job,
+                "index": index,
+                "seed": seed,
+                "data": b"once" * 10,
+                "media": "text/plain",
+                "seconds": 1.0,
+            }
+        )
+    end(job)
 
 
 def end(job: int, reason: str = "", message: str = "") -> None:

@@ -9,18 +9,31 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from meshgen.engine.catalog import Catalog
-from meshgen.engine.pool import MAX_CRASHES, Pool, open_engine
-from meshgen.engine.port import Engine, EngineError, EngineEvent, Picture, Preview, Progress, Work
+from meshgen.engine.catalog import Catalog, CatalogModel
+from meshgen.engine.health import MAX_FAILURES
+from meshgen.engine.pool import Pool, open_engine
+from meshgen.engine.port import (
+    Answer,
+    Engine,
+    EngineError,
+    EngineEvent,
+    Picture,
+    Preview,
+    Progress,
+    TextPart,
+    TextWork,
+    Work,
+)
 from tests.engine.folders import model_folder
 
-MODELS = ("good", "slow", "crash", "exit", "hang", "nonsense", "bad_model", "out_of_memory")
+MODELS = ("good", "shy", "narrow", "slow", "crash", "exit", "hang", "nonsense", "bad_model", "out_of_memory")
 PROMPT = "a very secret red circle"
 
 
@@ -77,10 +90,10 @@ async def test_a_job_brings_its_events_and_the_engine_learns_from_them(home: Pat
         assert [event for event in events if isinstance(event, Progress)] == [Progress(0, 1, 4), Progress(1, 1, 4)]
         assert next(event for event in events if isinstance(event, Preview)) == Preview(0, 1, b"\xff\xd8")
         pictures = [event for event in events if isinstance(event, Picture)]
-        assert pictures == [Picture(0, 1, b"\x89PNG", 2.0), Picture(1, 2, b"\x89PNG", 2.0)]
+        assert pictures == [Picture(0, 1, b"\x89PNG1", 2.0), Picture(1, 2, b"\x89PNG1", 2.0)]
         assert engine.device().name == "auto" and engine.device().vram_free_mib == 50
         assert engine.estimate_s("good", 64, 64, 4, 1) == pytest.approx(2.0) != guess
-        assert engine.estimate_s("good", 64, 64, 8, 3) == pytest.approx(12.0)
+        assert engine.estimate_s("good", 64, 64, 9, 3) == pytest.approx(12.0)
 
 
 async def test_a_crash_costs_one_job_and_the_next_runs(home: Path, tmp_path: Path) -> None:
@@ -105,7 +118,7 @@ async def test_a_child_killed_from_outside_costs_one_job(home: Path, tmp_path: P
 
 async def test_a_model_that_keeps_crashing_is_no_longer_offered(home: Path) -> None:
     async with engine_at(home) as engine:
-        for _ in range(MAX_CRASHES):
+        for _ in range(MAX_FAILURES):
             await refused(engine, work("crash"), "crashed")
         assert "3 times in a row" in await refused(engine, work("crash"), "bad_model")
         assert "crash" not in {model.name for model in engine.models()} and "crash" in engine.faults
@@ -195,10 +208,104 @@ async def test_entering_a_job_never_waits(home: Path) -> None:
             assert waiting.cancelled_caught
 
 
+async def collect(engine: Engine, *jobs: Work) -> list[list[bytes]]:
+    """The pictures of jobs that come at once; the scripted child writes into each how many jobs its batch had."""
+    found: list[list[bytes]] = [[] for _ in jobs]
+
+    async def one(at: int, job: Work) -> None:
+        found[at] = [event.png for event in await events_of(engine, job) if isinstance(event, Picture)]
+
+    async with trio.open_nursery() as nursery:
+        for at, job in enumerate(jobs):
+            nursery.start_soon(one, at, job)
+    return found
+
+
+async def test_jobs_that_wait_and_fit_are_one_batch(home: Path) -> None:
+    async with engine_at(home) as engine, trio.open_nursery() as nursery:
+        async with engine.run(work("slow")) as events:
+            await anext(events)
+            found: list[list[bytes]] = []
+
+            async def waiting() -> None:
+                found.extend(
+                    await collect(engine, work(seeds=(1,)), work(steps=5), work(prompt="another", seeds=(1,)), work(), work())
+                )
+
+            nursery.start_soon(waiting)
+            await until(lambda: len(engine._dispatcher._line) == 5)
+        await until(lambda: len(found) == 5)
+    assert found == [[b"\x89PNG3"], [b"\x89PNG1"] * 2, [b"\x89PNG3"], [b"\x89PNG3"] * 2, [b"\x89PNG1"] * 2]
+
+
+async def test_a_member_that_is_cancelled_leaves_the_others_alone(home: Path, tmp_path: Path) -> None:
+    state = tmp_path / "starts"
+    async with engine_at(home, state=state, grace_s=0.05) as engine:
+        await events_of(engine, work())
+        async with engine.run(work("slow", seeds=(1,))) as stays, engine.run(work("slow", seeds=(2,))) as goes:
+            await anext(stays)
+            await goes.aclose()  # type: ignore[attr-defined]
+            assert len(engine._dispatcher.seats[0].batches[0].members) == 2
+        await until(lambda: engine.free_slots() == 1)
+        assert len(await events_of(engine, work())) == 6
+        assert len(state.read_text().split()) == 1
+
+
+@pytest.mark.parametrize("model", ["shy", "narrow"])
+async def test_what_fails_in_company_is_tried_alone(home: Path, model: str) -> None:
+    async with engine_at(home) as engine:
+        assert await collect(engine, *[work(model)] * 2) == [[b"\x89PNG1"] * 2] * 2
+        assert not engine.troubles()
+
+
+async def test_out_of_memory_lowers_what_is_offered_and_the_third_time_takes_it_off(home: Path) -> None:
+    async with engine_at(home) as engine:
+
+        def limit() -> int:
+            return next((one.max_pixels for one in engine.models() if one.name == "out_of_memory"), 0)
+
+        before = limit()
+        for side in (256, 128, 64):
+            await refused(engine, work("out_of_memory", width=side, height=side), "out_of_memory")
+            assert limit() < before
+            before = limit()
+        assert not limit() and "out of memory 3 times" in engine.troubles()[0]
+        await refused(engine, work("out_of_memory"), "bad_model")
+
+
+async def test_jobs_of_a_model_that_turns_out_bad_all_learn_why(home: Path) -> None:
+    jobs = [work("bad_model", steps=steps) for steps in (1, 2)]
+    async with engine_at(home) as engine, engine.run(jobs[0]) as one, engine.run(jobs[1]) as other:
+        for events in (one, other):
+            with pytest.raises(EngineError, match="it is bad_model"):
+                [event async for event in events]
+
+
+async def test_text_goes_to_the_same_child(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithWriter(Catalog):
+        def models(self) -> list[CatalogModel]:
+            good = next(model for model in super().models() if model.name == "good")
+            return [replace(good, info=replace(good.info, name="writer", family="text"))]
+
+    monkeypatch.setattr("tests.engine.test_pool.Catalog", WithWriter)
+    async with engine_at(home) as engine:
+        [part, answer] = await events_of(engine, TextWork("writer", PROMPT, 10, (5,)))  # type: ignore[arg-type]
+        assert (part, answer) == (TextPart(0, "once"), Answer(0, 5, b"once" * 10, "text/plain", 1.0))
+        assert engine.estimate_s("writer", 0, 0, 20, 1) == pytest.approx(2.0)
+
+
+async def test_a_device_that_is_gone_is_said_and_work_goes_nowhere_else(home: Path, tmp_path: Path) -> None:
+    state = tmp_path / "starts"
+    async with engine_at(home, "leaves", state) as engine:
+        await refused(engine, work("crash"), "crashed")
+        await until(lambda: bool(engine.troubles()))
+        assert "of no use" in engine.troubles()[0] and engine.models() == []
+
+
 async def test_every_device_gets_a_seat(home: Path) -> None:
     async with engine_at(home, "two") as engine:
         await until(lambda: engine.free_slots() == 2)
-        async with engine.run(work("slow")) as first, engine.run(work("slow")) as second:
+        async with engine.run(work("slow")) as first, engine.run(work("slow", steps=5)) as second:
             await anext(first)
             await anext(second)
             assert engine.free_slots() == 0
@@ -246,7 +353,7 @@ def test_the_child_does_not_outlive_a_killed_node(home: Path, tmp_path: Path) ->
     node = f"""
 import sys, trio
 from pathlib import Path
-from meshgen.engine.catalog import Catalog
+from meshgen.engine.catalog import Catalog, CatalogModel
 from meshgen.engine.pool import open_engine
 async def main():
     command = [sys.executable, "-m", "tests.engine.scripted_child", {str(state)!r}]

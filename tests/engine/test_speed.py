@@ -21,7 +21,7 @@ def test_measured_speed_replaces_the_guess_and_follows_changes() -> None:
     speed = Speed()
     speed.observe("model", 512, 512, 20, seconds=4.0)
     assert speed.estimate_s(MODEL, "cpu", 512, 512, 20, 1) == pytest.approx(4.0)
-    assert speed.estimate_s(MODEL, "cpu", 512, 1024, 10, 2) == pytest.approx(8.0)
+    assert speed.estimate_s(MODEL, "cpu", 512, 1024, 20, 2) == pytest.approx(16.0)
     for _ in range(30):
         speed.observe("model", 512, 512, 20, seconds=1.0)
     assert speed.estimate_s(MODEL, "cpu", 512, 512, 20, 1) == pytest.approx(1.0, rel=0.01)
