@@ -209,6 +209,8 @@ def _class_of(folder: Path) -> str:
 def _control(path: Path, given: str) -> str:
     """The control type, as given or by the file's name, or that of the repository it is cached for."""
     if given:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", given.lower()):
+            raise AdapterFileError(f"{given[:40]!r} is no control type: one word, such as canny, depth or openpose")
         return given.lower()
     for name in (path.stem, path.parent.name, *re.findall(r"models--[\w.-]+", path.as_posix())):
         words = re.split(r"[^a-z]+", name.lower())

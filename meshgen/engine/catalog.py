@@ -38,7 +38,8 @@ FILE = "models.json"
 BUNDLED = "meshgen-mini"
 MAX_NAMED = 6
 """So many names are told to who asks for one that is not there."""
-_NAME = re.compile(r"[^\W_][\w .,+&'()\[\]!-]{0,63}")
+_NAME = re.compile(r"[^\W_][\w .,+&'()\[\]!-]{0,63}", re.ASCII)
+"""As adverts take it."""
 
 
 class CatalogError(ValueError):
@@ -205,7 +206,7 @@ def name_for(path: Path) -> str:
         r"models--[\w.-]+?--([\w.-]+)", path.parent.parent.name if path.parent.name == "snapshots" else path.name
     ):
         stem = found[1]
-    kept = re.sub(r"[^\w .,+&'()\[\]!-]", "-", stem).lstrip("_ .,+&'()[]!-")
+    kept = re.sub(r"[^\w .,+&'()\[\]!-]", "-", stem, flags=re.ASCII).lstrip("_ .,+&'()[]!-")
     return kept[:64].strip() or "model"
 
 
