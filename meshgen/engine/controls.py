@@ -19,7 +19,9 @@ _SHORTEST = 1 / 16  # a straight line, of the picture's shorter side
 _ANGLES = 180
 _MOST_LINES = 64
 
-Grey = NDArray[np.float64]
+Colours = NDArray[np.float64]
+"""Height x width x 3, from 0 to 1."""
+Changes = NDArray[np.float64]
 Lines = NDArray[np.bool_]
 
 
@@ -35,50 +37,52 @@ def map_of(control: Control, size: tuple[int, int]) -> Image.Image:
             "unsupported",
             f"no {control.name[:32]} map can be made here, only {known}: send the map itself and say that it is one",
         )
-    grey = np.asarray(image.convert("L"), dtype=np.float64) / 255
-    return Image.fromarray((maker(grey) * 255).astype(np.uint8)).convert("RGB")
+    return Image.fromarray((maker(np.asarray(image, dtype=np.float64) / 255) * 255).astype(np.uint8)).convert("RGB")
 
 
-def canny(grey: Grey, sigma: float = 1.0, low: float = 0.1, high: float = 0.25) -> Lines:
-    """Edges one pixel wide: those as strong as ``high`` (brightness a pixel), and those from ``low`` that touch them."""
-    smooth = gaussian_filter(grey, sigma)
-    across, down = sobel(smooth, 1) / 4, sobel(smooth, 0) / 4
+def canny(picture: Colours, sigma: float = 1.0, low: float = 0.06, high: float = 0.15) -> Lines:
+    """Edges one pixel wide: steps of any colour by about ``high``, and those by ``low`` that touch them."""
+    smooth = gaussian_filter(picture, (sigma, sigma, 0))
+    across, down = (sigma * sobel(smooth, axis) / 4 for axis in (1, 0))
+    colour = np.hypot(across, down).argmax(-1)[..., None]  # each pixel's clearest
+    across, down = (np.take_along_axis(change, colour, -1)[..., 0] for change in (across, down))
     strength = np.hypot(across, down)
     ridge = np.where(_is_ridge(strength, across, down), strength, 0.0)
-    weak = ridge >= low
-    parts, _ = label(weak, np.ones((3, 3)))
+    parts, _ = label(ridge >= low, np.ones((3, 3)))
     strong = np.unique(parts[ridge >= high])
     kept: Lines = np.isin(parts, strong[strong > 0])
     return kept
 
 
-def scribble(grey: Grey) -> Lines:
+def scribble(picture: Colours) -> Lines:
     """The main edges, as if by a thick pen."""
-    width = max(1, min(grey.shape) // 256)
-    edges = canny(grey, sigma=1.0 + 2.0 * width)
-    thick: Lines = binary_dilation(edges | canny(grey, 2.0, 0.2, 0.4), iterations=width)
+    width = max(1, min(picture.shape[:2]) // 256)
+    thick: Lines = binary_dilation(canny(picture, 1.0 + width, 0.1, 0.2), iterations=width)
     return thick
 
 
-def hough(grey: Grey) -> Lines:
-    """Straight lines, found by their votes among the edges."""
-    edges = canny(grey)
-    drawn = Image.new("1", (grey.shape[1], grey.shape[0]))
-    pen = ImageDraw.Draw(drawn)
-    shortest = max(8, int(min(grey.shape) * _SHORTEST))
-    near = binary_dilation(edges, np.ones((3, 3)))
-    votes, reach, angles = _votes(edges)
+def hough(picture: Colours) -> Lines:
+    """Straight lines, found by their votes among the edges; edges that a line has explained vote no more."""
+    left = canny(picture)
+    drawn = Image.new("1", (picture.shape[1], picture.shape[0]))
+    shortest = max(8, int(min(left.shape) * _SHORTEST))
+    votes, reach = _votes(left), _reach(left)
     for _ in range(_MOST_LINES):
-        at, angle = np.unravel_index(int(votes.argmax()), votes.shape)
-        if votes[at, angle] < shortest:
+        at, number = np.unravel_index(int(votes.argmax()), votes.shape)
+        if votes[at, number] < shortest:
             break
-        for start, end in _runs(near, int(at) - reach, angles[angle], shortest):
-            pen.line([start, end], fill=1)
-        votes[max(at - 2, 0) : at + 3, max(angle - 2, 0) : angle + 3] = 0
+        band = Image.new("1", drawn.size)
+        for start, end in _runs(left, int(at) - reach, int(number) * np.pi / _ANGLES, shortest):
+            ImageDraw.Draw(drawn).line([start, end], fill=1)
+            ImageDraw.Draw(band).line([start, end], fill=1, width=5)
+        explained = left & np.asarray(band)
+        left &= ~explained
+        votes -= _votes(explained)
+        votes[at, number] = 0
     return np.asarray(drawn)
 
 
-MAKERS: dict[str, Callable[[Grey], Lines]] = {
+MAKERS: dict[str, Callable[[Colours], Lines]] = {
     "canny": canny,
     "scribble": scribble,
     "scribbles": scribble,
@@ -89,7 +93,7 @@ MAKERS: dict[str, Callable[[Grey], Lines]] = {
 """Control types whose maps are made here."""
 
 
-def _is_ridge(strength: Grey, across: Grey, down: Grey) -> Lines:
+def _is_ridge(strength: Changes, across: Changes, down: Changes) -> Lines:
     """Where the gradient's strength is no less than that of its neighbours before and behind."""
     turn = (np.rint(np.arctan2(down, across) / (np.pi / 4)).astype(int)) % 4
     padded = np.pad(strength, 1)
@@ -102,26 +106,32 @@ def _is_ridge(strength: Grey, across: Grey, down: Grey) -> Lines:
     return ridge
 
 
-def _votes(edges: Lines) -> tuple[NDArray[np.int64], int, Grey]:
-    """Votes by distance from the corner, shifted by ``reach``, and angle; the reach; the angles."""
+def _reach(edges: Lines) -> int:
+    """No line is farther from the corner."""
+    return int(np.ceil(np.hypot(*edges.shape)))
+
+
+def _votes(edges: Lines) -> NDArray[np.int64]:
+    """Votes by distance from the corner, shifted by the reach, and by angle."""
     rows, columns = np.nonzero(edges)
-    angles = np.arange(_ANGLES) * np.pi / _ANGLES
-    reach = int(np.ceil(np.hypot(*edges.shape)))
+    reach = _reach(edges)
     votes = np.zeros((2 * reach + 1, _ANGLES), dtype=np.int64)
-    for number, angle in enumerate(angles):
+    for number in range(_ANGLES):
+        angle = number * np.pi / _ANGLES
         distances = np.rint(columns * np.cos(angle) + rows * np.sin(angle)).astype(int) + reach
         votes[:, number] = np.bincount(distances, minlength=2 * reach + 1)
-    return votes, reach, angles
+    return votes
 
 
-def _runs(near: Lines, distance: int, angle: float, shortest: int) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+def _runs(edges: Lines, distance: int, angle: float, shortest: int) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     """The stretches of one straight line that lie on edges, as (x, y) of both ends; small gaps are closed."""
-    height, width = near.shape
-    along = np.arange(-sum(near.shape), sum(near.shape))
+    height, width = edges.shape
+    along = np.arange(-sum(edges.shape), sum(edges.shape))
     x = distance * np.cos(angle) - along * np.sin(angle)
     y = distance * np.sin(angle) + along * np.cos(angle)
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     x, y = x[inside], y[inside]
+    near = binary_dilation(edges, np.ones((3, 3)))
     on = near[np.rint(y).astype(int), np.rint(x).astype(int)]
     steps = np.flatnonzero(np.diff(np.concatenate(([False], on, [False])).astype(int)))
     pairs = zip(steps[::2], steps[1::2], strict=True)

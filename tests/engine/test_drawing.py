@@ -21,8 +21,9 @@ from meshgen.engine import previews, watching
 from meshgen.engine.decoding import decode
 from meshgen.engine.drawing import Drawing, Member, Studio
 from meshgen.engine.port import EngineError, Work
+from tests.engine.pictures import far, pixels, work
 from tests.engine.tiny_pipelines import FAMILIES
-from tests.engine.tiny_studio import far, model, model_at, picture, pictures, pixels, studio, together, told, work
+from tests.engine.tiny_studio import model, model_at, picture, pictures, studio, together, told
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
