@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trio
 
@@ -11,7 +11,6 @@ from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.standing import STRANGER, Policy, Verdict, decide
 from meshgen.peers.allowance import Allowance
 from meshgen.peers.queue import Queue
-from meshgen.peers.rules import Rules, rules_of
 from meshgen.peers.tariff import DEFAULT
 from meshgen.protocols.charter import Charter, Tariff
 from meshgen.settings import Settings
@@ -31,7 +30,6 @@ class WorkerPolicy:
     friends: frozenset[str] = frozenset()
     stranger_pictures_per_minute: int = 60
     """Of one requester without standing; 0 = no limit."""
-    rules: Rules = field(default_factory=Rules)
 
 
 def worker_policy(settings: Settings, charter: Charter) -> WorkerPolicy:
@@ -45,7 +43,6 @@ def worker_policy(settings: Settings, charter: Charter) -> WorkerPolicy:
         max_hold_mkudos=charter.limits.max_hold_mkudos,
         friends=frozenset(given.friends),
         stranger_pictures_per_minute=given.stranger_pictures_per_minute,
-        rules=rules_of(settings, charter),
     )
 
 

@@ -71,7 +71,7 @@ class Availability:
         self._power = Ceiling("power", settings.max_power_w, settings.max_power_w * SAVING, "watts")
         self._reading = Reading()
         self._pause = read_pause(home) if home else None
-        self._jobs: set[trio.CancelScope] = set()
+        self._jobs: dict[object, Callable[[], None]] = {}  # how each is stopped
         self._was: str | None = None  # what shut it when that was last looked at
 
     # -- for the worker
@@ -97,14 +97,14 @@ class Availability:
         return No("paused", max(0, self._ends_ms(why) - self._now_ms()) // 1000) if why else None
 
     @contextmanager
-    def job(self) -> Iterator[trio.CancelScope]:
-        """Around a job that was accepted: cancelled if the owner wants everything stopped at once."""
-        with trio.CancelScope() as scope:
-            self._jobs.add(scope)
-            try:
-                yield scope
-            finally:
-                self._jobs.discard(scope)
+    def job(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Around a job that was accepted; ``stop`` is called if the owner wants everything stopped at once."""
+        ticket = object()
+        self._jobs[ticket] = stop
+        try:
+            yield
+        finally:
+            del self._jobs[ticket]
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look at the clock and the sensors every POLL_S, and say what changes."""
@@ -124,8 +124,8 @@ class Availability:
             raise ValueError(f"a message is one line of at most {MAX_MESSAGE} characters")
         started = self._now_ms()
         self._set_pause(Pause(started, started + for_ms if for_ms else 0, message))
-        for job in tuple(self._jobs) if now else ():
-            job.cancel()
+        for stop in tuple(self._jobs.values()) if now else ():
+            stop()
 
     def resume(self) -> None:
         """End the owner's pause; hours and ceilings still count. Raises OSError."""

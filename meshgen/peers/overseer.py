@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +12,41 @@ import trio
 
 from meshgen.engine.port import AdapterInfo, Engine, ModelInfo
 from meshgen.ledger.standing import Verdict
-from meshgen.peers.admission import WorkerPolicy
 from meshgen.peers.availability import Availability
 from meshgen.peers.demand import Demand
 from meshgen.peers.matching import No
+from meshgen.peers.rules import rules_of
 from meshgen.protocols.charter import Charter
 from meshgen.protocols.envelope import Signed
 from meshgen.protocols.offer import Offer
-from meshgen.settings import WorkerSettings
+from meshgen.settings import Settings
 
 WANTED = 10
 """Models that the state shows as asked for."""
 
 
 class Overseer:
-    """``policy`` is the one in force; a charter may change it. ``on_change``: what others are told has changed."""
+    """``on_change`` is called when what others are told has changed."""
 
     def __init__(
         self,
-        settings: WorkerSettings,
-        policy: Callable[[], WorkerPolicy],
+        settings: Settings,
+        charter: Charter,
         engine: Engine,
         now_ms: Callable[[], int],
         on_change: Callable[[], None],
         *,
         home: Path | None = None,
     ) -> None:
-        self._settings = settings
-        self._policy = policy
         self._engine = engine
+        self.follow(settings, charter)
         self._demand = Demand(now_ms)
         self._refused: Counter[str] = Counter()  # orders, by the rule that they broke
-        self.availability = Availability(settings, engine, self.models, now_ms, on_change, home=home)
+        self.availability = Availability(settings.worker, engine, self.models, now_ms, on_change, home=home)
+
+    def follow(self, settings: Settings, charter: Charter) -> None:
+        """The rules in force: the charter may have changed what the owner left open. Hours and ceilings are the owner's alone."""
+        self._settings, self._rules, self._charter = settings.worker, rules_of(settings, charter), charter
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await self.availability.run(task_status)
@@ -51,14 +55,14 @@ class Overseer:
 
     def models(self) -> list[ModelInfo]:
         """Those that are served, with the features that are."""
-        return self._policy().rules.served(self._engine.models(), self._demand.counts())
+        return self._rules.served(self._engine.models(), self._demand.counts())
 
     def adapters(self) -> list[AdapterInfo]:
-        return self._policy().rules.adapters(self._engine.adapters())
+        return self._rules.adapters(self._engine.adapters())
 
-    def policies(self, charter: Charter) -> tuple[str, ...]:
+    def policies(self) -> tuple[str, ...]:
         """For the advert."""
-        return self._policy().rules.policies(charter, self.availability.closed() is not None)
+        return self._rules.policies(self._charter, self.availability.closed() is not None)
 
     # -- what is refused
 
@@ -68,14 +72,18 @@ class Overseer:
 
     def no(self, verdict: Verdict) -> No | None:
         """The refusal of any offer and award of such a requester now; None if there is nothing against it."""
-        reason = self._policy().rules.judge_peer(verdict)
+        reason = self._rules.judge_peer(verdict)
         return self.availability.no() or (No(reason) if reason else None)
 
     def no_order(self, order: object, verdict: Verdict) -> No | None:
         """The refusal of an order, once it can be read: to be asked before it is accepted."""
-        rule = self._policy().rules.judge_order(order, verdict)
+        rule = self._rules.judge_order(order, verdict)
         self._refused.update([rule] if rule else ())
         return No("policy") if rule else None
+
+    def job(self, stop: Callable[[], None]) -> AbstractContextManager[None]:
+        """Around a job that was accepted; ``stop`` is called if the owner wants everything stopped at once."""
+        return self.availability.job(stop)
 
     # -- for the owner
 
@@ -90,19 +98,19 @@ class Overseer:
     def state(self) -> dict[str, Any]:
         """Fit for JSON: whether it works, why not, by which rules, and what it refused by them."""
         found = self.availability.state()
-        notes = self._policy().rules.notes(self._engine.models()) + found.pop("notes")
+        notes = self._rules.notes(self._engine.models()) + found.pop("notes")
         asked = sorted(self._demand.counts().items(), key=lambda item: (-item[1], item[0]))[:WANTED]
         return found | {
             "models": [model.name for model in self.models()],
             "wanted": [{"model": model, "requesters": number} for model, number in asked],
-            "rules": self._rules(),
+            "rules": self._in_force(),
             "refused": dict(self._refused),
             "notes": notes,
         }
 
-    def _rules(self) -> dict[str, Any]:
+    def _in_force(self) -> dict[str, Any]:
         """Words and patterns are counted, not shown: this goes into reports of faults."""
-        given, rules = self._settings, self._policy().rules
+        given, rules = self._settings, self._rules
         keys = ("max_pixels", "max_steps", "max_count", "max_batch", "max_tokens", "max_queue", "slots", "vram_free_mib")
         limits = {key: getattr(given, key) for key in (*keys, "max_temperature_c", "max_power_w")}
         words = {"refuse_words": len(given.refuse_words), "refuse_patterns": len(given.refuse_patterns)}

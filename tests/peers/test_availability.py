@@ -154,7 +154,7 @@ async def test_running_jobs_go_on_unless_the_owner_wants_them_stopped(autojump_c
     bench, ended = Bench(), []
 
     async def job() -> None:
-        with bench.it.job() as scope:
+        with trio.CancelScope() as scope, bench.it.job(scope.cancel):
             await trio.sleep(60)
         ended.append(scope.cancelled_caught)
 

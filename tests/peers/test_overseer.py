@@ -9,9 +9,8 @@ from typing import Any, cast
 from meshgen.engine.fake import FakeEngine, fake_model
 from meshgen.engine.port import AdapterInfo
 from meshgen.ledger.standing import OWNER, STRANGER, Verdict
-from meshgen.peers.admission import WorkerPolicy, worker_policy
 from meshgen.peers.overseer import Overseer
-from meshgen.protocols.charter import Charter
+from meshgen.protocols.charter import Charter, CharterPolicies
 from meshgen.settings import load_settings
 
 CHARTER = Charter("ours")
@@ -20,10 +19,9 @@ ANYBODY, OWN_ACCOUNT = Verdict(True, "", STRANGER), Verdict(True, "", OWNER)
 
 def overseer(**worker: object) -> Overseer:
     settings = load_settings(overrides={f"worker.{name}": value for name, value in worker.items()})
-    policy: WorkerPolicy = worker_policy(settings, CHARTER)
     engine: Any = FakeEngine([fake_model("a"), fake_model("b")], 0.0)
     engine.adapters = lambda: [AdapterInfo("lora", "x", bytes(32)), AdapterInfo("post", "y", bytes(32))]
-    return Overseer(settings.worker, lambda: policy, engine, lambda: 1_000_000, lambda: None)
+    return Overseer(settings, CHARTER, engine, lambda: 1_000_000, lambda: None)
 
 
 def heard(it: Overseer, author: bytes, model: str) -> None:
@@ -41,9 +39,9 @@ def test_what_is_heard_decides_what_is_served() -> None:
 
 def test_adapters_and_policies() -> None:
     it = overseer(declines=["lora"])
-    assert [adapter.name for adapter in it.adapters()] == ["y"] and it.policies(CHARTER) == ("no-lora",)
+    assert [adapter.name for adapter in it.adapters()] == ["y"] and it.policies() == ("no-lora",)
     it.pause()
-    assert it.policies(CHARTER) == ("paused", "no-lora")
+    assert it.policies() == ("paused", "no-lora")
 
 
 def test_offers_are_refused_while_paused_and_by_friends_only() -> None:
@@ -72,3 +70,12 @@ def test_the_state_says_what_means_nothing() -> None:
     it = overseer(models=["a", "gone"])
     state = it.state()
     assert state["takes_work"] and state["notes"] == ["'gone' is not installed"] and state["models"] == ["a"]
+
+
+def test_a_new_charter_changes_what_the_owner_left_open() -> None:
+    it = overseer(refuse_words=["zebra"])
+    strict = Charter("ours", policies=CharterPolicies(declines=("no-nsfw",)))
+    it.follow(load_settings(), strict)
+    assert it.policies() == ("no-nsfw",) and it.state()["rules"]["declines"] == ["nsfw"]
+    assert it.no_order(SimpleNamespace(prompt="nude"), ANYBODY) is not None
+    assert it.no_order(SimpleNamespace(prompt="nude"), OWN_ACCOUNT) is None
