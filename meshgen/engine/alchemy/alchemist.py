@@ -18,18 +18,18 @@ from meshgen.engine.port import AdapterInfo, EngineError, ModelInfo
 
 log = logging.getLogger(__name__)
 
-MAX_PICTURE_BYTES = 64 * 1024 * 1024
+MAX_PICTURE_BYTES = 192 * 1024 * 1024
 MAX_CRASHES = 3
 """A form that crashes its process so many times in a row is no longer offered."""
 MAX_LIGHT_HELPERS = 4
 IDLE_S = 300.0
 SILENCE_S = 180.0
 """Loading a large captioner from a slow disk is the longest silence; an upscaler speaks after each tile."""
-MEMORY_MIB = 4096
+MEMORY_MIB = 3072
 """What a process of a form without torch may take at most."""
 GUESS_S = {"nsfw": 0.2, "cutout": 2.0, "colour": 0.5, "caption": 10.0, "interrogation": 5.0}
-MULTIPLICATIONS_PER_S = 12e9
-"""Of one processor, for an upscaler that has not been measured yet."""
+PROCESSOR_SPEED, GPU_SPEED = 12e9, 4e12
+"""Multiplications in a second, for an upscaler that has not been measured yet."""
 _NEWEST = 0.3  # how much the last measurement counts
 
 
@@ -48,16 +48,17 @@ async def open_alchemist(
     """An alchemist until the context is left; all its processes are gone then. Starts none: the first job of a kind does.
 
     ``folder`` holds the owner's own weights (see :mod:`meshgen.engine.alchemy`); ``only`` names the forms that are offered,
-    all if empty; ``device`` is where captions and interrogation are computed; ``threads`` how many processors it may take,
-    all but one if None; ``command`` starts another child than the real one.
+    all if empty; ``device`` (cpu, cuda:N, mps) is where pictures are enlarged, captioned and interrogated, on a GPU by torch;
+    ``threads`` says how many processors it may take, all but one if None; ``command`` starts another child than the real one.
     """
     found, missing = await trio.to_thread.run_sync(find_forms, folder, abandon_on_cancel=True)
     chosen = {name: form for name, form in found.items() if not only or name in only}
     processors = threads or max(1, (os.cpu_count() or 1) - 1)
     child = list(command or (sys.executable, "-m", "meshgen.engine.alchemy.child"))
-    light = [*child, "--threads", "1", "--memory-mib", str(memory_mib)]
-    heavy = [*child, "--threads", str(processors), "--memory-mib", str(memory_mib)]
+    bounded = ["--memory-mib", str(memory_mib)]  # a process with torch reserves more than it uses
+    light = [*child, "--threads", "1", *bounded]
     with_torch = [*child, "--threads", str(processors), "--device", device]
+    heavy = [*child, "--threads", str(processors), *bounded] if device == "cpu" else with_torch
     async with trio.open_nursery() as nursery:
         crews = {
             "light": Crew(light, min(MAX_LIGHT_HELPERS, processors), silence_s, idle_s, nursery),
@@ -65,7 +66,7 @@ async def open_alchemist(
             "torch": Crew(with_torch, 1, silence_s, idle_s, nursery),
         }
         try:
-            yield Alchemist(chosen, missing, crews, processors)
+            yield Alchemist(chosen, missing, crews, GPU_SPEED if device != "cpu" else PROCESSOR_SPEED * processors)
         finally:
             nursery.cancel_scope.cancel()
             for crew in crews.values():
@@ -75,11 +76,11 @@ async def open_alchemist(
 class Alchemist:
     """Made by :func:`open_alchemist`."""
 
-    def __init__(self, forms: dict[str, Form], missing: dict[str, str], crews: dict[str, Crew], processors: int) -> None:
+    def __init__(self, forms: dict[str, Form], missing: dict[str, str], crews: dict[str, Crew], speed: float) -> None:
         self.missing = missing  # forms that are not offered, and why
         self._forms = forms
         self._crews = crews
-        self._processors = processors
+        self._speed = speed
         self._crashes: Counter[str] = Counter()
         self._measured: dict[str, float] = {}  # seconds; of an upscaler for one pixel
 
@@ -132,7 +133,7 @@ class Alchemist:
         if form.kind != "upscale":
             return GUESS_S[form.kind]
         weights = form.files[-1].stat().st_size // 2  # most are in half precision; each is used once a pixel
-        return weights / (MULTIPLICATIONS_PER_S * self._processors)
+        return weights / self._speed
 
     def _learn(self, form: Form, seconds: float, pixels: int) -> None:
         new = seconds / max(1, pixels) if form.kind == "upscale" else seconds

@@ -32,7 +32,7 @@ class Helper:
             with trio.fail_after(self._silence_s):
                 await process.stdin.send_all(pack(request))  # type: ignore[union-attr]
             answer = await self._answer(process)
-            whole = True
+            whole = answer.get("reason") != "out_of_memory"  # what it holds is given back with it
         except trio.TooSlowError:
             raise EngineError("crashed", f"alchemy gave no sign of life for {self._silence_s:g} s") from None
         except (trio.BrokenResourceError, trio.EndOfChannel):

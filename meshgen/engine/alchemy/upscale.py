@@ -1,15 +1,14 @@
-"""Upscalers of the ESRGAN family, tile by tile on onnxruntime: memory stays the same however large the picture is."""
+"""Upscalers of the ESRGAN family, tile by tile: memory stays the same however large the picture is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from meshgen.engine.alchemy.ncnn import Array, Layer
-from meshgen.engine.alchemy.network import Network
-from meshgen.engine.alchemy.onnx_file import to_onnx
+from meshgen.engine.alchemy.ncnn import Array
 from meshgen.engine.port import EngineError
 from meshgen.pictures import MAX_SIDE
 
@@ -18,13 +17,19 @@ BORDER = 10
 """Pixels around a tile that are computed with it and cut away, so that no seam shows."""
 
 
+class Runs(Protocol):
+    """A network, on whatever it runs."""
+
+    def run(self, values: Array) -> Array: ...
+
+
 class Upscaler:
     """Enlarges by a network: RGB by it, transparency by plain interpolation."""
 
-    def __init__(self, layers: list[Layer], scale: int, threads: int) -> None:
+    def __init__(self, network: Runs, scale: int) -> None:
         """Raises EngineError("bad_model") if the network does not enlarge by ``scale``."""
         self.scale = scale
-        self._network = Network(to_onnx(layers), threads)
+        self._network = network
         self._check()
 
     def enlarge(self, picture: Image.Image, alive: Callable[[], None]) -> Image.Image:

@@ -11,10 +11,12 @@ from typing import Any, Protocol
 from PIL import Image
 
 from meshgen.engine.alchemy.background import Cutter, cut_by_colour
-from meshgen.engine.alchemy.ncnn import read_ncnn
+from meshgen.engine.alchemy.ncnn import Layer, read_ncnn
+from meshgen.engine.alchemy.network import Network
 from meshgen.engine.alchemy.nsfw import Classifier
+from meshgen.engine.alchemy.onnx_file import to_onnx
 from meshgen.engine.alchemy.picture import open_picture, to_png
-from meshgen.engine.alchemy.upscale import Upscaler
+from meshgen.engine.alchemy.upscale import Runs, Upscaler
 from meshgen.engine.frames import Frame
 from meshgen.engine.port import EngineError
 
@@ -63,7 +65,7 @@ class Workbench:
                 classifier = Classifier(files[0], self._threads)
                 return lambda picture, _: classifier.judge(picture)
             case "upscale":
-                return Upscaler(read_ncnn(*files), enlarge, self._threads).enlarge
+                return Upscaler(self._network(read_ncnn(*files)), enlarge).enlarge
             case "cutout":
                 cutter = Cutter(files[0], self._threads)
                 return lambda picture, _: cutter.cut(picture)
@@ -72,6 +74,13 @@ class Workbench:
             case "caption" | "interrogation":
                 return self._with_torch(kind, files[0].parent)
         raise EngineError("unsupported", f"no form of the kind {kind!r} is known")
+
+    def _network(self, layers: list[Layer]) -> Runs:
+        if self._device == "cpu":
+            return Network(to_onnx(layers), self._threads)
+        from meshgen.engine.alchemy.torch_network import TorchNetwork
+
+        return TorchNetwork(layers, self._device)
 
     def _with_torch(self, kind: str, folder: Path) -> Tool:
         import torch

@@ -79,11 +79,12 @@ async def test_no_process_before_the_first_job_and_none_afterwards(starts: Path)
 
 
 async def test_each_crew_gets_what_it_may_take(starts: Path) -> None:
-    async with opened(starts, threads=3, memory_mib=999, device="cuda:1") as made:
-        told = {name: json.loads((await made.run(name, b"x"))[0])["arguments"] for name in ("nsfw", "x4", "caption")}
-    assert told["nsfw"] == ["--threads", "1", "--memory-mib", "999"]
-    assert told["x4"] == ["--threads", "3", "--memory-mib", "999"]
-    assert told["caption"] == ["--threads", "3", "--device", "cuda:1"]
+    for device, heavy in (("cpu", ["--memory-mib", "999"]), ("cuda:1", ["--device", "cuda:1"])):
+        async with opened(starts, threads=3, memory_mib=999, device=device) as made:
+            told = {name: json.loads((await made.run(name, b"x"))[0])["arguments"] for name in ("nsfw", "x4", "caption")}
+        assert told["nsfw"] == ["--threads", "1", "--memory-mib", "999"]
+        assert told["x4"] == ["--threads", "3", *heavy]
+        assert told["caption"] == ["--threads", "3", "--device", device]
 
 
 async def test_several_forms_run_at_once_and_each_answers_when_it_is_ready(starts: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from meshgen.engine.alchemy.ncnn import read_ncnn
+from meshgen.engine.alchemy.network import Network
+from meshgen.engine.alchemy.onnx_file import to_onnx
 from meshgen.engine.port import EngineError
 from meshgen.pictures import MAX_SIDE
 from tests.engine.alchemy.tiny_models import ncnn_upscaler, save_upscaler
@@ -19,7 +21,8 @@ pytest.importorskip("onnxruntime")
 
 def upscaler(folder: Path, scale: int, says: int | None = None) -> upscale.Upscaler:
     save_upscaler(folder, "tiny", scale)
-    return upscale.Upscaler(read_ncnn(folder / "tiny.param", folder / "tiny.bin"), says or scale, 1)
+    layers = read_ncnn(folder / "tiny.param", folder / "tiny.bin")
+    return upscale.Upscaler(Network(to_onnx(layers), 1), says or scale)
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -61,5 +64,5 @@ def test_a_network_that_does_not_fit_together_is_a_bad_model(tmp_path: Path) -> 
     (tmp_path / "tiny.param").write_text(param.replace("Concat both 2 1 b c d", "Concat both 2 1 b b d"))
     (tmp_path / "tiny.bin").write_bytes(weights)
     with pytest.raises(EngineError) as caught:
-        upscale.Upscaler(read_ncnn(tmp_path / "tiny.param", tmp_path / "tiny.bin"), 4, 1)
+        upscale.Upscaler(Network(to_onnx(read_ncnn(tmp_path / "tiny.param", tmp_path / "tiny.bin")), 1), 4)
     assert caught.value.reason == "bad_model"

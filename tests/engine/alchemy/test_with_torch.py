@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import trio
 
 from meshgen.engine.alchemy.alchemist import open_alchemist
+from meshgen.engine.alchemy.ncnn import read_ncnn
+from meshgen.engine.alchemy.network import Network
+from meshgen.engine.alchemy.onnx_file import to_onnx
 from meshgen.engine.alchemy.word_lists import LISTS, words
 from meshgen.engine.port import EngineError
 from tests.engine.alchemy.drawn import landscape, png
+from tests.engine.alchemy.tiny_models import ncnn_upscaler
 
 pytestmark = pytest.mark.torch
 pytest.importorskip("torch")
@@ -50,6 +55,25 @@ def test_an_encoder_with_a_decoder_describes_too(tmp_path: Path) -> None:
 
     described = Captioner(save_vision_encoder_decoder(tmp_path / "model"), "cpu").describe(landscape(48))
     assert list(described) == ["caption"] and described["caption"].split()
+
+
+def test_torch_enlarges_as_onnxruntime_does(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from meshgen.engine.alchemy.torch_network import TorchNetwork
+
+    param, weights = ncnn_upscaler(4)
+    (tmp_path / "tiny.param").write_text(param)
+    (tmp_path / "tiny.bin").write_bytes(weights)
+    layers = read_ncnn(tmp_path / "tiny.param", tmp_path / "tiny.bin")
+    values = np.random.default_rng(3).normal(0, 1, (1, 3, 9, 7)).astype(np.float32)
+    one, other = Network(to_onnx(layers), 1).run(values), TorchNetwork(layers, "cpu").run(values)
+    assert one.shape == other.shape == (1, 3, 36, 28) and np.allclose(one, other, atol=1e-5)
+    with pytest.raises(EngineError) as caught:
+        TorchNetwork(layers, "cuda:99")
+    assert caught.value.reason == "unsupported"
+    with pytest.raises(EngineError) as caught:
+        TorchNetwork(layers, "cpu").run(values[:, :2])
+    assert caught.value.reason == "bad_model"
 
 
 def test_a_spoilt_model_is_named(tmp_path: Path) -> None:
