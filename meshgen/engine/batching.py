@@ -91,11 +91,11 @@ class Line:
         return party
 
 
-def most_pictures(work: Work | TextWork, batch_pixels: int) -> int:
+def most_pictures(work: Work | TextWork, batch_pixels: int, max_batch: int = MAX_BATCH) -> int:
     """How many pictures of this size are drawn at once, on a device that draws ``batch_pixels`` at once."""
     if isinstance(work, TextWork):
         return 1
-    return max(1, min(MAX_BATCH, batch_pixels // (work.width * work.height)))
+    return max(1, min(max_batch, batch_pixels // (work.width * work.height)))
 
 
 def pictures_of(orders: Collection[Order]) -> int:

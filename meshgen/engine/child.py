@@ -3,8 +3,8 @@
 In: ``run`` {members: [{job, work}], model, adapters} and ``cancel`` {job}.
 Out: ``ready`` {device, place, batch_pixels, others} or ``broken`` {message} first; then for each job
 ``progress`` {indexes, step}, ``preview`` {index, step, jpeg}, ``picture`` {index, seed, png, seconds}, ``text`` {index, text},
-``answer`` {index, seed, data, media, seconds}, and at its end ``ended`` {reason, message, vram_free_mib}, whose reason is empty if
-all went well.
+``answer`` {index, seed, data, media, seconds}, and at its end ``ended`` {reason, message, vram_free_mib}, whose reason is empty
+if all went well.
 Its input's end is its own: it never outlives the node.
 
 What is unexpected ends the process: the node starts another, and no broken state is worked on. Prompts leave no trace: uncaught
@@ -135,6 +135,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--leave-free-mib", type=int, default=512)
+    parser.add_argument("--max-batch", type=int, default=8)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--quantize", default="")
     return parser.parse_args()
@@ -147,9 +148,8 @@ def _open_workshop(options: argparse.Namespace) -> Any:
         from meshgen.engine.workshop import Workshop
     except ImportError as error:
         raise EngineError("unsupported", f"{error.name or error} is missing; run: pip install 'meshgen-node[worker]'") from None
-    return Workshop(
-        options.device, options.dtype, options.threads, Plan(options.leave_free_mib, options.compile, options.quantize)
-    )
+    plan = Plan(options.leave_free_mib, options.max_batch, options.compile, options.quantize)
+    return Workshop(options.device, options.dtype, options.threads, plan)
 
 
 def _take_stdout() -> IO[bytes]:

@@ -30,6 +30,7 @@ class Dispatcher:
         command: Sequence[str],
         silence_s: float,
         patience_s: Callable[[Order], float],
+        max_batch: int,
         health: Health,
         nursery: trio.Nursery,
     ) -> None:
@@ -37,6 +38,7 @@ class Dispatcher:
         self._command = command
         self._silence_s = silence_s
         self._patience_s = patience_s
+        self._max_batch = max_batch
         self._nursery = nursery
         self._health = health
         self._line = Line()
@@ -127,7 +129,7 @@ class Dispatcher:
         seat = self._choose(self._line.first) if len(self._line) else None
         if seat is None or seat.batches:
             return False
-        most = most_pictures(self._line.first.work, seat.batch_pixels)
+        most = self._most(seat)
         party = self._line.party(most)
         if self._line.first_goes_alone() or pictures_of(party) >= most:
             return False
@@ -139,11 +141,14 @@ class Dispatcher:
             seat = self._choose(self._line.first)
             if seat is None:
                 return
-            party = self._line.take(most_pictures(self._line.first.work, seat.batch_pixels), self._idle())
+            party = self._line.take(self._most(seat), self._idle())
             self._last_party = len(party)
             for order in party:
                 order.company = pictures_of(party)
             seat.begin(Batch(party, self._patience_s(party[0])), party[0].header)
+
+    def _most(self, seat: Seat) -> int:
+        return most_pictures(self._line.first.work, seat.batch_pixels, self._max_batch)
 
     def _idle(self) -> int:
         return sum(seat.has_room and not seat.batches for seat in self.seats)

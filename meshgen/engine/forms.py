@@ -19,6 +19,8 @@ class Alchemist(Protocol):
 
     def posts(self) -> list[AdapterInfo]: ...
 
+    def estimate_s(self, form: str, pixels: int) -> float: ...
+
     async def run(self, form: str, picture: bytes) -> tuple[bytes, str]:
         """(data, media type). Raises EngineError."""
 

@@ -58,6 +58,7 @@ async def open_engine(
     threads: int | None = None,
     *,
     leave_free_mib: int = LEAVE_FREE_MIB,
+    max_batch: int = MAX_BATCH,
     compiled: bool = False,
     quantized: str = "",
     alchemist: Alchemist | None = None,
@@ -68,17 +69,18 @@ async def open_engine(
     """An engine until the context is left; all processes are gone then. Opens at once: the first job waits for the child.
 
     ``device`` is auto, cpu, mps, cuda (every one there is) or cuda:N; ``dtype`` auto, float32, float16 or bfloat16;
-    models stay in the device's memory, but for ``leave_free_mib`` of it. ``compiled`` has torch compile the denoiser,
-    ``quantized`` (int8, int4) has torchao shrink it. ``alchemist`` does forms and post-processing. ``command`` starts another
-    child than the real one. Raises EngineError("unsupported").
+    models stay in the device's memory, but for ``leave_free_mib`` of it; ``max_batch`` pictures at most are drawn at once.
+    ``compiled`` has torch compile the denoiser, ``quantized`` (int8, int4) has torchao shrink it. ``alchemist`` does forms and
+    post-processing. ``command`` starts another child than the real one. Raises EngineError("unsupported").
     """
     if command is None and (missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]):
         raise EngineError("unsupported", f"{', '.join(missing)} not installed; for a worker: pip install 'meshgen-node[worker]'")
     child = [sys.executable, "-m", "meshgen.engine.child", "--dtype", dtype, "--leave-free-mib", str(leave_free_mib)]
+    child += ["--max-batch", str(max_batch)]
     child += ["--threads", str(threads)] if threads else []
     child += [*(["--compile"] if compiled else []), *(["--quantize", quantized] if quantized else [])]
     async with trio.open_nursery() as nursery:
-        pool = Pool(catalog, command or child, nursery, grace_s, silence_s, alchemist)
+        pool = Pool(catalog, command or child, nursery, grace_s, silence_s, max_batch, alchemist)
         pool.start(device)
         if command is None:
             nursery.start_soon(pool.warm_up)
@@ -96,6 +98,7 @@ class Pool:
         nursery: trio.Nursery,
         grace_s: float,
         silence_s: float,
+        max_batch: int = MAX_BATCH,
         alchemist: Alchemist | None = None,
     ) -> None:
         self._catalog = catalog
@@ -103,10 +106,11 @@ class Pool:
         self._nursery = nursery
         self._grace_s = grace_s
         self._alchemist = alchemist
+        self._max_batch = max_batch
         self._health = Health()
         self._speed = Speed()
         self._numbers = numbers(1)
-        self._dispatcher = Dispatcher(command, silence_s, self._patience_s, self._health, nursery)
+        self._dispatcher = Dispatcher(command, silence_s, self._patience_s, max_batch, self._health, nursery)
 
     # -- the engine's port
 
@@ -128,10 +132,10 @@ class Pool:
         model = self._runnable().get(work_model)
         kind = self.device().kind
         if model is None:
-            return self._speed.estimate_form_s(work_model) * count
+            return self._alchemist.estimate_s(work_model, width * height) * count if self._alchemist else 0.0
         if model.info.family == "text":
             return self._speed.estimate_text_s(model.info, kind, steps, count)
-        batch = min(count, MAX_BATCH)
+        batch = min(count, self._max_batch)
         return self._speed.estimate_s(model.info, kind, width, height, steps, count, batch)
 
     @asynccontextmanager
@@ -166,11 +170,11 @@ class Pool:
 
     def batch_slots(self) -> int:
         """How many jobs may be handed over at once, so that those that fit can be drawn together while others are drawn."""
-        return 2 * MAX_BATCH * sum(not seat.broken for seat in self._dispatcher.seats)
+        return 2 * self._max_batch * sum(not seat.broken for seat in self._dispatcher.seats)
 
     def companions(self, work: Work) -> int:
         """How many pictures like these are drawn at once; jobs of equal :func:`meshgen.engine.batching.key` go together."""
-        return max((most_pictures(work, seat.batch_pixels) for seat in self._dispatcher.seats), default=1)
+        return max((most_pictures(work, seat.batch_pixels, self._max_batch) for seat in self._dispatcher.seats), default=1)
 
     # -- what open_engine needs
 
@@ -205,8 +209,10 @@ class Pool:
         return {model.name: model for model in models if model.name not in self.faults}
 
     def _adapters(self) -> Adapters:
-        listed = getattr(self._catalog, "adapters", list)
-        return {adapter.info.digest: adapter for adapter in listed()}
+        try:
+            return {adapter.info.digest: adapter for adapter in self._catalog.adapters()}
+        except CatalogError:  # models() says so
+            return {}
 
     def _recheck(self) -> None:
         """The list changed: whoever changed it may have mended what was wrong."""
@@ -247,15 +253,13 @@ class Pool:
                     yield event
 
     async def _answers(self, work: FormWork) -> AsyncGenerator[EngineEvent]:
-        answer = await answer_of(self._alchemist, work)
-        self._speed.observe_form(work.form, answer.seconds)
-        yield answer
+        yield await answer_of(self._alchemist, work)
 
     def _learn(self, order: Order, event: Picture | Answer) -> None:
         work = order.work
         self._health.passed(work.model)
         if isinstance(work, Work):
-            batch = min(order.company, MAX_BATCH)
+            batch = min(order.company, self._max_batch)
             self._speed.observe(work.model, work.width, work.height, work.steps, event.seconds, batch)
         elif isinstance(event, Answer):
             self._speed.observe_text(work.model, len(event.data) // BYTES_PER_TOKEN, event.seconds)

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from meshgen.engine.catalog import CatalogModel
+from meshgen.engine.entries import CatalogAdapter, CatalogModel
 from meshgen.engine.frames import Frame
-from meshgen.engine.port import AdapterInfo, Control, EngineError, Inversion, Lora, TextWork, Work
+from meshgen.engine.port import Control, EngineError, Inversion, Lora, TextWork, Work
 
 MAX_STEPS = 1000
 MAX_SEED = 2**64 - 1
 MAX_PICTURE_BYTES = 32 * 1024 * 1024
 """Of each picture that goes in."""
 MAX_TOKENS = 2**17
-
-
-class CatalogAdapter(Protocol):
-    """As the catalog lists them."""
-
-    @property
-    def info(self) -> AdapterInfo: ...
-
-    @property
-    def path(self) -> Path: ...
 
 
 Adapters = Mapping[bytes, CatalogAdapter]
@@ -47,15 +36,7 @@ def request_of(work: Work | TextWork, model: CatalogModel, max_pixels: int, adap
 
 def model_frame(model: CatalogModel) -> dict[str, Any]:
     """``digest`` tells the child when files have changed; equal ``parts`` of two models are held in memory once."""
-    told = {
-        "name": model.name,
-        "path": str(model.path),
-        "variant": model.variant,
-        "allow_pickle": model.allow_pickle,
-        "format": getattr(model, "format", "diffusers"),
-        "family": model.info.family,
-    }
-    return {**told, "digest": model.digest.hex(), "parts": _parts(model)}
+    return {**model.frame(), "digest": model.digest.hex(), "parts": _parts(model)}
 
 
 def _parts(model: CatalogModel) -> dict[str, str]:

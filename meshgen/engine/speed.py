@@ -23,9 +23,8 @@ _AROUND = 1
 """What comes before and after the steps, reading the prompt and decoding, costs about as much as one of them."""
 _REMEMBERED = 200
 _PIXELS_WEIGH = 2.0
-_TEXT = _FORM = (0, 1)
-"""Shapes of what has none."""
-_FORM_GUESS_S = 1.0
+_TEXT = (0, 1)
+"""The shape of what has none."""
 
 Shape = tuple[int, int]
 """Pixels of a picture, pictures of a batch."""
@@ -45,9 +44,6 @@ class Speed:
     def observe_text(self, model: str, tokens: int, seconds: float) -> None:
         self._note(model, _TEXT, seconds / max(tokens, 1))
 
-    def observe_form(self, form: str, seconds: float) -> None:
-        self._note(form, _FORM, seconds)
-
     def forget(self, model: str) -> None:
         self._measured.pop(model, None)
 
@@ -65,9 +61,6 @@ class Speed:
     def estimate_text_s(self, model: ModelInfo, device_kind: str, tokens: int, count: int) -> float:
         guess = _TOKEN_GUESSES_S.get(device_kind, _TOKEN_GUESSES_S["cpu"]) * max(model.millions, 10) / 1000
         return (self._unit(model.name, _TEXT) or guess) * max(tokens, 1) * count
-
-    def estimate_form_s(self, form: str) -> float:
-        return self._unit(form, _FORM) or _FORM_GUESS_S
 
     def measured(self, model: str) -> bool:
         return model in self._measured

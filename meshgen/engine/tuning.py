@@ -23,6 +23,7 @@ class Plan:
     """What the owner chose. ``quantized``: "", int8 or int4."""
 
     leave_free_mib: int = 512
+    max_batch: int = 8
     compiled: bool = False
     quantized: str = ""
 

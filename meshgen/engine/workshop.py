@@ -94,6 +94,7 @@ class Workshop:
         self._studio = SharedStudio(device, dtype, threads, plan)
         self.device = self._studio.device
         self._scribe = Scribe(self.device, threads)
+        self._max_batch = plan.max_batch
         self._most: dict[tuple[str, int], int] = {}
         """Pictures at once, by model and size, where memory ran out."""
         self._current: Task | None = None
@@ -186,7 +187,7 @@ class Workshop:
         self._ready.put(lambda: self._guarded(task, lambda: self._draw_carefully(drawing, task)))
 
     def _at_once(self, task: Task) -> int:
-        return self._most.get(_place(task), 1 << 20)
+        return self._most.get(_place(task), self._max_batch)
 
 
 class Finisher:
