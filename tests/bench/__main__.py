@@ -14,6 +14,7 @@ from tests.bench.standing import standing
 from tests.bench.startup import startup
 from tests.bench.sync import gaps
 from tests.bench.sync import table as sync_table
+from tests.bench.text import text
 
 OUT = Path(".bench")
 WORKERS = (1, 4, 8)
@@ -32,6 +33,9 @@ def main() -> None:
         print(f"{name:<44} {value:>8.3f}")
     print("\n" + sync_table(caught_up) + "\n")
     print(ledger_table(log_figures) + "\n")
+    writing = text()
+    for name, value in writing.items():
+        print(f"{name:<60} {value:>8.3f}")
     OUT.mkdir(exist_ok=True)
     document = {
         "machine": {"python": platform.python_version(), "processor": platform.processor() or platform.machine()},
@@ -40,6 +44,7 @@ def main() -> None:
         "sync": [gap.as_dict() for gap in caught_up],
         "ledger": log_figures,
         "standing": standing(),
+        "text": writing,
     }
     (OUT / "dispatch.json").write_text(json.dumps(document, indent=2) + "\n")
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from meshgen.engine.devices import MIB, Device
-from meshgen.engine.pipelines import attempt, free_memory
+from meshgen.engine.moving import attempt, free_memory
 from meshgen.engine.port import EngineError, TextWork
 from meshgen.engine.text.causal import Causal, load_causal
 from meshgen.engine.text.text_folder import read_text_folder

@@ -1,0 +1,73 @@
+"""Tokens a second: a job through the scribe against transformers' own ``generate`` in the same run, on the packaged model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+ROUNDS = 5
+TOKENS = 48
+PROMPT = "The history of painting begins"
+AIM = 0.95
+
+
+def text(rounds: int = ROUNDS) -> dict[str, float]:
+    """Rates are the best of a few, taken in turns on one thread; empty if there is no packaged model or no torch."""
+    from meshgen.engine.text.packaged import packaged_text_model
+
+    found = packaged_text_model()
+    try:
+        from meshgen.engine.devices import find_device
+        from meshgen.engine.text.scribe import Scribe
+    except ImportError:
+        return {}
+    if found is None:
+        return {}
+    model = {"name": found.name, "path": str(found.folder.path), "allow_pickle": False}
+    scribe = Scribe(find_device("auto", "auto"), threads=1)
+    started = time.perf_counter()
+    causal = scribe.warm(model)
+    loaded = time.perf_counter() - started
+    rates: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        rates.setdefault("bare", []).append(_rate(lambda: _generate(causal), TOKENS))
+        for name, batch, temperature in (("scribe", 1, 0.0), ("drawn", 1, 0.8), ("four", 4, 0.0)):
+            rates.setdefault(name, []).append(_rate(lambda b=batch, t=temperature: _write(scribe, model, b, t)))  # type: ignore[misc]
+    bare, alone, drawn, four = (max(rates[name]) for name in ("bare", "scribe", "drawn", "four"))
+    return {
+        "text: load the packaged model, s": loaded,
+        "text: bare generate, tokens/s": bare,
+        "text: through the scribe, tokens/s": alone,
+        f"text: of the bare loop (aim {AIM:g})": alone / bare,
+        "text: drawn with top_k 40 and top_p 0.9, of the bare loop": drawn / bare,
+        "text: four at once, tokens/s": four,
+    }
+
+
+def _rate(run: Callable[[], int | None], tokens: int = 0) -> float:
+    started = time.perf_counter()
+    written = run() or tokens
+    return written / (time.perf_counter() - started)
+
+
+def _generate(causal: Any) -> None:
+    import torch
+
+    prompt = torch.tensor([causal.read(PROMPT)], device=causal.net.device)
+    causal.net.generate(prompt, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False, pad_token_id=min(causal.ends))
+
+
+def _write(scribe: Any, model: dict[str, Any], batch: int, temperature: float) -> int:
+    """How many tokens came, one a piece in plain English."""
+    from meshgen.engine.port import TextWork
+
+    pieces: list[str] = []
+
+    def tell(what: str, **fields: Any) -> None:
+        if what == "text":
+            pieces.append(fields["text"])
+
+    work = TextWork("packaged", PROMPT, TOKENS, tuple(range(batch)), temperature=temperature, top_k=40, top_p=0.9)
+    scribe.write(model, work, tell, lambda: False)
+    return len(pieces)
