@@ -17,5 +17,11 @@ def pause(call: Call, span: str, message: str, now: bool) -> None:
     """Take no new work; jobs that were accepted go on to their end. Lasts through restarts."""
     body = {"for_s": parse_span(span, "--for") // 1000 if span else 0, "message": message, "now": now}
     found = Api.of(call.home).post("/v1/worker/pause", body)
-    running = f"\n{count(found['jobs'], 'job')} under way {'stops' if now else 'goes on to its end'}" if found["jobs"] else ""
-    call.result(found, show_reasons(found) + running)
+    call.result(found, show_reasons(found) + _under_way(found["jobs"], now))
+
+
+def _under_way(jobs: int, now: bool) -> str:
+    if not jobs:
+        return ""
+    words = ("stops" if now else "goes on to its end") if jobs == 1 else ("stop" if now else "go on to their end")
+    return f"\n{count(jobs, 'job')} under way {words}"

@@ -108,6 +108,11 @@ class Overseer:
             "notes": notes,
         }
 
+    def brief(self) -> dict[str, Any]:
+        """Of that, what status shows."""
+        found = self.availability.state()
+        return {key: found[key] for key in ("takes_work", "reasons", "troubles")}
+
     def _in_force(self) -> dict[str, Any]:
         """Words and patterns are counted, not shown: this goes into reports of faults."""
         given, rules = self._settings, self._rules
