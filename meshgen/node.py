@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -28,7 +28,7 @@ from meshgen.peers.charter_home import doors, lineage_of
 from meshgen.peers.directory import table_rules
 from meshgen.peers.peer import Peer, system_ms
 from meshgen.peers.trouble import own_trouble
-from meshgen.settings import Settings
+from meshgen.settings import Settings, WorkerSettings
 
 log = logging.getLogger("meshgen")
 
@@ -130,7 +130,24 @@ async def _open_engine(settings: Settings, catalog: Catalog) -> AsyncIterator[En
         log.warning("this node can't be a worker without its engine; for one run: pip install 'meshgen-node[worker]'")
         yield None
     else:
-        from meshgen.engine.pool import open_engine
+        async with AsyncExitStack() as stack:
+            yield await _opened(stack, worker, catalog)
 
-        async with open_engine(catalog, device=worker.device, dtype=worker.dtype, threads=worker.threads or None) as engine:
-            yield engine
+
+async def _opened(stack: AsyncExitStack, worker: WorkerSettings, catalog: Catalog) -> Engine | None:
+    """The real engine; None if it can't be had on this machine."""
+    from meshgen.engine.pool import open_engine
+
+    engine = open_engine(
+        catalog,
+        device=worker.device,
+        dtype=worker.dtype,
+        threads=worker.threads or None,
+        leave_free_mib=worker.vram_free_mib,
+        max_batch=worker.max_batch,
+    )
+    try:
+        return await stack.enter_async_context(engine)
+    except EngineError as error:
+        log.warning("this node can't be a worker: %s", error)
+        return None

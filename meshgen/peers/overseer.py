@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,6 +21,8 @@ from meshgen.protocols.charter import Charter
 from meshgen.protocols.envelope import Signed
 from meshgen.protocols.offer import Offer
 from meshgen.settings import Settings
+
+log = logging.getLogger(__name__)
 
 WANTED = 10
 """Models that the state shows as asked for."""
@@ -49,6 +52,8 @@ class Overseer:
         self._settings, self._rules, self._charter = settings.worker, rules_of(settings, charter), charter
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        for note in self._rules.notes(self._engine.models()):
+            log.warning("worker rules: %s", note)
         await self.availability.run(task_status)
 
     # -- what is offered
@@ -69,6 +74,11 @@ class Overseer:
     def heard(self, offer: Signed[Offer]) -> None:
         """Of an offer, whether it is for this worker or not: it tells what the mesh asks for."""
         self._demand.heard(offer.author, offer.message.model)
+
+    def no_offer(self, offer: Offer, verdict: Verdict) -> No | None:
+        """The refusal of an offer, beside what the advert says of this worker."""
+        most = self._settings.max_tokens
+        return self.no(verdict) or (No("too_many_steps", most) if offer.tokens > most else None)
 
     def no(self, verdict: Verdict) -> No | None:
         """The refusal of any offer and award of such a requester now; None if there is nothing against it."""
