@@ -73,6 +73,8 @@ def original_tensors(pipe: Any) -> Tensors:
         texts |= _below("text_encoders.clip_g.transformer.", clip(pipe.text_encoder_2))
         if pipe.text_encoder_3 is not None:
             texts |= _below("text_encoders.t5xxl.transformer.", dict(pipe.text_encoder_3.state_dict()))
+    elif pipe.text_encoder.config.hidden_act == "gelu":
+        texts = _below("cond_stage_model.model.", with_unused_layer(open_clip(pipe.text_encoder)))
     else:
         texts = _below("cond_stage_model.transformer.", clip(pipe.text_encoder))
     vae = _below("first_stage_model.", vae_tensors(pipe.vae))
@@ -128,6 +130,18 @@ def open_clip(model: Any) -> Tensors:
     return found
 
 
+def with_unused_layer(tensors: Tensors) -> Tensors:
+    """Stable Diffusion 2's files have one layer more than is used."""
+    layers = 1 + max(int(name.split(".")[2]) for name in tensors if name.startswith("transformer.resblocks."))
+    last = f"transformer.resblocks.{layers - 1}."
+    more = {
+        name.replace(last, f"transformer.resblocks.{layers}."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(last)
+    }
+    return tensors | more
+
+
 _SD3: Rules = (
     (r"^pos_embed\.pos_embed$", "pos_embed"),
     (r"^pos_embed\.proj\.", "x_embedder.proj."),
@@ -147,6 +161,10 @@ _SD3: Rules = (
     (r"^transformer_blocks\.(\d+)\.attn\.to_add_out\.", r"joint_blocks.\1.context_block.attn.proj."),
     (r"^transformer_blocks\.(\d+)\.attn\.to_q\.", r"joint_blocks.\1.x_block.attn.qkv."),
     (r"^transformer_blocks\.(\d+)\.attn\.add_q_proj\.", r"joint_blocks.\1.context_block.attn.qkv."),
+    (r"^transformer_blocks\.(\d+)\.(attn2?)\.norm_(q|k)\.", r"joint_blocks.\1.x_block.\2.ln_\3."),
+    (r"^transformer_blocks\.(\d+)\.attn\.norm_added_(q|k)\.", r"joint_blocks.\1.context_block.attn.ln_\2."),
+    (r"^transformer_blocks\.(\d+)\.attn2\.to_out\.0\.", r"joint_blocks.\1.x_block.attn2.proj."),
+    (r"^transformer_blocks\.(\d+)\.attn2\.to_q\.", r"joint_blocks.\1.x_block.attn2.qkv."),
 )
 _FLUX: Rules = (
     (r"^x_embedder\.", "img_in."),

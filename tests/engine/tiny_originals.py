@@ -48,6 +48,20 @@ def tiny_sd(folder: Path, in_channels: int = 4) -> Any:
     )
 
 
+def tiny_sd2(folder: Path) -> Any:
+    torch.manual_seed(4)
+    return StableDiffusionPipeline(
+        vae=_vae("other", 4),
+        text_encoder=CLIPTextModel(_clip(128, "gelu")),
+        tokenizer=_tokenizer(folder, "!"),
+        unet=_unet(cross_attention_dim=128, use_linear_projection=True, attention_head_dim=(1, 1)),
+        scheduler=_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
 def tiny_sdxl(folder: Path) -> Any:
     torch.manual_seed(2)
     unet = _unet(
