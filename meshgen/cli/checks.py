@@ -207,6 +207,22 @@ def node(patient: Patient) -> Iterator[Finding]:
             yield Finding("standing", "fault", trouble)
 
 
+_CURES = {
+    "paused": "take work again with: meshgen resume",
+    "driver": "look after the device's driver, or take worker.max_temperature_c and max_power_w out",
+    "engine": "see the node's log; `meshgen models check` looks at the files",
+    "no_model": "run: meshgen models ls, and look at worker.models",
+}
+"""By the code of what keeps a worker from working."""
+
+
+def working(patient: Patient) -> Iterator[Finding]:
+    worker = None if isinstance(patient.status, NotRunning) else patient.status.get("worker")
+    for reason in (worker or {}).get("reasons", []):
+        level: Literal["note", "fault"] = "fault" if reason["code"] in ("driver", "engine", "no_model") else "note"
+        yield Finding("worker", level, f"takes no work: {reason['text']}", _CURES.get(reason["code"], ""))
+
+
 def _ports(patient: Patient) -> Iterator[Finding]:
     settings = patient.usable()
     if settings is None:
@@ -278,6 +294,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     disk,
     engine,
     node,
+    working,
     bootstrap,
     peers,
 )
