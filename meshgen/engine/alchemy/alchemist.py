@@ -47,12 +47,13 @@ async def open_alchemist(
 ) -> AsyncGenerator[Alchemist]:
     """An alchemist until the context is left; all its processes are gone then. Starts none: the first job of a kind does.
 
-    ``folder`` holds the owner's own weights (see :mod:`meshgen.engine.alchemy`); ``only`` names the forms that are offered,
-    all if empty; ``device`` (cpu, cuda:N, mps) is where pictures are enlarged, captioned and interrogated, on a GPU by torch;
-    ``threads`` says how many processors it may take, all but one if None; ``command`` starts another child than the real one.
+    ``folder`` holds the owner's own weights (see :mod:`meshgen.engine.alchemy`). ``only`` names the forms that are offered: empty
+    or ``all`` for all of them, ``post-process`` for those that make a picture from a picture. ``device`` (cpu, cuda:N, mps) is
+    where pictures are enlarged, captioned and interrogated, on a GPU by torch. ``threads`` says how many processors it may take,
+    all but one if None. ``command`` starts another child than the real one.
     """
     found, missing = await trio.to_thread.run_sync(find_forms, folder, abandon_on_cancel=True)
-    chosen = {name: form for name, form in found.items() if not only or name in only}
+    chosen = {name: form for name, form in found.items() if _is_wanted(form, only)}
     processors = threads or max(1, (os.cpu_count() or 1) - 1)
     child = list(command or (sys.executable, "-m", "meshgen.engine.alchemy.child"))
     bounded = ["--memory-mib", str(memory_mib)]  # a process with torch reserves more than it uses
@@ -73,6 +74,10 @@ async def open_alchemist(
                 await crew.close()
 
 
+def _is_wanted(form: Form, only: Collection[str]) -> bool:
+    return not only or "all" in only or form.name in only or (form.is_post and "post-process" in only)
+
+
 class Alchemist:
     """Made by :func:`open_alchemist`."""
 
@@ -89,7 +94,7 @@ class Alchemist:
 
     def posts(self) -> list[AdapterInfo]:
         """Those that make a picture from a picture."""
-        return [form.post() for form in self._forms.values() if form.kind in ("upscale", "cutout", "colour")]
+        return [form.post() for form in self._forms.values() if form.is_post]
 
     def free_slots(self, form: str) -> int:
         """How many jobs of this form can start now without waiting."""

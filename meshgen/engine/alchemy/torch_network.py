@@ -17,14 +17,14 @@ class TorchNetwork:
     """In half precision on a GPU, as is usual for these networks."""
 
     def __init__(self, layers: Sequence[Layer], device: str) -> None:
-        """Raises EngineError("unsupported") if there is no such device."""
+        """Raises EngineError("bad_model") if there is no such device."""
         self._layers = layers
         self._device = device
         self._kind = torch.float32 if device == "cpu" else torch.float16
         try:
             self._weights = {layer.output: self._loaded(layer) for layer in layers if layer.op == "conv"}
         except (RuntimeError, AssertionError) as error:
-            raise EngineError("unsupported", f"the device {device} can't be used ({type(error).__name__})") from None
+            raise EngineError("bad_model", f"the device {device} can't be used ({type(error).__name__})") from None
         self._last_use = {name: place for place, layer in enumerate(layers) for name in layer.inputs}
 
     def run(self, values: Array) -> Array:
@@ -50,7 +50,7 @@ class TorchNetwork:
         match layer.op:
             case "conv":
                 weight, bias = self._weights[layer.output]
-                summed = functional.conv2d(inputs[0], weight, bias, padding="same")
+                summed = functional.conv2d(inputs[0], weight, bias, stride=layer.stride, padding=layer.padding)
                 return summed if layer.slope is None else functional.leaky_relu_(summed, layer.slope)
             case "concat":
                 return torch.cat(inputs, 1)

@@ -30,7 +30,7 @@ class Upscaler:
         """Raises EngineError("bad_model") if the network does not enlarge by ``scale``."""
         self.scale = scale
         self._network = network
-        self._check()
+        self._run(np.zeros((4, 6, 3), np.uint8))
 
     def enlarge(self, picture: Image.Image, alive: Callable[[], None]) -> Image.Image:
         """``alive`` is called after each tile. Raises EngineError("bad_input") if the result would be too large."""
@@ -59,12 +59,11 @@ class Upscaler:
         inside[:] = done[row : row + inside.shape[0], column : column + inside.shape[1]]
 
     def _run(self, pixels: Array) -> Array:
-        """(height, width, 3) bytes to the same, enlarged."""
-        values = pixels.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255)
+        """(height, width, 3) bytes to the same, enlarged. Some networks take even sides only: they get them."""
+        height, width = pixels.shape[:2]
+        even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+        values = even.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255)
         done = self._network.run(values)[0].transpose(1, 2, 0)
-        return np.asarray(np.round(done.clip(0, 1) * 255), np.uint8)
-
-    def _check(self) -> None:
-        probe = self._run(np.zeros((4, 6, 3), np.uint8))
-        if probe.shape != (4 * self.scale, 6 * self.scale, 3):
-            raise EngineError("bad_model", f"it turns 6x4 pixels into {probe.shape[1]}x{probe.shape[0]}, not x{self.scale}")
+        if done.shape != (even.shape[0] * self.scale, even.shape[1] * self.scale, 3):
+            raise EngineError("bad_model", f"its network does not enlarge x{self.scale}")
+        return np.asarray(np.round(done[: height * self.scale, : width * self.scale].clip(0, 1) * 255), np.uint8)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from meshgen.engine.alchemy.background import Cutter, cut_by_colour
+from meshgen.engine.alchemy.esrgan import read_esrgan
 from meshgen.engine.alchemy.ncnn import Layer, read_ncnn
 from meshgen.engine.alchemy.network import Network
 from meshgen.engine.alchemy.nsfw import Classifier
@@ -65,7 +66,8 @@ class Workbench:
                 classifier = Classifier(files[0], self._threads)
                 return lambda picture, _: classifier.judge(picture)
             case "upscale":
-                return Upscaler(self._network(read_ncnn(*files)), enlarge).enlarge
+                layers = read_ncnn(*files) if len(files) == 2 else read_esrgan(*files)
+                return Upscaler(self._network(layers), enlarge).enlarge
             case "cutout":
                 cutter = Cutter(files[0], self._threads)
                 return lambda picture, _: cutter.cut(picture)
@@ -94,10 +96,22 @@ class Workbench:
                 from meshgen.engine.alchemy.caption import Captioner
 
                 captioner = Captioner(folder, self._device)
-                return lambda picture, _: captioner.describe(picture)
+                return _within_memory(captioner.describe)
             from meshgen.engine.alchemy.interrogation import Interrogator
 
             interrogator = Interrogator(folder, self._device)
-            return lambda picture, _: interrogator.interrogate(picture)
+            return _within_memory(interrogator.interrogate)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise EngineError("bad_model", f"the model in {folder.name}/ can't be loaded ({type(error).__name__})") from None
+
+
+def _within_memory(judge: Callable[[Image.Image], dict[str, Any]]) -> Tool:
+    import torch
+
+    def tool(picture: Image.Image, _: Alive) -> dict[str, Any]:
+        try:
+            return judge(picture)
+        except torch.OutOfMemoryError:
+            raise EngineError("out_of_memory", "the device has not enough free memory for this form") from None
+
+    return tool

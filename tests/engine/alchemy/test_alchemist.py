@@ -205,8 +205,15 @@ async def test_estimates_come_from_measured_speed(starts: Path) -> None:
 
 
 async def test_an_owner_offers_only_some(starts: Path) -> None:
-    async with opened(starts, only=("nsfw", "caption")) as made:
-        assert {model.name for model in made.forms()} == {"nsfw", "caption"} and not made.posts()
+    for only, names in (
+        (("nsfw", "caption"), {"nsfw", "caption"}),
+        (("post-process", "nsfw"), {"nsfw", "x4", "strip"}),
+        (("all",), {"nsfw", "caption", "x4", "strip"}),
+        (("unheard",), set()),
+    ):
+        async with opened(starts, only=only) as made:
+            assert {model.name for model in made.forms()} == names
+            assert {post.name for post in made.posts()} == names - {"nsfw", "caption"}
 
 
 async def test_a_process_that_can_not_be_started_is_no_crash(starts: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_result_that_would_be_too_large_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_network_that_enlarges_otherwise_is_a_bad_model(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="not x2") as caught:
+    with pytest.raises(EngineError, match="not enlarge x2") as caught:
         upscaler(tmp_path, 4, says=2)
     assert caught.value.reason == "bad_model"
 

@@ -70,7 +70,7 @@ def test_torch_enlarges_as_onnxruntime_does(tmp_path: Path) -> None:
     assert one.shape == other.shape == (1, 3, 36, 28) and np.allclose(one, other, atol=1e-5)
     with pytest.raises(EngineError) as caught:
         TorchNetwork(layers, "cuda:99")
-    assert caught.value.reason == "unsupported"
+    assert caught.value.reason == "bad_model"
     with pytest.raises(EngineError) as caught:
         TorchNetwork(layers, "cpu").run(values[:, :2])
     assert caught.value.reason == "bad_model"
