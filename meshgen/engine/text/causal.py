@@ -20,6 +20,12 @@ UNREADABLE = (
 )  # fmt: skip
 """What transformers raises over files that it can't make a model of."""
 
+ENDS = (
+    "</s>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>",
+    "<eos>", "<EOT>",
+)  # fmt: skip
+"""Special tokens by which models end a text or a turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class Causal:
@@ -98,7 +104,9 @@ def _from_pretrained(folder: Path, device: Device, both: dict[str, Any], options
 
 
 def _ends(net: Any, tokenizer: Any) -> frozenset[int]:
-    """Chat models name several."""
+    """Those that the model names, and whatever its tokenizer has of :data:`ENDS`: not every file names all that were trained."""
     named = getattr(net.generation_config, "eos_token_id", None)
     several = named if isinstance(named, list) else [named]
-    return frozenset(int(end) for end in (*several, tokenizer.eos_token_id) if end is not None)
+    added = tokenizer.get_added_vocab()
+    known = (added.get(end) for end in ENDS)
+    return frozenset(int(end) for end in (*several, tokenizer.eos_token_id, *known) if end is not None)
