@@ -12,7 +12,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from meshgen import __version__
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 256 * 1024
 MAX_SIDE = 8192
+INPUT_FORMATS = ("PNG", "JPEG", "WEBP")
 _SHOWN = frozenset((b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"IDAT", b"IEND"))
 _HEADER_END = 33  # behind the signature (8) and IHDR (25)
 _SAMPLERS = {
@@ -72,6 +73,32 @@ def check_png(data: bytes, width: int, height: int) -> None:
         raise PictureError(f"it can't be read ({type(error).__name__})") from None
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         raise PictureError(f"it is damaged ({error})") from None
+
+
+class Shape(NamedTuple):
+    """Of an encoded picture, in pixels."""
+
+    width: int
+    height: int
+    transparent: bool
+    """May be, as far as its header says."""
+
+
+def measure(data: bytes) -> Shape:
+    """Of a PNG, JPEG or WebP, by its header: nothing is decoded. Raises PictureError."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(data), formats=INPUT_FORMATS) as image:
+                width, height = image.size
+                transparent = "A" in image.getbands() or "transparency" in image.info
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, struct.error) as error:
+        raise PictureError(f"it is no {', '.join(INPUT_FORMATS)} that can be read ({type(error).__name__})") from None
+    if max(width, height) > MAX_SIDE:
+        raise PictureError(f"it has {width}x{height} pixels; a side has at most {MAX_SIDE}")
+    return Shape(width, height, transparent)
 
 
 def with_text(png: bytes, texts: Mapping[str, str]) -> bytes:

@@ -90,7 +90,7 @@ def _generate(call: Call, mesh: LocalMesh, folder: Path, prompt: str, seed: int 
         raise Fault(f"the demo's job {job['state']}: {job['error']}", f"the nodes' logs are in {folder / HOMES}")
     _sheet(folder, job, [files[index] for index in sorted(files)])
     balances = _settled(mesh, job)
-    pictures = [_picture_row(picture, files[picture["index"]]) for picture in job["pictures"]]
+    pictures = [_picture_row(picture, files[picture["index"]]) for picture in job["results"]]
     call.say(f"{PICTURES} pictures in {seconds:.1f} s; checking every credit log ...")
     return {"prompt": prompt, "seconds": round(seconds, 3), "pictures": pictures, "peers": balances}
 
@@ -104,7 +104,7 @@ def _sheet(folder: Path, job: dict[str, Any], files: list[Path]) -> None:
 
     captions = [
         f"{index + 1}   {picture['worker_alias'].partition('#')[0]}   {picture['seed']}"
-        for index, picture in enumerate(job["pictures"])
+        for index, picture in enumerate(job["results"])
     ]
     (folder / "sheet.png").write_bytes(contact_sheet([file.read_bytes() for file in files], captions))
 

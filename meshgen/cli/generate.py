@@ -106,7 +106,7 @@ def _body(
 def _follow(api: Api, job_id: str, saver: Saver, watcher: Watcher) -> None:
     """Save each picture as it arrives, until the job is over."""
     for event in _events(api, job_id):
-        if event.kind == "picture":
+        if event.kind == "result":
             _save_new(api, job_id, saver)
         watcher.see(event)
     _save_new(api, job_id, saver)  # whose event was lost with a connection
@@ -114,9 +114,9 @@ def _follow(api: Api, job_id: str, saver: Saver, watcher: Watcher) -> None:
 
 def _save_new(api: Api, job_id: str, saver: Saver) -> None:
     job = api.get(f"/v1/jobs/{job_id}")
-    for picture in job["pictures"]:
-        if picture["index"] not in saver.files:
-            saver.save(picture["index"], job["model"], picture["seed"], api.fetch(picture["url"]))
+    for result in job["results"]:
+        if result["index"] not in saver.files:
+            saver.save(result["index"], job["model"], result["seed"], api.fetch(result["url"]))
 
 
 def _events(api: Api, job_id: str) -> Iterator[Event]:
@@ -149,8 +149,8 @@ def _price(quote: dict[str, Any]) -> str:
 
 
 def _document(job: dict[str, Any], files: dict[int, Path]) -> dict[str, Any]:
-    pictures = [picture | {"file": str(files[picture["index"]])} for picture in job["pictures"] if picture["index"] in files]
-    return job | {"pictures": pictures}
+    results = [result | {"file": str(files[result["index"]])} for result in job["results"] if result["index"] in files]
+    return job | {"results": results}
 
 
 def _summary(job: dict[str, Any]) -> str:

@@ -73,7 +73,7 @@ class Watcher:
                 self._bars.fill(data["index"])
             case "part":
                 self._part(data)
-            case "picture":
+            case "result":
                 self._bars.drop(data["index"])
                 number = f"picture {data['index'] + 1} of {self._number}"
                 self._bars.say(f"{number} by {data['alias']} for {kudos(data['mkudos'])} kudos")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
+from math import prod
 from typing import Literal
 
 import trio
@@ -116,10 +117,10 @@ class FakeEngine:
             raise EngineError("bad_input", "a job needs at least one step and one seed")
 
     async def _answer(self, work: TextWork | FormWork) -> AsyncGenerator[EngineEvent]:
-        """A text that counts its words; of a form, what it is called."""
+        """A text that counts its words; of a form, what it is called, or an empty picture of the size that it should have."""
         if isinstance(work, FormWork):
             await trio.sleep(self.seconds_per_picture)
-            yield Answer(0, 0, json.dumps({work.form: "fake"}).encode(), "application/json", self.seconds_per_picture)
+            yield self._form(work)
             return
         for index, seed in enumerate(work.seeds):
             words = [f"word{number} " for number in range(min(work.max_tokens, 8))]
@@ -127,6 +128,14 @@ class FakeEngine:
                 await trio.sleep(self.seconds_per_picture / len(words))
                 yield TextPart(index, word)
             yield Answer(index, seed, "".join(words).encode(), "text/plain", self.seconds_per_picture)
+
+    def _form(self, work: FormWork) -> Answer:
+        grown = [adapter.enlarge for adapter in self._adapters if (adapter.kind, adapter.name) == ("post", work.form)]
+        if not grown:
+            return Answer(0, 0, json.dumps({work.form: "fake"}).encode(), "application/json", self.seconds_per_picture)
+        with Image.open(BytesIO(work.source)) as image:
+            width, height = (side * grown[0] for side in image.size)
+        return Answer(0, 0, _body(work.form, width, height), "image/png", self.seconds_per_picture)
 
     async def _draw_all(self, work: Work) -> AsyncGenerator[EngineEvent]:
         for index, seed in enumerate(work.seeds):
@@ -149,8 +158,9 @@ class FakeEngine:
         if fault == "garbage":
             return b"this is not a picture"
         label = f"{work.model}\n{seed}" if self.seconds_per_picture else work.model
-        width = work.width + 1 if fault == "wrong_size" else work.width
-        return _tint(_body(label, width, work.height), work.model, seed)
+        grown = prod(adapter.enlarge for adapter in self._adapters if adapter.kind == "post" and adapter.name in work.post)
+        width = work.width * grown + (fault == "wrong_size")
+        return _tint(_body(label, width, work.height * grown), work.model, seed)
 
 
 @lru_cache(maxsize=256)

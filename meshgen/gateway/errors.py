@@ -11,7 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from meshgen.gateway.bodies import GenerateBody, ModelBody
+from meshgen.gateway.bodies import ModelBody
+from meshgen.gateway.requests import FormBody, GenerateBody, TextBody
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ async def _invalid(request: Request, error: Exception) -> Response:  # noqa: ARG
 
 
 def _nearest(word: str) -> str:
-    close = difflib.get_close_matches(word, [*GenerateBody.model_fields, *ModelBody.model_fields], n=1)
+    known = {name for body in (GenerateBody, TextBody, FormBody, ModelBody) for name in body.model_fields}
+    close = difflib.get_close_matches(word, sorted(known), n=1)
     return f"did you mean {close[0]!r}?" if close else ""
 
 

@@ -11,7 +11,7 @@ import trio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from meshgen.peers.request import Job, JobEvent
+from meshgen.peers.job import Job, JobEvent
 
 KEEP_ALIVE_S = 15.0
 KEEP_ALIVE = b": still here\n\n"

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from meshgen.peers.accounting import LogQuery
 from meshgen.peers.advice import Word
-from meshgen.peers.request import ImageRequest, Job
+from meshgen.peers.job import Job
+from meshgen.peers.request import Request
 from meshgen.peers.supply import Quote
 
 
@@ -17,10 +18,10 @@ class RequesterFace(Protocol):
     def jobs(self) -> Mapping[str, Job]:
         """Jobs of this run by id, oldest first; finished ones until they are dropped."""
 
-    def submit(self, request: ImageRequest) -> Job:
+    def submit(self, request: Request) -> Job:
         """Start a job. Raises RequestError."""
 
-    def quote(self, request: ImageRequest) -> Quote:
+    def quote(self, request: Request) -> Quote:
         """What it would cost; nobody is asked anything. Raises RequestError."""
 
 

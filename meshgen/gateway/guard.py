@@ -18,6 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meshgen.gateway.errors import error_response
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_REQUEST_BYTES = 72 * 1024 * 1024
+"""Of a request for work: three pictures of 16 MiB, in base64, and words."""
+WORK_PATHS = "/v1/jobs"
 OPEN_PATHS = ("/health",)
 
 
@@ -33,12 +36,13 @@ class Guard:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             refusal = self._refusal(scope["path"], Headers(scope=scope))
-            body = None if refusal else await _read_body(receive)
+            most = max_bytes(scope["path"])
+            body = None if refusal else await _read_body(receive, most)
             if body is None:
                 # A client that sends on although it was refused, and malformed at that, is answered by Hypercorn itself at the
                 # same time: two writers on one socket, which is closed either way.
                 with suppress(trio.BusyResourceError):
-                    await (refusal or _too_large())(scope, receive, send)
+                    await (refusal or _too_large(most))(scope, receive, send)
             else:
                 await self._app(scope, _replay(body, receive), send)
 
@@ -56,8 +60,8 @@ class Guard:
                 "the bearer token is missing or wrong",
                 hint="send 'Authorization: Bearer ...' with the text of api.token",
             )
-        if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > MAX_BODY_BYTES:
-            return _too_large()
+        if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > max_bytes(path):
+            return _too_large(max_bytes(path))
         return None
 
 
@@ -72,11 +76,15 @@ def is_own_host(host: str) -> bool:
         return False
 
 
-def _too_large() -> JSONResponse:
-    return error_response(413, "too_large", f"a request may have at most {MAX_BODY_BYTES} bytes")
+def max_bytes(path: str) -> int:
+    return MAX_REQUEST_BYTES if path.startswith(WORK_PATHS) else MAX_BODY_BYTES
 
 
-async def _read_body(receive: Receive) -> bytes | None:
+def _too_large(most: int) -> JSONResponse:
+    return error_response(413, "too_large", f"a request may have at most {most} bytes")
+
+
+async def _read_body(receive: Receive, most: int) -> bytes | None:
     """The whole body, or None if it is over the limit."""
     parts: list[bytes] = []
     size, more = 0, True
@@ -85,7 +93,7 @@ async def _read_body(receive: Receive) -> bytes | None:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         more = message.get("more_body", False)
-        if size > MAX_BODY_BYTES:
+        if size > most:
             return None
     return b"".join(parts)
 

@@ -8,14 +8,16 @@ import trio
 from fastapi import APIRouter, Header, Query
 from starlette.responses import JSONResponse, Response
 
-from meshgen.gateway.bodies import GenerateBody, job_view, quote_view
+from meshgen.gateway.bodies import job_view, quote_view
 from meshgen.gateway.errors import ApiError
 from meshgen.gateway.events import JobEvents
 from meshgen.gateway.face import NodeFace, RequesterFace
-from meshgen.peers.request import Job, RequestError
+from meshgen.gateway.requests import FormBody, GenerateBody, TextBody
+from meshgen.peers.job import Job
+from meshgen.peers.request import RequestError
 
 MAX_WAIT_S = 50.0
-STATUS = {"not_ready": 503, "no_worker": 503, "too_many_jobs": 429}
+STATUS = {"not_ready": 503, "no_worker": 503, "no_adapter": 503, "too_many_jobs": 429}
 """What is no fault of the request's content."""
 
 
@@ -25,10 +27,17 @@ def job_routes(node: NodeFace) -> APIRouter:
     @routes.post("", status_code=202)
     async def submit(body: GenerateBody) -> Response:
         """A job (202); with ``dry_run`` what it would cost (200)."""
-        try:
-            return _answer(_requester(node), body)
-        except RequestError as error:
-            raise ApiError(STATUS.get(error.code, 422), error.code, str(error), error.field) from None
+        return _answer(node, body)
+
+    @routes.post("/text", status_code=202)
+    async def write(body: TextBody) -> Response:
+        """The same for texts."""
+        return _answer(node, body)
+
+    @routes.post("/form", status_code=202)
+    async def alchemy(body: FormBody) -> Response:
+        """The same for a form of alchemy."""
+        return _answer(node, body)
 
     @routes.get("")
     async def list_jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
@@ -52,16 +61,18 @@ def job_routes(node: NodeFace) -> APIRouter:
     ) -> Response:
         return JobEvents(_job(node, job_id), last_event_id)
 
-    @routes.get("/{job_id}/pictures/{index}")
-    async def picture(job_id: str, index: int) -> Response:
-        found = _job(node, job_id).pictures.get(index)
+    @routes.get("/{job_id}/results/{index}")
+    async def result(job_id: str, index: int) -> Response:
+        """A picture, a text, or what a form found."""
+        found = _job(node, job_id).results.get(index)
         if found is None:
-            raise ApiError(404, "no_picture", f"job {job_id} has no picture {index} (yet)", "index")
-        return Response(found.png, media_type="image/png", headers={"cache-control": "no-store"})
+            raise ApiError(404, "no_result", f"job {job_id} has no result {index} (yet)", "index")
+        headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+        return Response(found.data, media_type=found.media, headers=headers)
 
     @routes.delete("/{job_id}", status_code=202)
     async def cancel(job_id: str) -> dict[str, Any]:
-        """Pictures that already arrived stay and are paid. Cancelling a finished job changes nothing."""
+        """What already arrived stays and is paid. Cancelling a finished job changes nothing."""
         job = _job(node, job_id)
         if not job.final:
             job.cancel()
@@ -70,10 +81,14 @@ def job_routes(node: NodeFace) -> APIRouter:
     return routes
 
 
-def _answer(requester: RequesterFace, body: GenerateBody) -> Response:
-    if body.dry_run:
-        return JSONResponse(quote_view(requester.quote(body.request())))
-    job = requester.submit(body.request())
+def _answer(node: NodeFace, body: GenerateBody | TextBody | FormBody) -> Response:
+    requester, request = _requester(node), body.request()
+    try:
+        if body.dry_run:
+            return JSONResponse(quote_view(requester.quote(request)))
+        job = requester.submit(request)
+    except RequestError as error:
+        raise ApiError(STATUS.get(error.code, 422), error.code, str(error), error.field) from None
     return JSONResponse({"id": job.id}, 202, {"Location": f"/v1/jobs/{job.id}"})
 
 

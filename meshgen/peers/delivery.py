@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing
 
 import trio
 
-from meshgen.engine.port import Engine, EngineError, EngineEvent, Picture, Preview, Progress, Work
+from meshgen.engine.port import Answer, Engine, EngineError, EngineEvent, Picture, Preview, Progress, TextPart
 from meshgen.identity import Identity
 from meshgen.ledger.errors import LedgerError
 from meshgen.net.guard import single_errors
 from meshgen.net.port import Channel, NetError
+from meshgen.peers.inspection import clean
+from meshgen.peers.orders import work_of
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import Claim
-from meshgen.protocols.job import FAILURES, Settled, Stop, WorkOrder
-from meshgen.protocols.job_sides import Paid, WorkerSide
+from meshgen.protocols.job import FAILURES, MAX_PIECE_BYTES, Settled, Stop
+from meshgen.protocols.job_sides import Fed, Paid, WorkerSide
+from meshgen.protocols.work import Order
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +32,16 @@ VOUCHER_S = 15.0
 SETTLE_S = 10.0
 
 
+INPUT_S = 60.0
+"""A requester has so long to send the pictures that its order is about."""
+
+
 class Unpaid(Exception):
-    """The requester took a picture and did not sign for it."""
+    """The requester took a result and did not sign for it."""
+
+
+class Unfed(Exception):
+    """The pictures that the order is about did not come in time."""
 
 
 class Delivery:
@@ -43,7 +54,7 @@ class Delivery:
         self,
         channel: Channel,
         side: WorkerSide,
-        order: WorkOrder,
+        order: Order,
         engine: Engine,
         turn: AbstractAsyncContextManager[None],
         identity: Identity,
@@ -61,6 +72,8 @@ class Delivery:
         self._paid = trio.Event()  # the last picture's voucher is here...
         self._kept = trio.Event()  # ...and on disk
         self._kept.set()
+        self._inputs: tuple[bytes, ...] = ()
+        self._fed = trio.Event()
         self._receipt: bytes | None = None
         self._settled = trio.Event()
         self._last_progress_s = float("-inf")
@@ -95,6 +108,8 @@ class Delivery:
                 reason, failure = error.reason if error.reason in FAILURES else "crashed", error
             except Unpaid:
                 reason = "unpaid"
+            except Unfed:
+                reason = "bad_input"
         if not self._side.ended:
             await self._channel.send(self._side.fail(reason), last=True)
         return failure
@@ -113,9 +128,15 @@ class Delivery:
 
     async def _run_engine(self, send: trio.MemorySendChannel[EngineEvent]) -> None:
         """Once it is this job's turn; the channel has its pulse also while it waits."""
-        async with send, self._turn, self._engine.run(self._work_in_clear()) as events:
-            async for event in events:
-                await send.send(event)
+        async with send:
+            if self._order.inputs:
+                with trio.move_on_after(INPUT_S):
+                    await self._fed.wait()
+                if not self._fed.is_set():
+                    raise Unfed
+            async with self._turn, self._engine.run(work_of(self._order, self._inputs)) as events:
+                async for event in events:
+                    await send.send(event)
 
     async def _tell(self, event: EngineEvent | None) -> None:
         side, send = self._side, self._channel.send
@@ -129,24 +150,27 @@ class Delivery:
                     await send(side.progress(index, step))
             case Preview(index, step, jpeg):
                 await send(side.preview(index, step, jpeg))
-            case Picture():
-                await self._deliver(event)
+            case TextPart(index, text):
+                for piece in _pieces(text):
+                    await send(side.piece(index, piece))
+            case Picture(index, _, data, seconds) | Answer(index, _, data, _, seconds):
+                await self._deliver(index, data, seconds)
 
-    async def _deliver(self, picture: Picture) -> None:
-        """Send one picture with its bill and wait for the voucher: what is at risk is one picture, never two.
+    async def _deliver(self, index: int, data: bytes, seconds: float) -> None:
+        """Send one result with its bill and wait for the voucher: what is at risk is one result, never two.
 
-        Nor when this node is killed: a picture goes out once the voucher for the ones before is on disk, which may take as long
+        Nor when this node is killed: a result goes out once the voucher for the ones before is on disk, which may take as long
         as the engine draws.
         """
         await self._kept.wait()
-        messages = self._side.picture(picture.index, picture.png, os.urandom(16), round(picture.seconds * 1000))
+        messages = self._side.result(index, data, os.urandom(16), round(seconds * 1000))
         self._paid, self._kept = trio.Event(), trio.Event()
         await self._channel.send(*messages, self._side.bill(self._identity))
         with trio.move_on_after(VOUCHER_S):
             await self._paid.wait()
         if not self._paid.is_set():
             raise Unpaid
-        missing = [index for index in range(self._side.terms.count) if index not in self._side.pictures]
+        missing = [other for other in range(self._side.terms.count) if other not in self._side.pictures]
         self._position = (missing[0], 0) if missing else self._position
 
     async def _listen(self, everything: trio.CancelScope) -> None:
@@ -158,26 +182,21 @@ class Delivery:
                     self._kept.set()
                 case Stop():
                     self._stop.cancel()
+                case Fed(inputs):
+                    self._inputs = inputs
+                    self._fed.set()
                 case Settled(entry):
                     self._receipt = entry
                     self._settled.set()
                     return
         everything.cancel()  # the requester ended the channel: nobody waits for what would be drawn
 
-    def _work_in_clear(self) -> Work:
-        order = self._order
-        return Work(
-            model=order.model,
-            prompt=order.prompt,
-            negative_prompt=order.negative_prompt,
-            width=order.width,
-            height=order.height,
-            steps=order.steps,
-            guidance_scale=order.guidance_milli / 1000,
-            scheduler=order.scheduler,
-            seeds=order.seeds,
-            preview_every=order.preview_every,
-        )
+
+def _pieces(text: str) -> Iterator[str]:
+    """As they may cross the net."""
+    plain = clean(text)
+    step = MAX_PIECE_BYTES // 4
+    yield from (plain[at : at + step] for at in range(0, len(plain), step))
 
 
 async def _with_pulse(events: trio.MemoryReceiveChannel[EngineEvent]) -> AsyncGenerator[EngineEvent | None]:

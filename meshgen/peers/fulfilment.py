@@ -12,21 +12,24 @@ from collections import Counter, deque
 import trio
 
 from meshgen.engine import port as drawn
-from meshgen.engine.port import EngineError, EngineEvent, Picture, Work
+from meshgen.engine.port import Answer, EngineError, EngineEvent, Picture, TextPart
 from meshgen.net.guard import single_errors
 from meshgen.net.port import PeerId
-from meshgen.peers.inspection import Inspection, Paid, finish
+from meshgen.peers.assignment import Assignment, assign
+from meshgen.peers.inspection import PNG, Inspection, Paid, clean, finish, media_of
+from meshgen.peers.job import Finished, Job, Part
 from meshgen.peers.market import Answers
 from meshgen.peers.matching import Choice, No, allocate, explain
 from meshgen.peers.means import Means
 from meshgen.peers.purchase import Lost, Purchase
-from meshgen.peers.request import FinishedPicture, Job, Part
+from meshgen.peers.request import RequestError
 from meshgen.protocols.advert import ModelAdvert
 from meshgen.protocols.codec import MAX_UINT
 from meshgen.protocols.envelope import Signed
-from meshgen.protocols.job import Preview, Progress, WorkOrder
-from meshgen.protocols.job_sides import PictureArrived, RequesterEvent
+from meshgen.protocols.job import Piece, Preview, Progress
+from meshgen.protocols.job_sides import RequesterEvent, ResultArrived
 from meshgen.protocols.offer import Bid, Offer
+from meshgen.protocols.work import Order
 
 ROUND_GAP_S = 2.0
 """After a round that brought nobody, and before the same offer is made again."""
@@ -58,16 +61,19 @@ class Fulfilment:
         self._why = ""
         self._max_mkudos = means.max_mkudos(job.request)  # for the whole job: a new charter does not raise it
         self._max_hold_mkudos = means.charter().limits.max_hold_mkudos
-        self._model: ModelAdvert
+        self._assignment: Assignment
 
     async def run(self) -> str:
         """Until nothing is missing; else why something is."""
-        job, request = self._job, self._job.request
+        job = self._job
         model = await self._choose_model()
         if model is None:
             return explain(job.model, 0, ())
-        self._model, job.model = model, model.name
-        job.width, job.height = request.width or model.default_side, request.height or model.default_side
+        try:
+            self._assignment = assign(job.request, model, self._means.known_adapter)
+        except RequestError as error:
+            return str(error)
+        job.model, job.width, job.height = model.name, self._assignment.width, self._assignment.height
         async with trio.open_nursery() as nursery:
             await self._rounds(nursery)
         return self._why
@@ -95,15 +101,16 @@ class Fulfilment:
     async def _choose_model(self) -> ModelAdvert | None:
         """The model asked for, the default, or the one that most workers have; looks further if nobody known has it."""
         job = self._job
-        wanted = job.model = job.request.model or self._policy.default_model
-        found = self._means.known_model(wanted)
+        wanted, families = self._means.wanted(job.request)
+        job.model = wanted
+        found = self._means.known_model(wanted, families)
         if found is None:
             job.note("looking for workers" + (f" with {wanted}" if wanted else ""))
             with trio.move_on_after(self._policy.patience_s):
                 async with trio.open_nursery() as nursery:
                     if wanted:
                         nursery.start_soon(self._means.directory.search, wanted)
-                    while (found := self._means.known_model(wanted)) is None:
+                    while (found := self._means.known_model(wanted, families)) is None:
                         await self._means.directory.wait_heard()
                     nursery.cancel_scope.cancel()
         return found
@@ -112,9 +119,10 @@ class Fulfilment:
         """Offer what is missing and start what was won: (did anything start, is waiting in vain)."""
         avoid = {peer: No("failed") for peer, losses in self._losses.items() if losses >= MAX_LOSSES}
         avoid |= self._means.advised_against()
-        own = self._own_choice()
+        offer = self._means.draft(self._assignment, len(self._missing), self._max_mkudos)
+        own = self._own_choice(offer)
         window_s = OWN_WINDOW_S if own else self._policy.bid_window_s
-        answers = await self._means.market.ask(self._offer(), window_s, avoid, self._background)
+        answers = await self._means.market.ask(offer, window_s, avoid, self._background)
         bids = list(answers.bids.values())
         self._means.rng.shuffle(bids)
         choices = [self._choice(bid) for bid in bids] + ([own] if own else [])
@@ -133,22 +141,16 @@ class Fulfilment:
         hopeless = bool(refusals) and not answers.bids and all(no.reason in LASTING for no in refusals)
         return any(given), hopeless
 
-    def _own_choice(self) -> Choice | None:
+    def _own_choice(self, offer: Offer) -> Choice | None:
         """The own device, unless it failed this job before."""
-        job, own = self._job, self._means.own
-        if own is None or self._losses[self._means.net.peer_id] >= MAX_LOSSES:
-            return None
-        return own.choice(self._model, job.width, job.height, job.request.steps, len(self._missing))
+        own = self._means.own
+        return own.choice(offer) if own and self._losses[self._means.net.peer_id] < MAX_LOSSES else None
 
     def _choice(self, bid: Signed[Bid]) -> Choice:
         message = bid.message
         trust = self._means.market.trust.of(PeerId(bid.peer))
         count = min(message.count, self._max_hold_mkudos // max(message.mkudos, 1))
         return Choice(count, message.mkudos, message.start_ms, message.picture_ms, trust)
-
-    def _offer(self) -> Offer:
-        job = self._job
-        return self._means.draft(self._model, job.request, (job.width, job.height), len(self._missing), self._max_mkudos)
 
     # -- one part
 
@@ -174,7 +176,7 @@ class Fulfilment:
     def _end(self, part: Part) -> None:
         """What the part did not bring is missing again."""
         self._running -= 1
-        self._missing.extend(index for index in part.indices if index not in self._job.pictures)
+        self._missing.extend(index for index in part.indices if index not in self._job.results)
         self._tell_part(part)
         self._wake.set()
         self._wake = trio.Event()
@@ -187,7 +189,7 @@ class Fulfilment:
         self._tell_part(part)
         try:
             with single_errors():
-                async with means.own.draw(self._work(indices)) as events:
+                async with means.own.do(self._order(bytes(32), indices), self._assignment.inputs) as events:
                     async for event in events:
                         self._take_own(part, event)
             part.state = "done"
@@ -198,20 +200,8 @@ class Fulfilment:
         finally:
             self._end(part)
 
-    def _work(self, indices: tuple[int, ...]) -> Work:
-        job, request = self._job, self._job.request
-        return Work(
-            model=self._model.name,
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
-            width=job.width,
-            height=job.height,
-            steps=request.steps,
-            guidance_scale=request.guidance_scale,
-            scheduler=request.scheduler,
-            seeds=self._seeds(indices),
-            preview_every=request.preview_every,
-        )
+    def _order(self, offer_id: bytes, indices: tuple[int, ...], digest: bytes = b"") -> Order:
+        return self._assignment.order(offer_id, digest or self._assignment.model.digest, self._seeds(indices))
 
     def _take_own(self, part: Part, event: EngineEvent) -> None:
         match event:
@@ -219,38 +209,36 @@ class Fulfilment:
                 self._tell(part, Progress(index, step, steps))
             case drawn.Preview(index, step, jpeg):
                 self._tell(part, Preview(index, step, jpeg))
-            case Picture(index, seed, png, seconds):
-                self._add(part, part.indices[index], seed, png, Paid(), seconds)
+            case TextPart(index, text):
+                if plain := clean(text):
+                    self._tell(part, Piece(index, plain))
+            case Picture(index, seed, data, seconds) | Answer(index, seed, data, _, seconds):
+                self._add(part, part.indices[index], seed, data, Paid(), seconds)
 
     def _seeds(self, indices: tuple[int, ...]) -> tuple[int, ...]:
         return tuple((self._job.seed + index) % (MAX_UINT + 1) for index in indices)
 
     def _purchase(self, offer: Signed[Offer], bid: Signed[Bid], part: Part) -> Purchase:
         means, job, terms = self._means, self._job, bid.message
-        order = WorkOrder(
-            offer_id=offer.id,
-            prompt=job.request.prompt,
-            negative_prompt=job.request.negative_prompt,
-            model=self._model.name,
-            digest=terms.digest,
-            width=job.width,
-            height=job.height,
-            steps=job.request.steps,
-            guidance_milli=round(job.request.guidance_scale * 1000),
-            scheduler=job.request.scheduler,
-            seeds=self._seeds(part.indices),
-            preview_every=job.request.preview_every,
-        )
         estimate_s = (terms.start_ms + terms.picture_ms * len(part.indices)) / 1000
         limit_s = min(self._policy.slack_s + self._policy.lateness * estimate_s, job.request.timeout_s or self._policy.timeout_s)
 
         def tell(event: RequesterEvent) -> None:
             self._tell(part, event)
 
-        def check(picture: PictureArrived) -> None:
-            self._inspection.check(picture.png, job.width, job.height)
-
-        return Purchase(means.net, means.identity, means.ledger, offer, bid, order, limit_s, means.now_ms, check, tell)
+        return Purchase(
+            net=means.net,
+            identity=means.identity,
+            ledger=means.ledger,
+            offer=offer,
+            bid=bid,
+            order=self._order(offer.id, part.indices, terms.digest),
+            inputs=self._assignment.inputs,
+            limit_s=limit_s,
+            now_ms=means.now_ms,
+            check=lambda data: self._inspection.check(data, self._assignment),
+            tell=tell,
+        )
 
     def _blame(self, worker: PeerId, lost: Lost) -> None:
         trust = self._means.market.trust
@@ -276,27 +264,29 @@ class Fulfilment:
             return
         paid = Paid(purchase.receipt.id, purchase.openings)
         for arrived in purchase.arrived:
-            self._add(part, part.indices[arrived.index], arrived.seed, arrived.png, paid, arrived.compute_ms / 1000)
+            self._add(part, part.indices[arrived.index], arrived.seed, arrived.data, paid, arrived.compute_ms / 1000)
 
-    def _add(self, part: Part, index: int, seed: int, png: bytes, paid: Paid, seconds: float) -> None:
-        self._job.pictures[index] = FinishedPicture(
+    def _add(self, part: Part, index: int, seed: int, data: bytes, paid: Paid, seconds: float) -> None:
+        media = media_of(data)
+        self._job.results[index] = Finished(
             index=index,
             seed=seed,
             worker=part.worker,
             worker_alias=part.worker_alias,
-            png=finish(png, seed, self._job, self._model, part, paid),
+            data=finish(data, seed, self._job, self._assignment, part, paid) if media == PNG else data,
+            media=media,
             mkudos=part.mkudos,
             receipt=paid.receipt.hex(),
             seconds=seconds,
         )
         shown = {"index": index, "seed": seed, "worker": part.worker, "alias": part.worker_alias, "mkudos": part.mkudos}
-        self._job.emit("picture", **shown)
+        self._job.emit("result", media=media, **shown)
 
     # -- telling
 
     def _tell_nobody(self, answers: Answers) -> None:
         knowing = len(answers.refusals.keys() | set(answers.asked))
-        why = explain(self._model.name, knowing, answers.refusals.values())
+        why = explain(self._assignment.model.name, knowing, answers.refusals.values())
         if why != self._why:
             self._why = why
             self._job.note(why)
@@ -324,5 +314,7 @@ class Fulfilment:
                 job.emit("progress", index=part.indices[index], step=step, steps=steps, alias=part.worker_alias)
             case Preview(index, step, jpeg):
                 job.emit("preview", index=part.indices[index], step=step, jpeg=jpeg)
-            case PictureArrived(index=index):
+            case Piece(index, text):
+                job.emit("piece", index=part.indices[index], text=text)
+            case ResultArrived(index=index):
                 job.emit("arrived", index=part.indices[index], alias=part.worker_alias)

@@ -1,4 +1,4 @@
-"""What a requester does with a picture that arrives: is it one, and then its metadata."""
+"""What a requester does with a result that arrives: is it one, and a picture's metadata."""
 
 from __future__ import annotations
 
@@ -7,20 +7,43 @@ import json
 from dataclasses import dataclass
 
 from meshgen import __version__
-from meshgen.peers.request import Job, Part
-from meshgen.pictures import PictureError, bare, check_png, parameters_text, with_text
-from meshgen.protocols.advert import ModelAdvert
+from meshgen.peers.assignment import Assignment
+from meshgen.peers.job import Job, Part
+from meshgen.peers.request import FormRequest, ImageRequest, TextRequest
+from meshgen.pictures import SIGNATURE, PictureError, bare, check_png, parameters_text, with_text
 from meshgen.protocols.codec import Malformed
+
+PNG, JSON, TEXT = "image/png", "application/json", "text/plain"
+
+
+def media_of(data: bytes) -> str:
+    """A result says by its bytes what it is; :meth:`Inspection.check` has seen to it that it may be that."""
+    return PNG if data.startswith(SIGNATURE) else JSON if data.startswith(b"{") else TEXT
+
+
+def clean(text: str) -> str:
+    """Without what must not reach a terminal: control characters but new lines and tabs, halves of surrogate pairs."""
+    return "".join(c for c in text if (c >= " " and c != "\x7f" and not "\ud800" <= c <= "\udfff") or c in "\n\t")
 
 
 class Inspection:
-    """The cheap gate, one a job: a whole PNG of the right size that no other part of the job has brought already."""
+    """The cheap gate, one a job: is it what was ordered, whole, and has no other part of the job brought it already?"""
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
 
-    def check(self, png: bytes, width: int, height: int) -> None:
-        """Raises Malformed that says what is wrong with the picture."""
+    def check(self, data: bytes, assignment: Assignment) -> None:
+        """Raises Malformed that says what is wrong with the result."""
+        request = assignment.request
+        if isinstance(request, TextRequest):
+            return  # the protocol has seen that it is a text; two may be alike
+        if isinstance(request, FormRequest) and not data.startswith(SIGNATURE):
+            _check_found(data)
+            return
+        self.check_picture(data, assignment.width * assignment.enlarge, assignment.height * assignment.enlarge)
+
+    def check_picture(self, png: bytes, width: int, height: int) -> None:
+        """Raises Malformed."""
         try:
             check_png(png, width, height)
         except PictureError as error:
@@ -29,6 +52,15 @@ class Inspection:
         if digest in self._seen:
             raise Malformed("picture: the same one came twice in this job")
         self._seen.add(digest)
+
+
+def _check_found(data: bytes) -> None:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        raise Malformed("form: what was found is no JSON") from None
+    if not isinstance(found, dict):
+        raise Malformed("form: what was found is no JSON object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +72,9 @@ class Paid:
     """(salt, SHA-256) of each picture under that receipt."""
 
 
-def finish(png: bytes, seed: int, job: Job, model: ModelAdvert, part: Part, paid: Paid) -> bytes:
+def finish(png: bytes, seed: int, job: Job, assignment: Assignment, part: Part, paid: Paid) -> bytes:
     """The picture with its metadata alone: ``parameters`` as A1111's galleries read them, and ``meshgen`` as JSON."""
-    request, plain = job.request, bare(png)
+    request, model, plain = job.request, assignment.model, bare(png)
     own: dict[str, object] = {
         "version": __version__,
         "model": model.name,
@@ -54,6 +86,8 @@ def finish(png: bytes, seed: int, job: Job, model: ModelAdvert, part: Part, paid
     if hashlib.sha256(plain).digest() in (digest for _, digest in paid.openings):  # else the file says nothing of what was sent
         own["opened"] = [[salt.hex(), digest.hex()] for salt, digest in paid.openings]
     text = {"meshgen": json.dumps(own)}
+    if not isinstance(request, ImageRequest):
+        return with_text(plain, text)
     text["parameters"] = parameters_text(
         prompt="" if request.private else request.prompt,
         negative_prompt="" if request.private else request.negative_prompt,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
-from meshgen.protocols.advert import Advert, ModelAdvert
+from meshgen.protocols.advert import NO_NSFW, PICTURE_FAMILIES, AdapterAdvert, Advert, ModelAdvert
 from meshgen.protocols.offer import MAX_OFFER_LIFETIME_MS, Offer
 
 TRUST_FLOOR = 0.05
@@ -29,7 +30,6 @@ def find_model(models: Iterable[ModelAdvert], name: str, digest: bytes) -> Model
 def refusal(offer: Offer, advert: Advert, now_ms: int) -> No | None:
     """Why a peer with this advert would not do one picture of this offer; None if it would. Price and load aside."""
     model = find_model(advert.models, offer.model, offer.digest)
-    pixels = offer.width * offer.height
     if offer.net != advert.net:
         return No("other_mesh")
     if not now_ms < offer.expires_ms <= now_ms + MAX_OFFER_LIFETIME_MS:
@@ -38,13 +38,27 @@ def refusal(offer: Offer, advert: Advert, now_ms: int) -> No | None:
         return No("unknown_model")
     if "paused" in advert.policies:
         return No("paused")
-    if pixels > min(advert.max_pixels, model.max_pixels):
-        return No("too_large", min(advert.max_pixels, model.max_pixels))
+    if offer.nsfw and NO_NSFW in advert.policies:
+        return No("policy")
+    most = min(advert.max_pixels, model.max_pixels) if offer.family in PICTURE_FAMILIES else model.max_pixels
+    if offer.width * offer.height > most:
+        return No("too_large", most)
     if offer.steps > advert.max_steps:
         return No("too_many_steps", advert.max_steps)
+    return lacking(offer, model, advert.adapters)
+
+
+def lacking(offer: Offer, model: ModelAdvert, adapters: Iterable[AdapterAdvert]) -> No | None:
+    """What the offer needs and is not there."""
     if not set(offer.features) <= set(model.features):
         return No("unsupported")
-    return None
+    held = {(adapter.kind, adapter.digest): adapter for adapter in adapters if adapter.family in ("", offer.family)}
+    needs = [(need.kind, need.digest) for need in offer.needs]
+    if not held.keys() >= set(needs):
+        return No("unsupported")
+    forms = [a for a in adapters if offer.family == "alchemy" and (a.kind, a.name) == ("post", offer.model)]
+    grown = prod(held[need].enlarge for need in needs) * prod(adapter.enlarge for adapter in forms[:1])
+    return None if grown == offer.enlarge else No("bad_offer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from meshgen.identity import Identity
 from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Net, PeerId
 from meshgen.peers.advice import Advice
+from meshgen.peers.assignment import Assignment, assign
 from meshgen.peers.directory import Directory
 from meshgen.peers.market import Market
 from meshgen.peers.matching import No
 from meshgen.peers.own import OwnEngine
-from meshgen.peers.request import ImageRequest, RequestError
-from meshgen.peers.supply import Quote, find_weights, price_levels
+from meshgen.peers.request import ImageRequest, Request, RequestError, TextRequest
+from meshgen.peers.supply import Quote, find_adapter, find_weights, price_levels
 from meshgen.peers.tariff import offer_mkudos
-from meshgen.protocols.advert import ModelAdvert
+from meshgen.protocols.advert import PICTURE_FAMILIES, AdapterAdvert, ModelAdvert
 from meshgen.protocols.charter import Charter
 from meshgen.protocols.offer import Offer
 from meshgen.protocols.record import MAX_MKUDOS
@@ -80,49 +81,55 @@ class Means:
         """Known workers that those whom this node follows say to avoid."""
         return {PeerId(signed.peer): No("advised") for signed in self.directory.adverts() if self.advice.avoids(signed.author)}
 
-    def known_model(self, name: str) -> ModelAdvert | None:
+    def known_model(self, name: str, families: Sequence[str]) -> ModelAdvert | None:
         avoid, known = self.advised_against(), list(self.directory.adverts())
         own = self.own.models() if self.own else ()
         heeded = [signed.message for signed in known if signed.peer not in avoid]
-        return find_weights(heeded, own, name) or find_weights([signed.message for signed in known], own, name)
+        everybody = [signed.message for signed in known]
+        return find_weights(heeded, own, name, families) or find_weights(everybody, own, name, families)
 
-    def max_mkudos(self, request: ImageRequest) -> int:
-        """The most that one picture may cost: what the request says, else the settings; never more than a hold may have."""
+    def known_adapter(self, kind: str, name: str, family: str) -> AdapterAdvert | None:
+        own = self.own.adapters() if self.own else ()
+        return find_adapter([signed.message for signed in self.directory.adverts()], own, kind, name, family)
+
+    def wanted(self, request: Request) -> tuple[str, Sequence[str]]:
+        """The model's name, "" for any, and of which families it has to be."""
+        match request:
+            case ImageRequest(model=name):
+                return name or self.policy.default_model, PICTURE_FAMILIES
+            case TextRequest(model=name):
+                return name, ("text",)
+        return request.model, ("alchemy",)
+
+    def max_mkudos(self, request: Request) -> int:
+        """The most that one result may cost: what the request says, else the settings; never more than a hold may have."""
         wanted = self.policy.max_mkudos if request.max_mkudos is None else request.max_mkudos
         return min(wanted, self.charter().limits.max_hold_mkudos, MAX_MKUDOS // request.count)
 
-    def draft(self, model: ModelAdvert, request: ImageRequest, size: tuple[int, int], count: int, max_mkudos: int) -> Offer:
-        """The offer for ``count`` pictures of a request; ``size`` in pixels."""
+    def draft(self, assignment: Assignment, count: int, max_mkudos: int) -> Offer:
+        """The offer for ``count`` results."""
         now = self.now_ms()
         return Offer(
             net=self.ledger.net,
             nonce=os.urandom(16),
-            model=model.name,
-            digest=model.digest,
-            family=model.family,
-            width=size[0],
-            height=size[1],
-            steps=request.steps,
             count=count,
-            features=("negative_prompt",) if request.negative_prompt else (),
             max_mkudos=max_mkudos,
             created_ms=now,
             expires_ms=now + self.policy.offer_lifetime_ms,
             addresses=self.directory.own_addresses(),
-            shared=int(bool(request.shared)),
+            **assignment.measures(),
         )
 
-    def quote(self, request: ImageRequest) -> Quote:
+    def quote(self, request: Request) -> Quote:
         """What it would cost, from what is known already: nobody is asked anything. Raises RequestError."""
-        wanted = request.model or self.policy.default_model
-        model = self.known_model(wanted)
+        wanted, families = self.wanted(request)
+        model = self.known_model(wanted, families)
         if model is None:
             which = f"the model {wanted!r}" if wanted else "any model"
             raise RequestError("no_worker", f"no worker is known yet that offers {which}, so its price can't be told", "model")
-        size = request.width or model.default_side, request.height or model.default_side
-        offer = self.draft(model, request, size, request.count, self.max_mkudos(request))
+        offer = self.draft(assign(request, model, self.known_adapter), request.count, self.max_mkudos(request))
         able, _ = self.directory.able(offer)
-        tariff = offer_mkudos(offer, self.charter().tariff)
+        tariff = offer_mkudos(offer, self.charter().tariff, model)
         return Quote(
             model=model.name,
             width=offer.width,
@@ -133,5 +140,5 @@ class Means:
             tariff_mkudos=tariff,
             max_mkudos=offer.max_mkudos,
             levels=price_levels([advert for peer in able if (advert := self.directory.get(peer))], tariff),
-            own=self.own is not None and self.own.choice(model, *size, request.steps, request.count) is not None,
+            own=self.own is not None and self.own.choice(offer) is not None,
         )

@@ -6,37 +6,47 @@ himself. It is one more choice beside the bids, so that a request of many pictur
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from meshgen.engine.port import Engine, EngineEvent, Work
+from meshgen.engine.port import Engine, EngineEvent
 from meshgen.ledger.standing import OWNER
-from meshgen.peers.matching import Choice, find_model
+from meshgen.peers.matching import Choice, find_model, lacking
+from meshgen.peers.orders import units, work_of
 from meshgen.peers.queue import Queue
-from meshgen.protocols.advert import ModelAdvert
+from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
+from meshgen.protocols.offer import Offer
+from meshgen.protocols.work import Order
 
 
 class OwnEngine:
     """The owner's way to the engine. ``models`` are those that this peer serves."""
 
-    def __init__(self, engine: Engine, queue: Queue, models: Callable[[], tuple[ModelAdvert, ...]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        queue: Queue,
+        models: Callable[[], tuple[ModelAdvert, ...]],
+        adapters: Callable[[], tuple[AdapterAdvert, ...]],
+    ) -> None:
         self._engine = engine
         self._queue = queue
         self.models = models
+        self.adapters = adapters
 
-    def choice(self, model: ModelAdvert, width: int, height: int, steps: int, count: int) -> Choice | None:
-        """The own device as the allocation sees it; None if it has not these weights, or the picture is too large for them."""
-        found = find_model(self.models(), model.name, model.digest)
-        if found is None or width * height > found.max_pixels:
+    def choice(self, offer: Offer) -> Choice | None:
+        """The own device as the allocation sees it; None if it can't do this."""
+        found = find_model(self.models(), offer.model, offer.digest)
+        if found is None or offer.width * offer.height > found.max_pixels or lacking(offer, found, self.adapters()):
             return None
-        seconds = self._engine.estimate_s(model.name, width, height, steps, 1)
-        return Choice(count, 0, self._queue.wait_ms(OWNER), round(seconds * 1000))
+        seconds = self._engine.estimate_s(offer.model, offer.width, offer.height, offer.steps or offer.tokens or 1, 1)
+        return Choice(offer.count, 0, self._queue.wait_ms(OWNER), round(seconds * 1000))
 
     @asynccontextmanager
-    async def draw(self, work: Work) -> AsyncIterator[AsyncIterator[EngineEvent]]:
+    async def do(self, order: Order, inputs: Sequence[bytes]) -> AsyncIterator[AsyncIterator[EngineEvent]]:
         """The engine's events, once it is the work's turn. Raises EngineError."""
-        count = len(work.seeds)
-        seconds = self._engine.estimate_s(work.model, work.width, work.height, work.steps, count)
+        count = len(order.seeds)
+        seconds = self._engine.estimate_s(order.model, *units(order), count)
         with self._queue.accepted(OWNER, count, seconds) as ticket:
-            async with self._queue.turn(ticket), self._engine.run(work) as events:
+            async with self._queue.turn(ticket), self._engine.run(work_of(order, inputs)) as events:
                 yield events

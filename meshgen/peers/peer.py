@@ -40,7 +40,15 @@ from meshgen.peers.requester import Requester
 from meshgen.peers.trouble import own_trouble
 from meshgen.peers.views import local_model, mesh_models, peer_rows, report_as_dict
 from meshgen.peers.worker import Worker
-from meshgen.protocols.advert import MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_MODELS, Advert, ModelAdvert
+from meshgen.protocols.advert import (
+    MAX_ADAPTERS,
+    MAX_ADDRESS_BYTES,
+    MAX_ADDRESSES,
+    MAX_MODELS,
+    AdapterAdvert,
+    Advert,
+    ModelAdvert,
+)
 from meshgen.protocols.charter import Charter, Lineage
 from meshgen.settings import Settings
 
@@ -116,7 +124,7 @@ class Peer:
         self.worker = Worker(
             self.net, self.identity, self.ledger, archivist, engine, queue, policy, self._now_ms, self._own_advert
         )
-        return OwnEngine(engine, queue, self._model_adverts)
+        return OwnEngine(engine, queue, self._model_adverts, self._adapter_adverts)
 
     def _means(self, own: OwnEngine | None, rng: random.Random) -> Means:
         return Means(
@@ -209,6 +217,7 @@ class Peer:
             queued=self.worker.queued if self.worker else 0,
             head_seq=head.seq,
             head_id=head.id,
+            adapters=self._adapter_adverts(),
         )
 
     def _model_adverts(self) -> tuple[ModelAdvert, ...]:
@@ -232,7 +241,15 @@ class Peer:
             max_pixels=model.max_pixels,
             features=model.features,
             mpixel_step_ms=round(step_s * 1000),
+            millions=model.millions,
+            context=model.context,
         )
+
+    def _adapter_adverts(self) -> tuple[AdapterAdvert, ...]:
+        if self.engine is None or self.worker is None:
+            return ()
+        kept = self.engine.adapters()[:MAX_ADAPTERS]
+        return tuple(AdapterAdvert(a.kind, _plain(a.name)[:64], a.digest, a.family, a.enlarge) for a in kept)
 
     # -- what the gateway shows
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -20,11 +20,12 @@ from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import MAX_HOLD_MS, Entry, Head, Receipt, job_id
 from meshgen.protocols.envelope import Signed, sign
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
-from meshgen.protocols.job import Accepted, Done, Failed, Preview, Progress, WorkOrder
-from meshgen.protocols.job_sides import PictureArrived, RequesterEvent, RequesterSide
+from meshgen.protocols.job import Accepted, Done, Failed, Piece, Preview, Progress
+from meshgen.protocols.job_sides import RequesterEvent, RequesterSide, ResultArrived
 from meshgen.protocols.job_terms import terms
 from meshgen.protocols.offer import MAX_CHAIN_ENTRIES, Award, Bid, Offer, Refusal
 from meshgen.protocols.sealing import seal
+from meshgen.protocols.work import Order
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Lost(Exception):
 
 
 class Purchase:
-    """One awarded part. ``limit_s`` bounds it all; ``check`` judges a picture (raises Malformed); ``tell`` hears every event."""
+    """One awarded part. ``limit_s`` bounds it all; ``check`` judges a result (raises Malformed); ``tell`` hears every event."""
 
     def __init__(
         self,
@@ -54,10 +55,11 @@ class Purchase:
         ledger: Ledger,
         offer: Signed[Offer],
         bid: Signed[Bid],
-        order: WorkOrder,
+        order: Order,
+        inputs: Sequence[bytes],
         limit_s: float,
         now_ms: Callable[[], int],
-        check: Callable[[PictureArrived], None],
+        check: Callable[[bytes], None],
         tell: Callable[[RequesterEvent], None],
     ) -> None:
         self._net = net
@@ -66,13 +68,14 @@ class Purchase:
         self._offer = offer
         self._bid = bid
         self._order = order
+        self._inputs = inputs
         self._limit_s = limit_s
         self._now_ms = now_ms
         self._check = check
         self._tell = tell
         self._due: Receipt | None = None
         self.receipt: Entry | None = None
-        self.arrived: list[PictureArrived] = []
+        self.arrived: list[ResultArrived] = []
         self.openings: tuple[tuple[bytes, bytes], ...] = ()
         """What opens the RECEIPT's commitment to the pictures."""
 
@@ -144,8 +147,10 @@ class Purchase:
             if message is None:
                 raise Lost("gone", "left before it was done")
             event = side.feed(message)
-            if isinstance(event, PictureArrived):
-                self._check(event)
+            if isinstance(event, Accepted) and self._inputs:
+                await channel.send(*side.give(self._inputs))
+            if isinstance(event, ResultArrived):
+                self._check(event.data)
                 self.arrived.append(event)
                 await self._promise(side)
                 await channel.send(side.pay(self._identity))
@@ -160,7 +165,7 @@ class Purchase:
                 raise Lost(reason, f"took back its bid ({reason})")
             case Failed(reason=reason):
                 raise Lost(reason, f"failed ({reason})")
-            case Accepted() | Progress() | Preview() | Done() | PictureArrived() | None:
+            case Accepted() | Progress() | Preview() | Piece() | Done() | ResultArrived() | None:
                 return
 
     async def _promise(self, side: RequesterSide) -> None:

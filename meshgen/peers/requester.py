@@ -9,19 +9,22 @@ from dataclasses import replace
 import trio
 
 from meshgen.ledger.errors import LedgerError
+from meshgen.peers.assignment import assign
 from meshgen.peers.fulfilment import Fulfilment
+from meshgen.peers.job import Job
 from meshgen.peers.means import Means
-from meshgen.peers.request import ImageRequest, Job, RequestError
+from meshgen.peers.request import FormRequest, ImageRequest, Request, RequestError
 from meshgen.peers.supply import Quote
 from meshgen.peers.trouble import own_trouble
-from meshgen.protocols.codec import Malformed
+from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
 from meshgen.protocols.credit import RELEASE_REASONS, Receipt
-from meshgen.protocols.job import WorkOrder
-from meshgen.protocols.offer import MAX_COUNT
+from meshgen.protocols.offer import MAX_COUNT, MAX_SIDE
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 30.0
+_ANY_MODEL = ModelAdvert("any", bytes(32), "other", 64, 1, (), 0)
+"""Stands for the one that is found later: a request must fit into an order whatever that will be."""
 
 
 class Requester:
@@ -42,7 +45,7 @@ class Requester:
                 await self._release_expired()
                 await trio.sleep(SWEEP_S)
 
-    def submit(self, request: ImageRequest) -> Job:
+    def submit(self, request: Request) -> Job:
         """Start a job. Raises RequestError for what no worker could do, whoever it is."""
         _check(request)
         if self._nursery is None:
@@ -57,12 +60,12 @@ class Requester:
         self._nursery.start_soon(self._run_job, job, self._nursery)
         return job
 
-    def quote(self, request: ImageRequest) -> Quote:
+    def quote(self, request: Request) -> Quote:
         """What it would cost, from what is known already; nobody is asked anything. Raises RequestError."""
         _check(request)
         return self._means.quote(self._completed(request))
 
-    def _completed(self, request: ImageRequest) -> ImageRequest:
+    def _completed(self, request: Request) -> Request:
         """With the settings where the person left something open."""
         shared = self.policy.shared if request.shared is None else request.shared
         return replace(request, private=request.private or self.policy.private, shared=shared)
@@ -85,7 +88,7 @@ class Requester:
             except trio.TooSlowError:
                 why = "the time for it is over"
         job.finished_ms = self._means.now_ms()
-        arrived, wanted = len(job.pictures), job.request.count
+        arrived, wanted = len(job.results), job.request.count
         if arrived == wanted:
             job.enter("done")
         elif job.scope.cancelled_caught:
@@ -130,35 +133,16 @@ def _first(group: BaseExceptionGroup[LedgerError]) -> str:
     return str(error)
 
 
-def _check(request: ImageRequest) -> None:
+def _check(request: Request) -> None:
     if not 1 <= request.count <= MAX_COUNT:
-        raise RequestError("bad_count", f"1 to {MAX_COUNT} pictures can be asked for at once, not {request.count}", "n")
-    for name, side in (("width", request.width), ("height", request.height)):
-        if side and (side % 8 or not 8 <= side <= 8192):
-            raise RequestError("bad_size", f"{side} is not a multiple of 8 from 8 to 8192", name)
-    if not request.prompt.strip():
-        raise RequestError("no_prompt", "say what to draw", "prompt")
-    try:
-        _probe(request)
-    except Malformed as error:
-        field_name = str(error).partition(":")[0].removeprefix("work/1.")
-        raise RequestError("bad_request", str(error), field_name) from None
-
-
-def _probe(request: ImageRequest) -> None:
-    """Let the message's own limits judge what has no rule above. Raises Malformed."""
-    order = WorkOrder(
-        offer_id=bytes(32),
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        model=request.model or "any",
-        digest=bytes(32),
-        width=request.width or 64,
-        height=request.height or 64,
-        steps=request.steps,
-        guidance_milli=round(request.guidance_scale * 1000),
-        scheduler=request.scheduler,
-        seeds=(request.seed or 0,),
-        preview_every=request.preview_every,
-    )
-    order.encode()
+        raise RequestError("bad_count", f"1 to {MAX_COUNT} can be asked for at once, not {request.count}", "n")
+    if isinstance(request, ImageRequest):
+        for name, side in (("width", request.width), ("height", request.height)):
+            if side and (side % 8 or not 8 <= side <= MAX_SIDE):
+                raise RequestError("bad_size", f"{side} is not a multiple of 8 from 8 to {MAX_SIDE}", name)
+        if request.mask and not request.source:
+            raise RequestError("bad_request", "a mask says what to paint anew of a source: give that too", "mask")
+    if not isinstance(request, FormRequest) and not request.prompt.strip():
+        what = "say what to draw" if isinstance(request, ImageRequest) else "say what to go on with"
+        raise RequestError("no_prompt", what, "prompt")
+    assign(request, _ANY_MODEL, lambda kind, name, family: AdapterAdvert(kind, name[:64] or "?", bytes(32), family))

@@ -8,15 +8,31 @@ from dataclasses import dataclass
 from itertools import chain
 
 from meshgen.peers.tariff import scaled
-from meshgen.protocols.advert import Advert, ModelAdvert
+from meshgen.protocols.advert import PICTURE_FAMILIES, AdapterAdvert, Advert, ModelAdvert
+
+DIGEST_HEX = 8
 
 
-def find_weights(adverts: Iterable[Advert], own: Iterable[ModelAdvert], name: str) -> ModelAdvert | None:
-    """The weights that most workers offer under this name (any name, if it is empty)."""
+def find_weights(
+    adverts: Iterable[Advert], own: Iterable[ModelAdvert], name: str, families: Sequence[str] = PICTURE_FAMILIES
+) -> ModelAdvert | None:
+    """The weights that most workers offer under this name (any name, if it is empty), of models of these families."""
     offers: dict[tuple[str, bytes], list[ModelAdvert]] = {}
     for model in chain(own, *[advert.models for advert in adverts]):
-        if name in ("", model.name):
+        if name in ("", model.name) and model.family in families:
             offers.setdefault((model.name, model.digest), []).append(model)
+    return max(offers.values(), key=len)[0] if offers else None
+
+
+def find_adapter(
+    adverts: Iterable[Advert], own: Iterable[AdapterAdvert], kind: str, name: str, family: str
+) -> AdapterAdvert | None:
+    """The one that most workers have of those that fit; a name may also be the first 8 or more hex digits of a digest."""
+    offers: dict[bytes, list[AdapterAdvert]] = {}
+    for adapter in chain(own, *[advert.adapters for advert in adverts]):
+        named = adapter.name == name or (len(name) >= DIGEST_HEX and adapter.digest.hex().startswith(name))
+        if adapter.kind == kind and named and adapter.family in ("", family):
+            offers.setdefault(adapter.digest, []).append(adapter)
     return max(offers.values(), key=len)[0] if offers else None
 
 

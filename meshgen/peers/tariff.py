@@ -8,12 +8,13 @@ offer says the most that it pays.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isqrt, prod
 from typing import Literal
 
-from meshgen.protocols.advert import PICTURE_FAMILIES
+from meshgen.protocols.advert import PICTURE_FAMILIES, ModelAdvert
 from meshgen.protocols.charter import EXPONENT_STEP, Tariff
 from meshgen.protocols.offer import Offer
 from meshgen.protocols.record import MAX_MKUDOS
@@ -62,9 +63,7 @@ def image_mkudos(work: ImageWork, tariff: Tariff = DEFAULT) -> int:
     return min(core + extras + surcharge, MAX_MKUDOS)
 
 
-def alchemy_mkudos(
-    form: Literal["caption", "nsfw", "interrogation", "upscale"], pixels: int = 0, tariff: Tariff = DEFAULT
-) -> int:
+def alchemy_mkudos(form: AlchemyForm, pixels: int = 0, tariff: Tariff = DEFAULT) -> int:
     """The tariff for one form of alchemy; ``pixels`` of the source picture matter for upscaling alone."""
     match form:
         case "interrogation":
@@ -84,11 +83,29 @@ def text_mkudos(tokens: int, model_millions: int, context: int, tariff: Tariff =
     return min(core + tariff.text_surcharge_mkudos, MAX_MKUDOS)
 
 
-def offer_mkudos(offer: Offer, tariff: Tariff = DEFAULT) -> int:
-    """The tariff for one picture of an offer."""
-    return picture_mkudos(
-        offer.width, offer.height, offer.steps, offer.family, tariff, features=offer.features, shared=bool(offer.shared)
+def offer_mkudos(offer: Offer, tariff: Tariff = DEFAULT, model: ModelAdvert | None = None) -> int:
+    """The tariff for one result of an offer. Of a text it depends on the model's size."""
+    if offer.family == "text":
+        context = offer.context or (model.context if model else 0)
+        return text_mkudos(offer.tokens, model.millions if model else 0, context, tariff)
+    if offer.family == "alchemy":
+        known = {"caption", "nsfw", "interrogation"}
+        form: AlchemyForm = offer.model if offer.model in known else "upscale"  # type: ignore[assignment]
+        return alchemy_mkudos(form, offer.width * offer.height, tariff)
+    kinds = Counter(need.kind for need in offer.needs)
+    work = ImageWork(
+        offer.width,
+        offer.height,
+        offer.steps,
+        offer.family,
+        bool(offer.shared),
+        not SOURCE_FEATURES.isdisjoint(offer.features),
+        "controlnet" in offer.features,
+        kinds["post"],
+        kinds["lora"],
+        bool(kinds["inversion"]),
     )
+    return image_mkudos(work, tariff)
 
 
 def picture_mkudos(

@@ -26,6 +26,7 @@ from meshgen.peers.collector import Collector
 from meshgen.peers.delivery import Delivery
 from meshgen.peers.market import offer_topic
 from meshgen.peers.matching import No, find_model, refusal
+from meshgen.peers.orders import units
 from meshgen.peers.queue import Queue, Ticket
 from meshgen.peers.tariff import offer_mkudos, scaled
 from meshgen.protocols.advert import Advert
@@ -33,12 +34,12 @@ from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import decode_entry
 from meshgen.protocols.envelope import Signed, sign, unsign
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
-from meshgen.protocols.job import WorkOrder
 from meshgen.protocols.job_sides import WorkerSide
 from meshgen.protocols.job_terms import Terms, terms
 from meshgen.protocols.offer import BID_PROTOCOL, MAX_OFFER_LIFETIME_MS, OFFER_PROTOCOL, Award, Bid, Cancel, Offer, Refusal
 from meshgen.protocols.record import Record
 from meshgen.protocols.sealing import SealKey, unseal
+from meshgen.protocols.work import Order
 
 log = logging.getLogger(__name__)
 
@@ -250,7 +251,8 @@ class Worker:
         return (verdict, room) if room else No("full", self.policy.max_queue)
 
     def _price(self, offer: Offer) -> int:
-        return scaled(offer_mkudos(offer, self.policy.tariff), self.policy.price_permille)
+        model = find_model(self._own_advert().models, offer.model, offer.digest)
+        return scaled(offer_mkudos(offer, self.policy.tariff, model), self.policy.price_permille)
 
     def _bid(self, signed: Signed[Offer], verdict: Verdict, room: int) -> Bid:
         offer = signed.message
@@ -258,7 +260,7 @@ class Worker:
         model = find_model(advert.models, offer.model, offer.digest)
         assert model is not None  # refusal() has seen to it
         head = self._ledger.head()
-        seconds = self._engine.estimate_s(offer.model, offer.width, offer.height, offer.steps, 1)
+        seconds = self._engine.estimate_s(offer.model, offer.width, offer.height, offer.steps or offer.tokens or 1, 1)
         return Bid(
             net=offer.net,
             offer_id=signed.id,
@@ -291,12 +293,12 @@ class Worker:
             await channel.send(sign(self._identity, no).wire, last=True)
             return
         agreed, order, verdict = accepted
-        seconds = self._engine.estimate_s(order.model, order.width, order.height, order.steps, agreed.count)
+        seconds = self._engine.estimate_s(order.model, *units(order), agreed.count)
         reserved = self._ledger.standings.reserved(agreed.payer, agreed.mkudos * agreed.count)
         with self._queue.accepted(verdict.rank, agreed.count, seconds) as ticket, reserved:
             await self._deliver(channel, agreed, order, ticket)
 
-    async def _accept(self, award: Signed[Award]) -> tuple[Terms, WorkOrder, Verdict] | No:
+    async def _accept(self, award: Signed[Award]) -> tuple[Terms, Order, Verdict] | No:
         standing = self._bids.get(award.message.bid_id)
         if standing is None or standing.offer.author != award.author:
             return No("not_mine")
@@ -347,7 +349,7 @@ class Worker:
             with trio.move_on_after(AWARD_S):
                 await self._archivist.pull(PeerId(award.peer), award.author, dealing=True)
 
-    async def _deliver(self, channel: Channel, agreed: Terms, order: WorkOrder, ticket: Ticket) -> None:
+    async def _deliver(self, channel: Channel, agreed: Terms, order: Order, ticket: Ticket) -> None:
         side, turn = WorkerSide(agreed), self._queue.turn(ticket)
         receipt: bytes | None = None
         try:

@@ -15,6 +15,11 @@ from meshgen.protocols.record import Array, Bin, Hash, Millis, NetId, Record, Te
 PICTURE_FAMILIES = ("sd1", "sdxl", "sd3", "flux", "other")
 FAMILIES = (*PICTURE_FAMILIES, "text", "alchemy")
 """Model families; the last two draw nothing. Each has its own offer topic, so a worker hears what it could do and little else."""
+ADAPTERS = ("lora", "inversion", "controlnet", "post")
+"""What changes a model's pictures, or comes after them."""
+MAX_ADAPTERS = 64
+NO_NSFW = "no-nsfw"
+"""The policy of those who refuse offers that say ``nsfw``."""
 ROLES = ("requester", "worker", "hub", "archivist", "observer")
 MAX_MODELS = 64
 MAX_ADDRESSES = 8
@@ -36,6 +41,24 @@ class ModelAdvert(Record):
     features: Annotated[tuple[str, ...], Array(Text(24, low=1), 16)]
     mpixel_step_ms: Annotated[int, UInt(0, 2**32)]
     """Measured milliseconds for one denoising step of one megapixel; 0 = not measured yet."""
+    millions: Annotated[int, UInt(0, 10**7)] = 0
+    """Parameters, of a text model: they decide its price."""
+    context: Annotated[int, UInt(0, 2**24)] = 0
+    """Tokens, of a text model."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterAdvert(Record):
+    """A LoRA, textual inversion, ControlNet (named by its control type) or post-processor."""
+
+    TAG = "adapter/1"
+    kind: Annotated[str, Text(12, choices=ADAPTERS)]
+    name: Annotated[str, Text(64, low=1)]
+    digest: Hash
+    family: Annotated[str, Text(8)]
+    """Of the models that it fits; empty = any."""
+    enlarge: Annotated[int, UInt(1, 16)] = 1
+    """How many times a post-processor makes the sides grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +91,7 @@ class Advert(Record):
     head_seq: Annotated[int, UInt()]
     head_id: Annotated[bytes, Bin(32, optional=True)]
     """The peer's credit chain ends here; bin0 and 0 before its GENESIS."""
+    adapters: Annotated[tuple[AdapterAdvert, ...], Array(AdapterAdvert, MAX_ADAPTERS)] = ()
 
     def check(self) -> None:
         if self.vram_free_mib > self.vram_total_mib:

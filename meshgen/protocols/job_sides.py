@@ -6,19 +6,21 @@ The requester's shell (``receive()`` gives None when the worker left)::
     await channel.send(award.wire)
     while not side.ended:
         match side.feed(await channel.receive()):
-            case PictureArrived() as picture: await channel.send(side.pay(identity))
+            case Accepted(): send each of side.give(inputs), if the order has any
+            case ResultArrived() as result: await channel.send(side.pay(identity))
             case Refusal() | Failed() as no: ...
-            case event: ...  # Accepted, Progress, Preview, Done as they are; None: nothing to tell yet
+            case event: ...  # Progress, Preview, Piece, Done as they are; None: nothing to tell yet
     if side.pictures: append RECEIPT(side.receipt()) to the log; await channel.send(side.settle(entry.wire))
 
 The worker's shell, once it has decided to do the work::
 
     side = WorkerSide(terms(offer, bid, award, hold, work))
     await channel.send(side.accept())
-    for each picture of the engine:
-        for message in side.picture(index, png, salt, compute_ms): await channel.send(message)
+    if it has inputs: feed() until Fed
+    for each result of the engine:
+        for message in side.result(index, data, salt, compute_ms): await channel.send(message)
         await channel.send(side.bill(identity))
-        side.feed(await channel.receive())  # Paid | Stop; picture() before Paid raises OutOfTurn
+        side.feed(await channel.receive())  # Paid | Stop; result() before Paid raises OutOfTurn
     await channel.send(side.done())  # or side.fail(reason); then feed() gives Settled
     # no Settled in time, and side.paid_mkudos > 0: append CLAIM(side.claim())
 
@@ -28,79 +30,46 @@ Others' breaches raise Malformed and end the side; what was paid stays paid. One
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, fields
-from enum import Enum
+from collections.abc import Sequence
+from dataclasses import fields
 
 from meshgen.identity import Identity
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import Bill, Claim, Receipt, Voucher, result_commitment
 from meshgen.protocols.envelope import unsign
 from meshgen.protocols.job import (
-    CHUNK_BYTES,
     Accepted,
     BillMessage,
     Chunk,
     Done,
     Failed,
-    ImageStart,
+    Piece,
     Preview,
     Progress,
+    ResultStart,
     Settled,
     Stop,
     VoucherMessage,
 )
 from meshgen.protocols.job_terms import Terms
+from meshgen.protocols.job_turns import (
+    FROM_REQUESTER,
+    FROM_WORKER,
+    Fed,
+    OutOfTurn,
+    Paid,
+    RequesterEvent,
+    ResultArrived,
+    Turn,
+    WorkerEvent,
+    chunks,
+    decode_in_turn,
+    filled,
+)
 from meshgen.protocols.offer import Refusal
-from meshgen.protocols.record import Record, decode_any, peek_tag
+from meshgen.protocols.record import Record, peek_tag
 
-
-class OutOfTurn(RuntimeError):
-    """This side's own shell asked for a message that must not be sent now: a bug here, not the peer's fault."""
-
-
-class Turn(Enum):
-    AWARDED = "waiting for the worker's yes or no"
-    DRAWING = "the worker draws"
-    SENDING = "a picture's chunks are under way"
-    BILLING = "a picture is whole, its bill must follow"
-    PAYING = "the requester's voucher must follow"
-    ENDED = "done, failed, refused or broken off"
-
-
-_FROM_WORKER: dict[Turn, tuple[type[Record], ...]] = {
-    Turn.AWARDED: (Accepted,),  # or a signed Refusal
-    Turn.DRAWING: (Progress, Preview, ImageStart, Done, Failed),
-    Turn.SENDING: (Chunk, Progress, Preview, Failed),
-    Turn.BILLING: (BillMessage, Progress, Preview, Failed),
-    Turn.PAYING: (Progress, Preview, Failed),
-    Turn.ENDED: (),
-}
-"""What the worker may say in each turn: the machine's table, the same for both sides."""
-
-_FROM_REQUESTER: tuple[type[Record], ...] = (VoucherMessage, Stop, Settled)
-"""Judged by what is owed rather than by turn, for they may cross the worker's Failed on their way."""
-
-
-@dataclass(frozen=True, slots=True)
-class PictureArrived:
-    """A whole picture with a good bill. ``mkudos`` is owed in all by now; a voucher for it is due."""
-
-    index: int
-    seed: int
-    png: bytes = field(repr=False)
-    compute_ms: int
-    mkudos: int
-
-
-@dataclass(frozen=True, slots=True)
-class Paid:
-    """The requester's voucher for all pictures so far."""
-
-    mkudos: int
-
-
-RequesterEvent = Accepted | Refusal | Progress | Preview | PictureArrived | Done | Failed
-WorkerEvent = Paid | Stop | Settled
+__all__ = ["Fed", "OutOfTurn", "Paid", "RequesterEvent", "RequesterSide", "ResultArrived", "Turn", "WorkerEvent", "WorkerSide"]
 
 
 class _Side:
@@ -113,6 +82,7 @@ class _Side:
         self.paid_mkudos = 0
         self._commitments: list[tuple[bytes, bytes]] = []
         self._previewed = [-1] * agreed.count  # the last step shown of each picture
+        self._pieces = [0] * agreed.count
         self._settled = False
 
     @property
@@ -125,8 +95,8 @@ class _Side:
         return self.terms.mkudos * len(self.pictures)
 
     @property
-    def result(self) -> bytes:
-        """The commitment to the pictures so far."""
+    def commitment(self) -> bytes:
+        """To the results so far."""
         return result_commitment(self._commitments)
 
     @property
@@ -146,7 +116,15 @@ class _Side:
                 raise Malformed(f"{message.TAG}.step: {step} after {self._previewed[index]}")
             self._previewed[index] = step
 
-    def _begin(self, start: ImageStart) -> None:
+    def _piece(self, message: Piece) -> None:
+        index, agreed = message.index, self.terms
+        if agreed.kind != "text" or index >= agreed.count:
+            raise Malformed(f"{message.TAG}: there is no text {index} in this job")
+        self._pieces[index] += 1
+        if self._pieces[index] > agreed.steps + 1:
+            raise Malformed(f"{message.TAG}: text {index} comes in more pieces than it may have tokens")
+
+    def _begin(self, start: ResultStart) -> None:
         index, agreed = start.index, self.terms
         if index >= agreed.count:
             raise Malformed(f"{start.TAG}.index: {index}, but {agreed.count} pictures were awarded")
@@ -154,10 +132,10 @@ class _Side:
             raise Malformed(f"{start.TAG}.index: picture {index} comes twice")
         if start.seed != agreed.seeds[index]:
             raise Malformed(f"{start.TAG}.seed: not the one that was asked for")
-        if start.size > agreed.max_picture_bytes:
-            raise Malformed(f"{start.TAG}.size: {start.size} bytes, where {agreed.max_picture_bytes} are the most")
+        if start.size > agreed.max_result_bytes:
+            raise Malformed(f"{start.TAG}.size: {start.size} bytes, where {agreed.max_result_bytes} are the most")
 
-    def _complete(self, start: ImageStart) -> None:
+    def _complete(self, start: ResultStart) -> None:
         self.pictures.append(start.index)
         self._commitments.append((start.salt, start.sha256))
 
@@ -176,7 +154,7 @@ class RequesterSide(_Side):
 
     def __init__(self, agreed: Terms) -> None:
         super().__init__(agreed)
-        self._start: ImageStart | None = None
+        self._start: ResultStart | None = None
         self._data = bytearray()
         self._bill: Bill | None = None
 
@@ -187,6 +165,15 @@ class RequesterSide(_Side):
         except Malformed:
             self.turn = Turn.ENDED
             raise
+
+    def give(self, inputs: Sequence[bytes]) -> list[bytes]:
+        """The order's pictures in chunks, due once it is accepted."""
+        if self.turn is not Turn.FEEDING:
+            raise OutOfTurn(f"no pictures are due: {self.turn.value}")
+        if [(len(data), hashlib.sha256(data).digest()) for data in inputs] != [(i.size, i.sha256) for i in self.terms.inputs]:
+            raise OutOfTurn("these are not the pictures that the order names")
+        self.turn = Turn.DRAWING
+        return [chunk for data in inputs for chunk in chunks(data)]
 
     def pay(self, identity: Identity) -> bytes:
         """The signed voucher for ``owed_mkudos``, due after each picture."""
@@ -219,16 +206,19 @@ class RequesterSide(_Side):
             if refusal.author != self.terms.payee or refusal.message.offer_id != self.terms.offer_id:
                 raise Malformed(f"{Refusal.TAG}: not this worker's answer to this offer")
             return refusal.message
-        return _decode_in_turn(data, _FROM_WORKER[self.turn], self.turn)
+        return decode_in_turn(data, FROM_WORKER[self.turn], self.turn)
 
     def _receive(self, message: Record) -> RequesterEvent | None:
         match message:
             case Progress() | Preview():
                 self._step(message)
                 return message
+            case Piece():
+                self._piece(message)
+                return message
             case Accepted():
                 return self._accepted(message)
-            case ImageStart():
+            case ResultStart():
                 self._begin(message)
                 self._start, self._data, self.turn = message, bytearray(), Turn.SENDING
                 return None
@@ -239,8 +229,8 @@ class RequesterSide(_Side):
             case BillMessage():
                 assert self._start is not None
                 return self._take_bill(self._start, message.bill)
-            case Done() if not message.pictures == len(self.pictures) == self.terms.count:
-                raise Malformed(f"{message.TAG}.pictures: {len(self.pictures)} of {self.terms.count} arrived")
+            case Done() if not message.results == len(self.pictures) == self.terms.count:
+                raise Malformed(f"{message.TAG}.results: {len(self.pictures)} of {self.terms.count} arrived")
         assert isinstance(message, Refusal | Done | Failed)
         self.turn = Turn.ENDED
         return message
@@ -248,26 +238,22 @@ class RequesterSide(_Side):
     def _accepted(self, message: Accepted) -> Accepted:
         if message.hold_id != self.terms.hold_id:
             raise Malformed(f"{message.TAG}.hold_id: not the hold of this award")
-        self.turn = Turn.DRAWING
+        self.turn = Turn.FEEDING if self.terms.inputs else Turn.DRAWING
         return message
 
-    def _take_chunk(self, start: ImageStart, data: bytes) -> None:
-        missing = start.size - len(self._data)
-        if len(data) != min(CHUNK_BYTES, missing):
-            raise Malformed(f"{Chunk.TAG}.data: {len(data)} bytes where {min(CHUNK_BYTES, missing)} belong")
-        self._data += data
-        if len(data) == missing:
+    def _take_chunk(self, start: ResultStart, data: bytes) -> None:
+        if filled(self._data, data, start.size):
             if hashlib.sha256(self._data).digest() != start.sha256:
-                raise Malformed(f"{start.TAG}.sha256: picture {start.index} has other bytes than announced")
-            self.terms.check_picture(self._data)
+                raise Malformed(f"{start.TAG}.sha256: result {start.index} has other bytes than announced")
+            self.terms.check_result(self._data)
             self.turn = Turn.BILLING
 
-    def _take_bill(self, start: ImageStart, data: bytes) -> PictureArrived:
-        bill, png = Bill.decode(data), bytes(self._data)
+    def _take_bill(self, start: ResultStart, data: bytes) -> ResultArrived:
+        bill, result = Bill.decode(data), bytes(self._data)
         _same(bill, self._due_bill((start.salt, start.sha256)))
         self._complete(start)
         self._bill, self._data, self.turn = bill, bytearray(), Turn.PAYING
-        return PictureArrived(start.index, start.seed, png, start.compute_ms, self.owed_mkudos)
+        return ResultArrived(start.index, start.seed, result, start.compute_ms, self.owed_mkudos)
 
 
 class WorkerSide(_Side):
@@ -277,9 +263,11 @@ class WorkerSide(_Side):
         super().__init__(agreed)
         self._voucher: Voucher | None = None
         self._paid_result = b""
+        self._inputs: list[bytes] = []
+        self._data = bytearray()
 
     def accept(self) -> bytes:
-        return self._say(Accepted(self.terms.hold_id), Turn.DRAWING)
+        return self._say(Accepted(self.terms.hold_id), Turn.FEEDING if self.terms.inputs else Turn.DRAWING)
 
     def progress(self, index: int, step: int) -> bytes:
         return self._say_step(Progress(index, step, self.terms.steps))
@@ -287,16 +275,21 @@ class WorkerSide(_Side):
     def preview(self, index: int, step: int, jpeg: bytes) -> bytes:
         return self._say_step(Preview(index, step, jpeg))
 
-    def picture(self, index: int, png: bytes, salt: bytes, compute_ms: int) -> list[bytes]:
-        """ImageStart and its chunks; ``salt`` is 16 fresh random bytes. Raises Malformed for a picture that is not as ordered."""
+    def piece(self, index: int, text: str) -> bytes:
+        message = Piece(index, text)
+        self._piece(message)
+        return self._say(message)
+
+    def result(self, index: int, data: bytes, salt: bytes, compute_ms: int) -> list[bytes]:
+        """ResultStart and its chunks; ``salt`` is 16 fresh random bytes. Raises Malformed for what is not as ordered."""
         if index >= self.terms.count:
-            raise OutOfTurn(f"there is no picture {index} in this job")
-        start = ImageStart(index, self.terms.seeds[index], len(png), hashlib.sha256(png).digest(), salt, compute_ms)
+            raise OutOfTurn(f"there is no result {index} in this job")
+        start = ResultStart(index, self.terms.seeds[index], len(data), hashlib.sha256(data).digest(), salt, compute_ms)
         self._begin(start)
-        self.terms.check_picture(png)
+        self.terms.check_result(data)
         messages = [self._say(start, Turn.BILLING)]
         self._complete(start)
-        return messages + [Chunk(png[at : at + CHUNK_BYTES]).encode() for at in range(0, len(png), CHUNK_BYTES)]
+        return messages + chunks(data)
 
     def bill(self, identity: Identity) -> bytes:
         return self._say(BillMessage(self._due_bill().sign(identity).encode()), Turn.PAYING)
@@ -316,16 +309,19 @@ class WorkerSide(_Side):
         voucher = self._voucher
         return Claim(voucher.hold_id, self.terms.hold_seq, voucher.payer, voucher.amount, voucher.sig, self._paid_result)
 
-    def feed(self, data: bytes) -> WorkerEvent:
+    def feed(self, data: bytes) -> WorkerEvent | None:
         """One message of the requester's. Raises Malformed, and then the side has ended."""
         try:
-            return self._receive(_decode_in_turn(data, _FROM_REQUESTER, self.turn))
+            fed = (Chunk,) if self.turn is Turn.FEEDING else ()
+            return self._receive(decode_in_turn(data, (*FROM_REQUESTER, *fed), self.turn))
         except Malformed:
             self.turn = Turn.ENDED
             raise
 
-    def _receive(self, message: Record) -> WorkerEvent:
+    def _receive(self, message: Record) -> WorkerEvent | None:
         match message:
+            case Chunk(data):
+                return self._take_input(data)
             case VoucherMessage():
                 return self._take_voucher(Voucher.decode(message.voucher))
             case Settled() if self._settled or not self.ended:
@@ -335,11 +331,24 @@ class WorkerSide(_Side):
         assert isinstance(message, Stop | Settled)
         return message
 
+    def _take_input(self, data: bytes) -> Fed | None:
+        due = self.terms.inputs[len(self._inputs)]
+        if not filled(self._data, data, due.size):
+            return None
+        if hashlib.sha256(self._data).digest() != due.sha256:
+            raise Malformed(f"{due.TAG}.sha256: the {due.role} has other bytes than the order says")
+        self._inputs.append(bytes(self._data))
+        self._data = bytearray()
+        if len(self._inputs) < len(self.terms.inputs):
+            return None
+        self.turn = Turn.DRAWING
+        return Fed(tuple(self._inputs))
+
     def _take_voucher(self, voucher: Voucher) -> Paid:
         if self.paid_mkudos == self.owed_mkudos and self.turn is not Turn.PAYING:
             raise Malformed(f"{VoucherMessage.TAG}: nothing is owed")
         _same(voucher, self._due_voucher())
-        self.paid_mkudos, self._voucher, self._paid_result = voucher.amount, voucher, self.result
+        self.paid_mkudos, self._voucher, self._paid_result = voucher.amount, voucher, self.commitment
         if self.turn is Turn.PAYING:
             self.turn = Turn.DRAWING
         return Paid(voucher.amount)
@@ -349,16 +358,10 @@ class WorkerSide(_Side):
         return self._say(message)
 
     def _say(self, message: Record, then: Turn | None = None) -> bytes:
-        if type(message) not in _FROM_WORKER[self.turn]:
+        if type(message) not in FROM_WORKER[self.turn]:
             raise OutOfTurn(f"{message.TAG} has no place here: {self.turn.value}")
         self.turn = then or self.turn
         return message.encode()
-
-
-def _decode_in_turn(data: bytes, kinds: tuple[type[Record], ...], turn: Turn) -> Record:
-    if peek_tag(data) not in {kind.TAG for kind in kinds}:
-        raise Malformed(f"a message that has no place here: {turn.value}")
-    return decode_any(data, kinds)
 
 
 def _same(got: Bill | Voucher, due: Bill | Voucher) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from meshgen.protocols.advert import FAMILIES, MAX_ADDRESSES
+from meshgen.protocols.advert import ADAPTERS, FAMILIES, MAX_ADDRESSES, PICTURE_FAMILIES
 from meshgen.protocols.codec import Limits, Malformed
 from meshgen.protocols.record import MAX_MKUDOS, Array, Bin, Hash, MaybeHash, MilliKudos, Millis, NetId, Record, Text, UInt
 
@@ -21,6 +21,10 @@ BID_PROTOCOL = "/meshgen/bid/1"
 """To a requester: a signed bid or refusal from a worker that heard the offer by gossip. No answer."""
 MAX_COUNT = 64
 MAX_STEPS = 1000
+MAX_TOKENS = 4096
+MAX_CONTEXT = 2**20
+MAX_NEEDS = 32
+MAX_ENLARGE = 16
 MAX_SIDE = 8192
 MAX_OFFER_LIFETIME_MS = 10 * 60 * 1000
 MAX_SEALED_BYTES = 64 * 1024
@@ -50,18 +54,31 @@ REASONS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Need(Record):
+    """An adapter that the work takes: the worker must have it."""
+
+    TAG = "need/1"
+    kind: Annotated[str, Text(12, choices=ADAPTERS)]
+    digest: Hash
+
+
+@dataclass(frozen=True, slots=True)
 class Offer(Record):
+    """For pictures, a text (family ``text``) or a form of alchemy (family ``alchemy``, the form being the model)."""
+
     TAG = "offer/1"
-    LIMITS = Limits(max_bytes=2048, max_depth=2)
+    LIMITS = Limits(max_bytes=4096, max_depth=3)
     net: NetId
     nonce: Annotated[bytes, Bin(16)]
     model: Annotated[str, Text(64, low=1)]
     digest: MaybeHash
     """bin0 takes any weights under that name."""
     family: Annotated[str, Text(8, choices=FAMILIES)]
-    width: Annotated[int, UInt(8, MAX_SIDE)]
-    height: Annotated[int, UInt(8, MAX_SIDE)]
-    steps: Annotated[int, UInt(1, MAX_STEPS)]
+    width: Annotated[int, UInt(0, MAX_SIDE)]
+    """Pixels: of the pictures, or of the one that a form is about; 0 for a text."""
+    height: Annotated[int, UInt(0, MAX_SIDE)]
+    steps: Annotated[int, UInt(0, MAX_STEPS)]
+    """0 for what draws nothing."""
     count: Annotated[int, UInt(1, MAX_COUNT)]
     features: Annotated[tuple[str, ...], Array(Text(24, low=1), 16)]
     max_mkudos: MilliKudos
@@ -72,8 +89,25 @@ class Offer(Record):
     """Where the requester can be dialled by a worker that heard the offer by gossip."""
     shared: Annotated[int, UInt(0, 1)] = 0
     """1: the owner lets the pictures be shared, which lowers the tariff's surcharge."""
+    nsfw: Annotated[int, UInt(0, 1)] = 0
+    """1: what comes out may be not safe for work, as far as the requester knows."""
+    needs: Annotated[tuple[Need, ...], Array(Need, MAX_NEEDS)] = ()
+    enlarge: Annotated[int, UInt(1, MAX_ENLARGE)] = 1
+    """How many times the sides grow in post-processing."""
+    tokens: Annotated[int, UInt(0, MAX_TOKENS)] = 0
+    """The most that one text may have."""
+    context: Annotated[int, UInt(0, MAX_CONTEXT)] = 0
+    """Tokens of the prompt that are to be read; 0 = as many as the model can."""
 
     def check(self) -> None:
+        draws, text = self.family in PICTURE_FAMILIES, self.family == "text"
+        if bool(self.tokens) != text or (self.context and not text):
+            raise Malformed(f"{self.TAG}.tokens: a text has some, and nothing else has any")
+        if (self.steps > 0) != draws:
+            raise Malformed(f"{self.TAG}.steps: pictures take some, and nothing else takes any")
+        low = 8 if draws else 0 if text else 1
+        if min(self.width, self.height) < low or (text and self.width + self.height):
+            raise Malformed(f"{self.TAG}.width: {self.width}x{self.height} is no size for the family {self.family}")
         if not 0 < self.expires_ms - self.created_ms <= MAX_OFFER_LIFETIME_MS:
             raise Malformed(f"{self.TAG}.expires_ms: it must be 1 to {MAX_OFFER_LIFETIME_MS} ms after created_ms")
         _check_total(self.TAG, self.max_mkudos, self.count)

@@ -1,6 +1,6 @@
 """The work in an envelope that one worker can open: HPKE (RFC 9180), base mode.
 
-``sealed = enc:32 || ciphertext`` with X25519, HKDF-SHA256 and ChaCha20-Poly1305; the plaintext is the :class:`WorkOrder`'s bytes,
+``sealed = enc:32 || ciphertext`` with X25519, HKDF-SHA256 and ChaCha20-Poly1305; the plaintext is the order's bytes,
 padded by 0x80 and zeros to a multiple of 256, so that its length says little about the prompt. HPKE's ``info`` is
 ``"meshgen/work/1\\0" || offer id || bid id``: sealed bytes open under the one bid that they were made for and nowhere else.
 
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from meshgen.protocols.codec import Limits, Malformed, decode
-from meshgen.protocols.job import WorkOrder
+from meshgen.protocols.work import Order, decode_order
 
 BUCKET_BYTES = 256
 OVERHEAD_BYTES = 32 + 16  # the encapsulated key, the tag
@@ -54,7 +54,7 @@ class SealKey:
             raise Malformed("sealed: it does not open with this key for this bid") from None
 
 
-def seal(work: WorkOrder, seal_key: bytes, bid_id: bytes) -> bytes:
+def seal(work: Order, seal_key: bytes, bid_id: bytes) -> bytes:
     """The work for the holder of ``seal_key`` (32 bytes, from its bid) alone. Raises Malformed if that is no usable key."""
     try:
         return _SUITE.encrypt(_pad(work.encode()), X25519PublicKey.from_public_bytes(seal_key), info=_info(work.offer_id, bid_id))
@@ -62,9 +62,9 @@ def seal(work: WorkOrder, seal_key: bytes, bid_id: bytes) -> bytes:
         raise Malformed("seal_key: not a usable X25519 key") from None
 
 
-def unseal(sealed: bytes, key: SealKey, offer_id: bytes, bid_id: bytes) -> WorkOrder:
+def unseal(sealed: bytes, key: SealKey, offer_id: bytes, bid_id: bytes) -> Order:
     """The work that was sealed for this bid on this offer. Raises Malformed, whose text holds nothing of the work."""
-    work = WorkOrder.decode(_unpad(key.open(sealed, _info(offer_id, bid_id))))
+    work = decode_order(_unpad(key.open(sealed, _info(offer_id, bid_id))))
     if work.offer_id != offer_id:
         raise Malformed(f"{work.TAG}.offer_id: the sealed work is for another offer")
     return work
@@ -86,7 +86,7 @@ def _unpad(padded: bytes) -> bytes:
     return data[:-1]
 
 
-def _unseal_vector(data: bytes) -> WorkOrder:
+def _unseal_vector(data: bytes) -> Order:
     """Vectors bring the worker's key along: ``[private:bin32, offer id:bin32, bid id:bin32, sealed:bin]``."""
     match decode(data, Limits(max_bytes=80 * 1024, max_depth=1)):
         case (bytes() as private, bytes() as offer_id, bytes() as bid_id, bytes() as sealed) if len(private) == 32:

@@ -23,8 +23,9 @@ from meshgen.net.guard import single_errors
 from meshgen.net.memory import Event, MemoryMesh
 from meshgen.net.port import NetError, PeerId
 from meshgen.peers.directory import table_rules
+from meshgen.peers.job import Job
 from meshgen.peers.peer import MEET_S, Peer
-from meshgen.peers.request import ImageRequest, Job
+from meshgen.peers.request import ImageRequest
 from meshgen.protocols.credit import net_id
 from meshgen.settings import Settings, load_settings
 from meshgen.testing.seeded import seeded

@@ -23,11 +23,11 @@ from meshgen.protocols.advert import Advert, ModelAdvert
 from meshgen.protocols.credit import Content, Entry, Genesis, Hold, decode_entry, job_id, make_entry
 from meshgen.protocols.envelope import Signed, sign, unsign
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
-from meshgen.protocols.job import WorkOrder
 from meshgen.protocols.job_sides import RequesterSide, WorkerSide
 from meshgen.protocols.job_terms import terms
 from meshgen.protocols.offer import OFFER_PROTOCOL, Award, Bid, Offer, Refusal
 from meshgen.protocols.sealing import SealKey, seal, unseal
+from meshgen.protocols.work import WorkOrder
 from meshgen.testing.mesh import NET, VirtualMesh, identity, now_ms
 
 MODEL = fake_model()

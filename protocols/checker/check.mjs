@@ -28,6 +28,7 @@ const DECODERS = {
   credit: decodeCredit,
   advert: decodePlain,
   offer: decodePlain,
+  work: decodePlain,
   job: decodePlain,
   charter: decodeCharter,
 };

@@ -1,4 +1,4 @@
-// protocols/advert, offer, job, charter: messages, read by the tables of their specs.
+// protocols/advert, offer, work, job, charter: messages, read by the tables of their specs.
 
 import { readFileSync } from "node:fs";
 import { decode, need } from "./codec.mjs";
@@ -6,10 +6,17 @@ import { tagged } from "./types.mjs";
 
 const SPECS = new URL("..", import.meta.url);
 
+const DRAWING = "sd1 sdxl sd3 flux other";
+const FAMILIES = `${DRAWING} text alchemy`;
+
 // "a known word" by field, where two messages have that field by "message.field".
 const KNOWN = {
   roles: "requester worker hub archivist observer",
-  family: "sd1 sdxl sd3 flux other",
+  "model/1.family": FAMILIES,
+  "offer/1.family": FAMILIES,
+  kind: "lora inversion controlnet post",
+  role: "source mask control",
+  place: "none prompt negative_prompt",
   "refusal/1.reason":
     "unknown_model too_large too_many_steps too_many_pictures unsupported full price policy standing paused expired " +
     "other_mesh bad_offer bad_hold bad_chain not_mine engine",
@@ -17,9 +24,14 @@ const KNOWN = {
 };
 
 // job: "Limits of whole messages"; where a heading says its own, that one.
-const BYTES = { "preview/1": 65600, "chunk/1": 262208, "settled/1": 2048 };
+const BYTES = { "preview/1": 65600, "piece/1": 4160, "chunk/1": 262208, "settled/1": 2048 };
 const OTHERS_BYTES = 1024;
-const TEXTS = { "work/1": { textBytes: 16384, unicode: true } };
+const TEXTS = {
+  "work/1": { textBytes: 16384, unicode: true },
+  "form/1": { textBytes: 16384, unicode: true },
+  "text/1": { textBytes: 49152, unicode: true },
+  "piece/1": { textBytes: 4096, unicode: true },
+};
 const MOST_MKUDOS = 2 ** 40;
 
 // What the tables tell in words.
@@ -32,6 +44,18 @@ const RULES = {
     const life = m.expires_ms - m.created_ms;
     need(life >= 1 && life <= 600_000, "expires_ms: not 1 to 600,000 ms after created_ms");
     need(m.max_mkudos * m.count <= MOST_MKUDOS, "costs more than one hold");
+    const [draws, writes] = [DRAWING.split(" ").includes(m.family), m.family === "text"];
+    need(m.tokens > 0 === writes && (writes || m.context === 0), "tokens: of texts, and of nothing else");
+    need(m.steps > 0 === draws, "steps: of pictures, and of nothing else");
+    const least = draws ? 8 : writes ? 0 : 1;
+    need(Math.min(m.width, m.height) >= least && !(writes && m.width + m.height), "width, height: no such size");
+  },
+  "work/1": (m) => {
+    const roles = m.inputs.map(({ role }) => role);
+    need(new Set(roles).size === roles.length, "inputs: two of one role");
+    need(!roles.includes("mask") || roles.includes("source"), "inputs: a mask without a source");
+    need(m.control.length > 0 === roles.includes("control"), "control: without its picture, or a picture without it");
+    need(m.loras.length + m.inversions.length + m.control.length + m.post.length <= 32, "more than 32 adapters");
   },
   "bid/1": (m) => need(m.mkudos * m.count <= MOST_MKUDOS, "costs more than one hold"),
   "charter/1": (m) => {
@@ -76,7 +100,7 @@ function fieldsOf(tag, section) {
   return Object.fromEntries(types.map(([name, type]) => [name, type.replace("a known word", words(name))]));
 }
 
-["advert", "offer", "job", "charter"].forEach(readSpec);
+["advert", "offer", "work", "job", "charter"].forEach(readSpec);
 
 export const bytesOf = (tag) => MOST_BYTES[tag];
 

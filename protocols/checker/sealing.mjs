@@ -11,6 +11,7 @@ const KEM = Buffer.from("KEM\x00\x20", "latin1");
 const SUITE = Buffer.from("HPKE\x00\x20\x00\x01\x00\x03", "latin1");
 const [EMPTY, BASE_MODE] = [Buffer.alloc(0), Buffer.of(0)];
 const BUCKET = 256;
+const ORDERS = ["work/1", "text/1", "form/1"];
 const PARTS = fields({ secret: "bin 32", offer_id: "bin 32", bid_id: "bin 32", sealed: "bin 0..2^16" });
 
 const hmac = (key, ...parts) => createHmac("sha256", key).update(Buffer.concat(parts)).digest();
@@ -55,13 +56,20 @@ function strip(plain) {
   return plain.subarray(0, end);
 }
 
+// The tag at the front says which kind of order it is.
+function decodeOrder(data) {
+  const tag = ORDERS.find((known) => data.subarray(1, 40).includes(known));
+  need(tag, "no order");
+  return decodeMessage(tag, data);
+}
+
 export function decodeSealed(data) {
   const parts = decode(data, { bytes: 2 ** 17 });
   PARTS(parts, "sealed");
   const [secret, offer, bid, sealed] = parts;
   need(sealed.length >= 32 + 16, "too short to be sealed");
   const plain = openOrRefuse(sealed, secret, Buffer.concat([Buffer.from("meshgen/work/1\0"), offer, bid]));
-  const work = decodeMessage("work/1", strip(plain));
+  const work = decodeOrder(strip(plain));
   need(work.offer_id === offer.toString("hex"), "work of another offer");
   return work;
 }

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from meshgen.cli.saving import Saver
-from meshgen.peers.request import Job
+from meshgen.peers.job import Job
 from tests.cli.conftest import Running, process
 from tests.gateway.fake_node import PNG, SECRET, award, draw
 
@@ -66,8 +66,8 @@ def test_json_is_one_document(meshgen: Cli, running: Running, tmp_path: Path) ->
     running.node.requester.on_submit = all_drawn
     found = json.loads(meshgen("generate", "x", "--json").stdout)
     assert (found["state"], found["mkudos"]) == ("done", 1234)
-    assert found["pictures"][0]["file"] == str(tmp_path / "sd15-7.png")
-    assert found["pictures"][0]["receipt"] == "cd" * 32
+    assert found["results"][0]["file"] == str(tmp_path / "sd15-7.png")
+    assert found["results"][0]["receipt"] == "cd" * 32
 
 
 def test_a_failed_job_says_why_and_keeps_what_came(meshgen: Cli, running: Running, tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import msgpack
 
 from meshgen.identity import Identity
-from meshgen.protocols import advert, job, offer
+from meshgen.protocols import advert, job, offer, work
 from meshgen.protocols.advert import Advert
 from meshgen.protocols.codec import Value, encode
 from meshgen.protocols.envelope import message_id, sign
-from meshgen.protocols.job import WorkOrder
 from meshgen.protocols.offer import MAX_OFFER_LIFETIME_MS, Bid, Cancel, Offer
 from meshgen.protocols.record import Array, Bin, Record, Text, UInt, field_kinds
 from meshgen.protocols.sealing import SealKey
+from meshgen.protocols.work import Input, WorkOrder
 from tests.conformance.hpke import hpke_seal
 from tests.conformance.samples import NOW_MS, REQUESTER, SAMPLES, WORKER, h
 from tests.conformance.vectors import FOLDER, Vector, describe, describe_value
@@ -31,7 +31,7 @@ def all_vectors() -> Iterator[Vector]:
     yield from codec_vectors()
     yield from envelope_vectors()
     yield from sealing_vectors()
-    for module in (advert, offer, job):
+    for module in (advert, offer, work, job):
         for kind in module.VECTOR_DECODERS:
             yield from record_vectors(module.__name__.split(".")[-1], kind)
     yield from agreement_vectors()
@@ -171,7 +171,7 @@ def sealing_vectors() -> Iterator[Vector]:
     yield vector("no-padding", work.encode(), error="padding")
     yield vector("padding-too-short", work.encode() + b"\x80", error="padding")
     yield vector("padding-too-long", good + bytes(256), error="padding")
-    yield vector("no-work", b"\xc0\x80" + bytes(254), error="not a work/1")
+    yield vector("no-work", b"\xc0\x80" + bytes(254), error="none of work/1")
     sealed = hpke_seal(good, key.public, info)
     for name, broken in {
         "tag-changed": sealed[:-1] + bytes([sealed[-1] ^ 1]),
@@ -207,8 +207,9 @@ def _complaint(sample: Record, name: str, bad: Any) -> str:
     too_many = isinstance(bad, tuple) and len(bad) > sample.LIMITS.max_items
     if too_long or too_many:
         return "not msgpack"
-    nested = {"models": "not a model/1", "signatures": "not a charter-signature/1"}
-    return nested[name] if name in nested and bad == (((),),) else f"{sample.TAG}.{name}"
+    nested = {"models": "model/1", "signatures": "charter-signature/1", "adapters": "adapter/1", "needs": "need/1"}
+    nested |= {"inputs": "input/1", "loras": "lora/1", "inversions": "inversion/1", "control": "control/1", "post": "post/1"}
+    return f"not a {nested[name]}" if name in nested and bad == (((),),) else f"{sample.TAG}.{name}"
 
 
 def _bad_values(wire_type: Any) -> Iterator[tuple[str, Any]]:
@@ -251,6 +252,7 @@ def _least(wire_type: Any) -> Any:
 
 def agreement_vectors() -> Iterator[Vector]:
     """Fields that are good alone and bad together."""
+    source = SAMPLES[Input].to_value()
     bad: list[tuple[str, type[Record], str, dict[str, Any], str]] = [
         ("offer", Offer, "offer-expires-when-created", {"expires_ms": NOW_MS}, "expires_ms"),
         ("offer", Offer, "offer-lives-too-long", {"expires_ms": NOW_MS + MAX_OFFER_LIFETIME_MS + 1}, "expires_ms"),
@@ -261,14 +263,32 @@ def agreement_vectors() -> Iterator[Vector]:
         ("advert", Advert, "advert-head-without-entries", {"head_seq": 0}, "head_id"),
         ("advert", Advert, "advert-entries-without-head", {"head_id": b""}, "head_id"),
         ("advert", Advert, "advert-alias-not-ascii", {"alias": "Jürgen"}, "alias"),
+        ("offer", Offer, "offer-of-a-picture-without-steps", {"steps": 0}, "steps"),
+        ("offer", Offer, "offer-of-a-picture-with-tokens", {"tokens": 5}, "tokens"),
+        ("offer", Offer, "offer-of-a-text-without-tokens", {"family": "text", "steps": 0, "width": 0, "height": 0}, "tokens"),
+        ("offer", Offer, "offer-of-a-text-with-a-size", {"family": "text", "steps": 0, "tokens": 5}, "width"),
+        ("offer", Offer, "offer-of-a-form-without-a-size", {"family": "alchemy", "steps": 0, "width": 0}, "width"),
         ("offer", Offer, "offer-model-with-newline", {"model": "a\nb"}, "model"),
-        ("job", WorkOrder, "work-prompt-with-escape", {"prompt": "\x1b[31m"}, "prompt"),
-        ("job", WorkOrder, "work-model-not-ascii", {"model": "modèle"}, "model"),
+        ("work", WorkOrder, "work-prompt-with-escape", {"prompt": "\x1b[31m"}, "prompt"),
+        (
+            "work",
+            WorkOrder,
+            "work-with-two-sources",
+            {"inputs": (source,) * 2, "control": ()},
+            "one of a kind",
+        ),
+        ("work", WorkOrder, "work-with-a-control-without-its-picture", {"inputs": ()}, "control"),
+        ("work", WorkOrder, "work-model-not-ascii", {"model": "modèle"}, "model"),
     ]
     for protocol, cls, name, changes, error in bad:
         fields = {field: changes.get(field, part) for field, part in zip(_names(cls), SAMPLES[cls].to_value()[1:], strict=True)}
         yield Vector(protocol, name.split("-")[0], name, msgpack.packb((cls.TAG, *fields.values())), error=error)
-    free = {"offer-free": replace(SAMPLES[Offer], max_mkudos=0, digest=b"", features=(), addresses=())}  # type: ignore[type-var]
+    offer: Any = SAMPLES[Offer]
+    free = {
+        "offer-free": replace(offer, max_mkudos=0, digest=b"", features=(), addresses=()),
+        "offer-of-a-text": replace(offer, family="text", width=0, height=0, steps=0, tokens=80, context=512, needs=()),
+        "offer-of-a-form": replace(offer, family="alchemy", model="upscaler", steps=0, needs=(), enlarge=4, nsfw=1),
+    }
     for name, record in free.items():
         yield Vector("offer", "offer", name, record.encode(), describe(record))
     bare = replace(SAMPLES[Advert], models=(), roles=(), addresses=(), policies=(), head_seq=0, head_id=b"", alias="")  # type: ignore[type-var]

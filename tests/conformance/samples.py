@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from meshgen.identity import Identity
-from meshgen.protocols.advert import Advert, ModelAdvert
+from meshgen.protocols.advert import AdapterAdvert, Advert, ModelAdvert
 from meshgen.protocols.charter import (
     Charter,
     CharterAnswer,
@@ -22,16 +22,26 @@ from meshgen.protocols.job import (
     Chunk,
     Done,
     Failed,
-    ImageStart,
+    Piece,
     Preview,
     Progress,
+    ResultStart,
     Settled,
     Stop,
     VoucherMessage,
+)
+from meshgen.protocols.offer import Award, Bid, Cancel, Need, Offer, Refusal
+from meshgen.protocols.record import Record
+from meshgen.protocols.work import (
+    ControlOrder,
+    FormOrder,
+    Input,
+    InversionOrder,
+    LoraOrder,
+    PostOrder,
+    TextOrder,
     WorkOrder,
 )
-from meshgen.protocols.offer import Award, Bid, Cancel, Offer, Refusal
-from meshgen.protocols.record import Record
 
 NOW_MS = 1_789_000_000_000
 REQUESTER = Identity.from_seed(bytes(range(32)))
@@ -61,8 +71,18 @@ _SIGNED = SignedCharter.unsigned(_CHARTER).signed_by(WORKER)
 
 _MODEL = ModelAdvert("meshgen-mini", h("weights"), "sd1", 64, 128 * 128, ("txt2img", "negative_prompt"), 1500)
 
+_ADAPTER = AdapterAdvert("post", "RealESRGAN_x4plus", h("upscaler"), "", 4)
+_NEED = Need("lora", h("lora"))
+_INPUT = Input("source", 300_000, h("source"))
+_LORA = LoraOrder("pencil", h("lora"), 5_800, 6_000)
+_INVERSION = InversionOrder("badhands", h("inversion"), "negative_prompt", 6_000)
+_CONTROL = ControlOrder("openpose", h("controlnet"), 6_000, 1, 0)
+_POST = PostOrder("RealESRGAN_x4plus", h("upscaler"))
+
 SAMPLES: dict[type[Record], Record] = {
     ModelAdvert: _MODEL,
+    AdapterAdvert: _ADAPTER,
+    Need: _NEED,
     Advert: Advert(
         net=NET,
         seq=7,
@@ -85,6 +105,7 @@ SAMPLES: dict[type[Record], Record] = {
         queued=2,
         head_seq=3,
         head_id=h("head"),
+        adapters=(_ADAPTER,),
     ),
     Tariff: Tariff(),
     CharterLimits: CharterLimits(),
@@ -109,6 +130,7 @@ SAMPLES: dict[type[Record], Record] = {
         created_ms=NOW_MS,
         expires_ms=NOW_MS + 60_000,
         addresses=("/ip4/192.0.2.8/tcp/4001/p2p/" + REQUESTER.peer_id,),
+        needs=(_NEED,),
     ),
     Bid: Bid(
         net=NET,
@@ -140,11 +162,42 @@ SAMPLES: dict[type[Record], Record] = {
         scheduler="",
         seeds=(1, 2**53 - 1),
         preview_every=5,
+        inputs=(_INPUT, Input("control", 5, h("pose"))),
+        strength_milli=600,
+        clip_skip=2,
+        tiling=0,
+        hires_fix=1,
+        loras=(_LORA,),
+        inversions=(_INVERSION,),
+        control=(_CONTROL,),
+        post=(_POST,),
     ),
+    Input: _INPUT,
+    LoraOrder: _LORA,
+    InversionOrder: _INVERSION,
+    ControlOrder: _CONTROL,
+    PostOrder: _POST,
+    TextOrder: TextOrder(
+        offer_id=h("offer"),
+        prompt=f"{SECRET} once said:",
+        model="smollm2",
+        digest=h("weights"),
+        tokens=80,
+        context=1024,
+        seeds=(1, 2),
+        temperature_milli=700,
+        top_p_milli=950,
+        top_k=40,
+        min_p_milli=0,
+        repetition_milli=1100,
+        stops=("\n\n",),
+    ),
+    FormOrder: FormOrder(h("offer"), "nsfw", h("weights"), 640, 480, (_INPUT,)),
     Accepted: Accepted(h("hold")),
     Progress: Progress(1, 10, 20),
+    Piece: Piece(1, "hill, gr"),
     Preview: Preview(1, 10, b"\xff\xd8jpeg"),
-    ImageStart: ImageStart(1, 2**53 - 1, 300_000, h("png"), bytes(16), 1_480),
+    ResultStart: ResultStart(1, 2**53 - 1, 300_000, h("png"), bytes(16), 1_480),
     Chunk: Chunk(b"\x89PNG\r\n\x1a\n"),
     BillMessage: BillMessage(b"a bill"),
     VoucherMessage: VoucherMessage(b"a voucher"),

@@ -27,6 +27,7 @@ HELPERS = {
     "record": "how messages declare their fields; their bytes are the codec's",
     "job_terms": "what the messages of market and job have to agree on: in protocols/job",
     "job_sides": "the order of the job's messages: in protocols/job",
+    "job_turns": "whose turn it is: in protocols/job",
 }
 """Modules with no bytes of their own, hence no folder."""
 

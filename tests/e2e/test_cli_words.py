@@ -41,7 +41,7 @@ def test_json_and_a_prompt_from_standard_input(town: Town, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["state"] == "done"
-    assert [row["file"] for row in said["pictures"]] == [str(tmp_path / "one.png")]
+    assert [row["file"] for row in said["results"]] == [str(tmp_path / "one.png")]
     assert b"secret" not in (tmp_path / "one.png").read_bytes()
     assert "secret" not in done.stdout + done.stderr
 
@@ -100,6 +100,6 @@ def test_ctrl_c_cancels_and_keeps_what_came(town: Town, tmp_path: Path) -> None:
     job = jobs()[0]
     assert job["state"] == "cancelled"
     assert f"{len(job['pictures'])} of 16 pictures had arrived" in err
-    assert len(list(tmp_path.iterdir())) == len(job["pictures"])
-    assert 1 <= len(job["pictures"]) < 16
+    assert len(list(tmp_path.iterdir())) == len(job["results"])
+    assert 1 <= len(job["results"]) < 16
     assert before - town.requester.get("/v1/credit/balance")["balance_mkudos"] == job["mkudos"]

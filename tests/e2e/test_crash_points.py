@@ -101,7 +101,7 @@ def walk(pair: Pair, victim: str) -> Iterator[str]:
         pair.start(victim)
         pair.await_worker()
         again = pair.pictures()
-        assert (again["state"], len(again["pictures"])) == ("done", PICTURES), point
+        assert (again["state"], len(again["results"])) == ("done", PICTURES), point
         check(pair, before, delivered, again["parts"][0]["mkudos"], point)
         yield point
     raise AssertionError(f"a job of {PICTURES} pictures makes {MAX_WRITES} durable writes")

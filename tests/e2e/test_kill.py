@@ -28,7 +28,7 @@ def test_a_worker_is_killed_in_the_middle(town: Town, moment: str) -> None:
     finally:
         town.launch_worker("first")
 
-    assert (job["state"], job["error"], len(job["pictures"])) == ("done", "", COUNT)
+    assert (job["state"], job["error"], len(job["results"])) == ("done", "", COUNT)
     lost = next(part for part in job["parts"] if part["state"] == "lost")
     assert lost["worker"] == victim_id
     came, price = by(job, victim_id), lost["mkudos"]
@@ -68,4 +68,4 @@ def earns(node: LocalNode, before: dict[str, int], mkudos: int) -> None:
 
 
 def by(job: dict[str, Any], worker: str) -> set[int]:
-    return {picture["index"] for picture in job["pictures"] if picture["worker"] == worker}
+    return {picture["index"] for picture in job["results"] if picture["worker"] == worker}

@@ -65,7 +65,7 @@ async def test_nothing_crosses_the_mesh_in_clear(
             for author, head in node.ledger.heads():
                 heard[f"log of {name}"] += node.ledger.entries(author, 1, head.seq)
     assert (job.state, poor.state) == ("done", "failed")
-    assert leaks({"picture": [picture.png for picture in job.pictures.values()]}), "the needle can be found"
+    assert leaks({"picture": [picture.data for picture in job.results.values()]}), "the needle can be found"
     assert any(b"fake" in data for data in heard["gossip"]), "offers were gossiped"
     assert {"message", "gossip", "value", "provide", "log of hub"} <= heard.keys()
     heard["words"] = [record.getMessage().encode() for record in caplog.records]
@@ -94,7 +94,7 @@ async def test_nothing_leaks_from_real_processes(town: Town) -> None:
         nursery.cancel_scope.cancel()
 
     assert [job["state"] for job in jobs] == ["done", "failed"]
-    pictures = [town.requester.fetch(picture["url"]) for picture in jobs[0]["pictures"]]
+    pictures = [town.requester.fetch(picture["url"]) for picture in jobs[0]["results"]]
     assert PROMPT in text_of(pictures[0])["parameters"], "the needle is somewhere"
     assert leaks({"pictures": pictures})
     offers = [wire for wire in heard["gossip"] if is_offer(wire)]

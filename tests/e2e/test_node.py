@@ -68,7 +68,7 @@ def test_a_signal_ends_a_node_amid_a_job(town: Town) -> None:
         job = town.await_job(job_id)
     finally:
         town.launch_worker("second")
-    assert (job["state"], len(job["pictures"])) == ("done", 8)
+    assert (job["state"], len(job["results"])) == ("done", 8)
     assert not QUIET.search(leaver.log), leaver.log
     assert verify_home(leaver.home).ok
     town.await_ready("second")

@@ -55,7 +55,7 @@ def test_two_halves_work_and_merge(mesh: SpreadMesh, places: Machines) -> None:
     for half in HALVES:
         job = pictures(nodes[f"asker-{half}"], 2)
         assert (job["state"], job["error"]) == ("done", "")
-        assert {picture["worker"] for picture in job["pictures"]} == {nodes[f"worker-{half}"].peer_id}
+        assert {picture["worker"] for picture in job["results"]} == {nodes[f"worker-{half}"].peer_id}
     for half, away in (("here", "there"), ("there", "here")):
         for name in HALVES[half]:
             await_loss(nodes[name], {nodes[other].peer_id for other in HALVES[away]})

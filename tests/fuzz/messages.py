@@ -95,7 +95,7 @@ def _next_picture(side: WorkerSide) -> tuple[bytes, ...]:
     index = len(side.pictures)
     if index == _AGREED.count:
         return (side.done(),)
-    return (side.progress(index, 1), *side.picture(index, png(), bytes(16), 5), side.bill(WORKER))
+    return (side.progress(index, 1), *side.result(index, png(), bytes(16), 5), side.bill(WORKER))
 
 
 def _honest_job() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:

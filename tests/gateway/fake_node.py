@@ -14,7 +14,8 @@ from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Balance
 from meshgen.peers.accounting import LogQuery
 from meshgen.peers.advice import Word
-from meshgen.peers.request import FinishedPicture, ImageRequest, Job, Part, RequestError
+from meshgen.peers.job import Finished, Job, Part
+from meshgen.peers.request import ImageRequest, RequestError
 from meshgen.peers.supply import Level, Quote
 
 ALICE = Identity.from_seed(bytes(range(32)))
@@ -158,8 +159,8 @@ class FakeNode:
 
 def draw(job: Job, index: int) -> None:
     """One picture arrives from Bob."""
-    job.pictures[index] = FinishedPicture(index, job.seed + index, BOB.peer_id, "bob", PNG, 1234, "cd" * 32, 0.5)
-    job.emit("picture", index=index, seed=job.seed + index, worker=BOB.peer_id, alias="bob", mkudos=1234)
+    job.results[index] = Finished(index, job.seed + index, BOB.peer_id, "bob", PNG, "image/png", 1234, "cd" * 32, 0.5)
+    job.emit("result", media="image/png", index=index, seed=job.seed + index, worker=BOB.peer_id, alias="bob", mkudos=1234)
 
 
 def award(job: Job) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from meshgen.gateway.app import make_app
 from meshgen.gateway.guard import MAX_BODY_BYTES, is_own_host
-from meshgen.peers.request import ImageRequest, Job, RequestError
+from meshgen.peers.job import Job
+from meshgen.peers.request import ImageRequest, RequestError
 from tests.gateway.fake_node import PNG, SECRET, FakeNode, award, draw
 
 TOKEN = "a-token"
@@ -47,10 +48,10 @@ async def test_a_job_from_submission_to_picture(api: httpx.AsyncClient, node: Fa
     shown = (await api.get("/v1/jobs/job1")).json()
     assert shown["state"] == "running" and shown["mkudos"] == 1234
     assert shown["parts"][0]["worker_alias"] == "bob"
-    assert [picture["url"] for picture in shown["pictures"]] == ["/v1/jobs/job1/pictures/0"]
-    picture = await api.get("/v1/jobs/job1/pictures/0")
+    assert [picture["url"] for picture in shown["results"]] == ["/v1/jobs/job1/results/0"]
+    picture = await api.get("/v1/jobs/job1/results/0")
     assert (picture.headers["content-type"], picture.content) == ("image/png", PNG)
-    assert error_of(await api.get("/v1/jobs/job1/pictures/1"))["code"] == "no_picture"
+    assert error_of(await api.get("/v1/jobs/job1/results/1"))["code"] == "no_result"
     assert [job["id"] for job in (await api.get("/v1/jobs")).json()["jobs"]] == ["job1"]
 
 
@@ -112,7 +113,7 @@ async def test_events_are_replayed_to_the_end(api: httpx.AsyncClient, node: Fake
     whole = await api.get("/v1/jobs/job1/events")
     assert whole.headers["content-type"].startswith("text/event-stream")
     kinds = [line.removeprefix("event: ") for line in whole.text.splitlines() if line.startswith("event: ")]
-    assert kinds == ["state", "part", "picture", "state", "end"]
+    assert kinds == ["state", "part", "result", "state", "end"]
     rest = await api.get("/v1/jobs/job1/events", headers={"last-event-id": "4"})
     assert rest.text.startswith("id: 5\nevent: end\ndata: {")
     assert error_of(await api.get("/v1/jobs/job1/events", headers={"last-event-id": "x"}))["field"] == "last-event-id"
@@ -199,8 +200,8 @@ async def test_large_bodies_are_refused_announced_or_not(api: httpx.AsyncClient)
         for _ in range(MAX_BODY_BYTES // 65536 + 1):
             yield bytes(65536)
 
-    assert (await api.post("/v1/jobs", content=bytes(MAX_BODY_BYTES + 1))).status_code == 413
-    assert error_of(await api.post("/v1/jobs", content=chunks()))["code"] == "too_large"
+    assert (await api.post("/v1/models", content=bytes(MAX_BODY_BYTES + 1))).status_code == 413
+    assert error_of(await api.post("/v1/models", content=chunks()))["code"] == "too_large"
 
 
 async def test_unknown_paths_and_methods_have_the_same_shape(api: httpx.AsyncClient) -> None:

@@ -103,12 +103,12 @@ async def test_events_come_live_and_resume_where_they_were_cut(tmp_path: Path) -
             job.emit("progress", index=0, step=1, steps=20)
             assert await next_event(lines) == ("3", "progress")
             draw(job, 0)
-            assert await next_event(lines) == ("4", "picture")
+            assert await next_event(lines) == ("4", "result")
         draw(job, 1)
         job.enter("done")
         async with api.stream("GET", "/v1/jobs/job1/events", headers={"last-event-id": "4"}) as stream:
             lines = stream.aiter_lines()
-            assert [await next_event(lines) for _ in range(3)] == [("5", "picture"), ("6", "state"), ("7", "end")]
+            assert [await next_event(lines) for _ in range(3)] == [("5", "result"), ("6", "state"), ("7", "end")]
             assert [line async for line in lines if line] == []
 
 

@@ -9,7 +9,7 @@ from enum import Enum
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import Receipt, Release
 from meshgen.protocols.job import Done, Failed
-from meshgen.protocols.job_sides import PictureArrived, RequesterSide
+from meshgen.protocols.job_sides import ResultArrived, RequesterSide
 from meshgen.protocols.offer import Refusal
 from tests.ledger.one_job import PAYER, Deal, Log, Snapshot, Step, append, name_of, now_ms, thaw
 from tests.ledger.people import START_MS
@@ -82,7 +82,7 @@ class RequesterShell:
         except Malformed as error:
             return Step(f"{label}, which breaks the protocol ({error}), and leaves", self._end(me), leaves=True)
         match event:
-            case PictureArrived(index=index, png=got):
+            case ResultArrived(index=index, png=got):
                 whole = me.whole + (got == self.deal.pictures[index])
                 return Step(label, replace(me, at=R.PROMISING, side=Snapshot(side), whole=whole))
             case Done():

@@ -152,7 +152,7 @@ class WorkerShell:
         if index == self.deal.terms.count:
             return self._say(me, "worker says done", "done", W.ENDING)
         salt = hashlib.sha256(b"salt %d" % index).digest()[:16]
-        sends = (*side.picture(index, self.deal.pictures[index], salt, 5), side.bill(PAYEE.identity))
+        sends = (*side.result(index, self.deal.pictures[index], salt, 5), side.bill(PAYEE.identity))
         at = W.WAITING if side.turn is Turn.PAYING else W.DRAWING
         return Step(f"worker sends picture {index}", replace(me, at=at, side=Snapshot(side), sent=me.sent + 1), sends)
 

@@ -15,7 +15,7 @@ from meshgen.protocols.credit import HOLD, RECEIPT, Receipt, make_entry
 from meshgen.protocols.envelope import unsign
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.job import Failed, Settled
-from meshgen.protocols.job_sides import PictureArrived, RequesterSide
+from meshgen.protocols.job_sides import RequesterSide, ResultArrived
 from meshgen.protocols.offer import Refusal
 from meshgen.protocols.sealing import seal
 from tests.peers.outsiders import Deal, Outsider, outsider
@@ -264,10 +264,10 @@ async def test_an_award_on_anothers_open_hold_is_refused(autojump_clock: trio.te
 # -- after the award
 
 
-async def take(me: Outsider, channel: Channel, side: RequesterSide) -> PictureArrived:
+async def take(me: Outsider, channel: Channel, side: RequesterSide) -> ResultArrived:
     while True:
         event = await me.receive(channel, side)
-        if isinstance(event, PictureArrived):
+        if isinstance(event, ResultArrived):
             return event
 
 

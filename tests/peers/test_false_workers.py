@@ -13,13 +13,13 @@ from meshgen.engine.fake import FakeEngine
 from meshgen.engine.port import Picture, Work
 from meshgen.net.memory_channel import MemoryChannel
 from meshgen.net.port import MAX_MESSAGE_BYTES, Channel, TooLarge
+from meshgen.peers.job import Job
 from meshgen.peers.peer import Peer
-from meshgen.peers.request import Job
 from meshgen.pictures import text_of, with_text
 from meshgen.protocols.codec import encode
 from meshgen.protocols.credit import Bill, result_commitment
 from meshgen.protocols.envelope import unsign
-from meshgen.protocols.job import BillMessage, Done, ImageStart, Progress
+from meshgen.protocols.job import BillMessage, Done, Progress, ResultStart
 from meshgen.protocols.job_sides import WorkerSide
 from meshgen.protocols.offer import BID_PROTOCOL, Bid, Offer
 from tests.peers.outsiders import MODEL, SIDE, STEPS, FalseWorker, Play, false_worker
@@ -38,7 +38,7 @@ async def picture(seed: int = 0) -> bytes:
 
 
 async def send_picture(channel: Channel, side: WorkerSide, index: int, png: bytes) -> None:
-    for message in side.picture(index, png, SALT, 0):
+    for message in side.result(index, png, SALT, 0):
         await channel.send(message)
 
 
@@ -74,7 +74,7 @@ async def bills_for_another_picture(me: FalseWorker, channel: Channel, side: Wor
 
 async def sends_other_bytes_than_announced(me: FalseWorker, channel: Channel, side: WorkerSide) -> None:
     await channel.send(side.accept())
-    start, *chunks = side.picture(0, await picture(), SALT, 0)
+    start, *chunks = side.result(0, await picture(), SALT, 0)
     await channel.send(start)
     for chunk in chunks:
         await channel.send(chunk[:-1] + bytes([chunk[-1] ^ 1]))
@@ -89,13 +89,13 @@ async def sends_no_picture_of_this_size(me: FalseWorker, channel: Channel, side:
 
 async def sends_more_than_awarded(me: FalseWorker, channel: Channel, side: WorkerSide) -> None:
     await channel.send(side.accept())
-    start = ImageStart(side.terms.count, 0, 100, bytes(32), SALT, 0)
+    start = ResultStart(side.terms.count, 0, 100, bytes(32), SALT, 0)
     await channel.send(start.encode())
 
 
 async def announces_a_monster(me: FalseWorker, channel: Channel, side: WorkerSide) -> None:
     await channel.send(side.accept())
-    await channel.send(ImageStart(0, side.terms.seeds[0], 64 * 1024 * 1024, bytes(32), SALT, 0).encode())
+    await channel.send(ResultStart(0, side.terms.seeds[0], 64 * 1024 * 1024, bytes(32), SALT, 0).encode())
 
 
 async def is_done_at_once(me: FalseWorker, channel: Channel, side: WorkerSide) -> None:
@@ -196,10 +196,10 @@ async def test_a_false_worker_gets_nothing(play: Play, words: str, autojump_cloc
         first = await mesh.add("hub", "hub")
         async with false_worker(mesh, play) as false:
             honest, asker, job = await job_with(mesh, false)
-            assert (job.state, job.error, len(job.pictures)) == ("done", "", 4)
+            assert (job.state, job.error, len(job.results)) == ("done", "", 4)
             assert false.awards == 1, "it was awarded once, and not again after it had failed"
             assert any(words in note and "offered again" in note for note in job.notes), job.notes
-            assert {picture.worker for picture in job.pictures.values()} == {honest.peer_id}
+            assert {picture.worker for picture in job.results.values()} == {honest.peer_id}
             assert asker.ledger.balance(false.who.public_key).net == 0
             assert asker.requester is not None
             assert asker.requester._means.market.trust.of(false.peer_id) < 1
@@ -228,8 +228,8 @@ async def one_good_and_again_the_same(me: FalseWorker, channel: Channel, side: W
 async def test_what_came_before_the_lie_is_paid_and_no_more(play: Play, autojump_clock: trio.testing.MockClock) -> None:
     async with virtual_mesh() as mesh, false_worker(mesh, play, mkudos=7) as false:
         _honest, asker, job = await job_with(mesh, false)
-        assert (job.state, len(job.pictures)) == ("done", 4)
-        assert [picture.worker for picture in job.pictures.values()].count(false.peer_id) == 1
+        assert (job.state, len(job.results)) == ("done", 4)
+        assert [picture.worker for picture in job.results.values()].count(false.peer_id) == 1
         assert asker.ledger.balance(false.who.public_key).net == 7
         assert net_mkudos(asker, asker) == -job.mkudos
 
@@ -269,7 +269,7 @@ async def test_two_different_bids_to_one_offer(autojump_clock: trio.testing.Mock
         false_worker(mesh, must_not_be_awarded, "slowpoke", kind=Slowpoke) as slow,
     ):
         honest, asker, job = await job_with(mesh, false, slow)
-        assert (job.state, {picture.worker for picture in job.pictures.values()}) == ("done", {honest.peer_id})
+        assert (job.state, {picture.worker for picture in job.results.values()}) == ("done", {honest.peer_id})
         assert false.awards == 0
         assert_convicted(asker, false)
         assert net_mkudos(asker, asker) == -job.mkudos
@@ -318,7 +318,7 @@ async def test_bids_with_false_figures(
 ) -> None:
     async with virtual_mesh() as mesh, false_worker(mesh, closes_at_once, bid_changes=changes) as false:
         _honest, asker, job = await job_with(mesh, false)
-        assert (job.state, job.error, len(job.pictures)) == ("done", "", 4)
+        assert (job.state, job.error, len(job.results)) == ("done", "", 4)
         if words:
             assert any(words in note for note in job.notes), job.notes
         assert asker.ledger.balance(false.who.public_key).net == 0
@@ -361,9 +361,9 @@ async def test_a_false_worker_can_not_speak_in_the_metadata(autojump_clock: trio
 
     async with virtual_mesh() as mesh, false_worker(mesh, play) as false:
         _honest, _asker, job = await job_with(mesh, false, count=1, private=True)
-        assert job.pictures[0].worker == false.peer_id
-        text = text_of(job.pictures[0].png)
-        assert b"the secret prompt" not in job.pictures[0].png
+        assert job.results[0].worker == false.peer_id
+        text = text_of(job.results[0].data)
+        assert b"the secret prompt" not in job.results[0].data
         assert false.peer_id in text["meshgen"]
         assert text.keys() == {"parameters", "meshgen"}
 
@@ -376,7 +376,7 @@ async def test_a_flood_of_progress_and_of_bids(autojump_clock: trio.testing.Mock
 
     async with virtual_mesh() as mesh, false_worker(mesh, flood) as false:
         _honest, asker, job = await job_with(mesh, false)
-        assert (job.state, len(job.pictures)) == ("done", 4)
+        assert (job.state, len(job.results)) == ("done", 4)
         async with false.net.open(asker.net.peer_id, BID_PROTOCOL) as channel:
             await channel.send(encode((b"", b"", b"")))
         assert (await pictures_of(asker)).state == "done"

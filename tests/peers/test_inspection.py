@@ -8,8 +8,10 @@ import json
 import trio
 import trio.testing
 
+from meshgen.peers.assignment import Assignment
 from meshgen.peers.inspection import Paid, finish
-from meshgen.peers.request import ImageRequest, Job, Part
+from meshgen.peers.job import Job, Part
+from meshgen.peers.request import ImageRequest
 from meshgen.pictures import bare, text_of, with_text
 from meshgen.protocols.advert import ModelAdvert
 from meshgen.protocols.credit import Receipt, decode_entry, result_commitment
@@ -31,11 +33,11 @@ async def test_a_paid_picture_opens_its_receipt(autojump_clock: trio.testing.Moc
         mine = asker.identity.public_key
         entries = [decode_entry(wire) for wire in asker.ledger.entries(mine, 1, 99)]
         receipts = {entry.id.hex(): entry.content for entry in entries if isinstance(entry.content, Receipt)}
-        for picture in job.pictures.values():
-            words = words_of(picture.png)
+        for picture in job.results.values():
+            words = words_of(picture.data)
             opened = [(bytes.fromhex(salt), bytes.fromhex(digest)) for salt, digest in words["opened"]]  # type: ignore[attr-defined]
             assert result_commitment(opened) == receipts[str(words["receipt"])].result
-            assert hashlib.sha256(bare(picture.png)).digest() in [digest for _, digest in opened]
+            assert hashlib.sha256(bare(picture.data)).digest() in [digest for _, digest in opened]
 
 
 def test_what_can_not_be_shown_is_not_claimed() -> None:
@@ -43,5 +45,6 @@ def test_what_can_not_be_shown_is_not_claimed() -> None:
     sent = with_text(png(), {"Comment": "drawn by me"})
     job = Job("job", ImageRequest(prompt="x"), created_ms=0, model="sd15", width=16, height=8, seed=1)
     paid = Paid(bytes(32), ((bytes(16), hashlib.sha256(sent).digest()),))
-    words = words_of(finish(sent, 1, job, MODEL, Part("peer", "bob", (0,), 1), paid))
+    assignment = Assignment(job.request, MODEL, 16, 8, (), {})
+    words = words_of(finish(sent, 1, job, assignment, Part("peer", "bob", (0,), 1), paid))
     assert words["receipt"] == "00" * 32 and "opened" not in words

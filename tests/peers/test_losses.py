@@ -22,9 +22,9 @@ async def test_a_worker_dies_in_the_middle(seed: int, autojump_clock: trio.testi
         victim_id = mesh.nodes["victim"].peer_id
         await mesh.kill("victim")
         await job.wait()
-        assert (job.state, len(job.pictures)) == ("done", 6)
+        assert (job.state, len(job.results)) == ("done", 6)
         assert any("went away" in note or "left" in note for note in job.notes)
-        by_victim = sum(picture.mkudos for picture in job.pictures.values() if picture.worker == victim_id)
+        by_victim = sum(picture.mkudos for picture in job.results.values() if picture.worker == victim_id)
         await trio.sleep(200)  # the hold of the lost part expires and is released
         assert net_mkudos(asker, asker) == -job.mkudos
         assert net_mkudos(survivor, survivor) == job.mkudos - by_victim
@@ -41,7 +41,7 @@ async def test_a_stalled_worker_is_replaced(autojump_clock: trio.testing.MockClo
         await trio.sleep(0.5)
         mesh.net.stall(mesh.nodes["stuck"].net.peer_id)
         await job.wait()
-        assert (job.state, len(job.pictures)) == ("done", 4)
+        assert (job.state, len(job.results)) == ("done", 4)
         assert any("silent" in note for note in job.notes)
 
 
@@ -53,9 +53,9 @@ async def test_a_broken_worker_is_replaced_and_not_paid(kind: str, autojump_cloc
         await mesh.worker("well", seconds=1)
         asker = await mesh.requester()
         job = await pictures_of(asker, count=6)
-        assert (job.state, len(job.pictures)) == ("done", 6)
+        assert (job.state, len(job.results)) == ("done", 6)
         assert any("#" in note and "offered again" in note for note in job.notes)
-        by_broken = [picture for picture in job.pictures.values() if picture.worker == broken.peer_id]
+        by_broken = [picture for picture in job.results.values() if picture.worker == broken.peer_id]
         await trio.sleep(10)
         assert net_mkudos(asker, broken) == sum(picture.mkudos for picture in by_broken)
         assert net_mkudos(asker, asker) == -job.mkudos
@@ -80,7 +80,7 @@ async def test_partition_in_the_middle(autojump_clock: trio.testing.MockClock) -
         await trio.sleep(3)
         mesh.net.partition([{far.net.peer_id}, {near.net.peer_id, asker.net.peer_id}])
         await job.wait()
-        assert (job.state, len(job.pictures)) == ("done", 4)
+        assert (job.state, len(job.results)) == ("done", 4)
         mesh.net.heal()
         await trio.sleep(60)
         assert net_mkudos(asker, asker) == -job.mkudos

@@ -21,9 +21,9 @@ async def test_nine_pictures_by_two_workers(seed: int, autojump_clock: trio.test
         asker = await mesh.requester()
         job = await pictures_of(asker, count=9, seed=100)
         assert (job.state, job.error) == ("done", "")
-        assert sorted(job.pictures) == list(range(9))
-        assert [job.pictures[index].seed for index in range(9)] == list(range(100, 109))
-        assert {picture.worker for picture in job.pictures.values()} == {first.peer_id, second.peer_id}
+        assert sorted(job.results) == list(range(9))
+        assert [job.results[index].seed for index in range(9)] == list(range(100, 109))
+        assert {picture.worker for picture in job.results.values()} == {first.peer_id, second.peer_id}
         await trio.sleep(5)
         spent = job.mkudos
         assert spent > 0
@@ -35,11 +35,11 @@ async def test_a_picture_says_where_it_comes_from(autojump_clock: trio.testing.M
     async with virtual_mesh() as mesh:
         worker, asker = await mesh.worker("w"), await mesh.requester()
         job = await pictures_of(asker, prompt="a lighthouse", negative_prompt="fog", seed=7)
-        text = text_of(job.pictures[0].png)
+        text = text_of(job.results[0].data)
         assert text["parameters"].startswith("a lighthouse\nNegative prompt: fog\nSteps: 4")
         assert "Seed: 7" in text["parameters"]
         assert worker.peer_id in text["meshgen"]
-        assert job.pictures[0].receipt in text["meshgen"]
+        assert job.results[0].receipt in text["meshgen"]
 
 
 async def test_private_leaves_the_prompt_out(autojump_clock: trio.testing.MockClock) -> None:
@@ -47,17 +47,17 @@ async def test_private_leaves_the_prompt_out(autojump_clock: trio.testing.MockCl
         await mesh.worker("w")
         asker = await mesh.requester()
         job = await pictures_of(asker, prompt="a lighthouse", private=True)
-        assert b"lighthouse" not in job.pictures[0].png
+        assert b"lighthouse" not in job.results[0].data
         asker = await mesh.requester("shy", requester__private=True)
         job = await pictures_of(asker, prompt="a lighthouse")
-        assert b"lighthouse" not in job.pictures[0].png
+        assert b"lighthouse" not in job.results[0].data
 
 
 async def test_the_faster_worker_draws_more(autojump_clock: trio.testing.MockClock) -> None:
     async with virtual_mesh() as mesh:
         fast, slow = await mesh.worker("fast", seconds=1), await mesh.worker("slow", seconds=4)
         job = await pictures_of(await mesh.requester(), count=8)
-        drawn = [picture.worker for picture in job.pictures.values()]
+        drawn = [picture.worker for picture in job.results.values()]
         assert drawn.count(fast.peer_id) >= 6
         assert drawn.count(slow.peer_id) >= 1
 
@@ -161,7 +161,7 @@ async def test_offers_reach_a_worker_that_nobody_knew(autojump_clock: trio.testi
         asker.directory._adverts.pop(second.net.peer_id, None)
         job = await pictures_of(asker, count=6)
         assert job.state == "done"
-        assert second.peer_id in {picture.worker for picture in job.pictures.values()}
+        assert second.peer_id in {picture.worker for picture in job.results.values()}
 
 
 async def test_cancel_keeps_what_arrived(autojump_clock: trio.testing.MockClock) -> None:
@@ -174,7 +174,7 @@ async def test_cancel_keeps_what_arrived(autojump_clock: trio.testing.MockClock)
         job.cancel()
         await job.wait()
         assert job.state == "cancelled"
-        assert 1 <= len(job.pictures) < 4
+        assert 1 <= len(job.results) < 4
         await trio.sleep(40)
         assert net_mkudos(asker, asker) == -job.mkudos
         assert worker.worker is not None

@@ -14,8 +14,8 @@ async def test_alone(autojump_clock: trio.testing.MockClock) -> None:
         alone = await mesh.add("alone", "requester worker", FakeEngine(seconds_per_picture=1))
         job = await pictures_of(alone, count=3, seed=5)
         assert (job.state, job.error, job.mkudos) == ("done", "", 0)
-        assert [job.pictures[index].seed for index in range(3)] == [5, 6, 7]
-        assert {picture.worker for picture in job.pictures.values()} == {alone.peer_id}
+        assert [job.results[index].seed for index in range(3)] == [5, 6, 7]
+        assert {picture.worker for picture in job.results.values()} == {alone.peer_id}
         assert alone.ledger.head().seq == 1  # GENESIS: own work is in no log
         assert alone.worker is not None
         assert alone.worker.queued == 0
@@ -26,7 +26,7 @@ async def test_together_with_others(autojump_clock: trio.testing.MockClock) -> N
         helper = await mesh.worker("helper", seconds=2)
         owner = await mesh.add("owner", "requester worker", FakeEngine(seconds_per_picture=2))
         job = await pictures_of(owner, count=8)
-        drawn = [picture.worker for picture in job.pictures.values()]
+        drawn = [picture.worker for picture in job.results.values()]
         assert drawn.count(owner.peer_id) >= 3
         assert drawn.count(helper.peer_id) >= 3
         assert job.mkudos == -net_mkudos(owner, owner) > 0
@@ -38,7 +38,7 @@ async def test_an_own_engine_that_fails_leaves_it_to_the_mesh(autojump_clock: tr
         owner = await mesh.add("owner", "requester worker", FakeEngine(seconds_per_picture=1, fail=Fault("crash", at=0)))
         job = await pictures_of(owner, count=4)
         assert job.state == "done"
-        assert {picture.worker for picture in job.pictures.values()} == {helper.peer_id}
+        assert {picture.worker for picture in job.results.values()} == {helper.peer_id}
         assert any("own engine failed" in note for note in job.notes)
 
 

@@ -7,8 +7,9 @@ import trio
 import trio.testing
 
 from meshgen.ledger.fold import Balance
+from meshgen.peers.job import Job
 from meshgen.peers.peer import Peer
-from meshgen.peers.request import ImageRequest, Job
+from meshgen.peers.request import ImageRequest
 from meshgen.protocols.credit import Claim, Receipt
 from meshgen.testing import VirtualMesh, virtual_mesh
 

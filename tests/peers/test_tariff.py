@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshgen.peers.tariff import ImageWork, alchemy_mkudos, image_mkudos, offer_mkudos, picture_mkudos, scaled, text_mkudos
+from meshgen.protocols.advert import ModelAdvert
 from meshgen.protocols.charter import Tariff
-from meshgen.protocols.offer import Offer
+from meshgen.protocols.offer import Need, Offer
 from meshgen.protocols.record import MAX_MKUDOS
 from tests.conformance.samples import SAMPLES
 
-OFFER: Any = SAMPLES[Offer]
+OFFER: Any = replace(SAMPLES[Offer], needs=())  # type: ignore[type-var]
 HALF_K = {"width": 512, "height": 512, "steps": 50}
 ONE_K = {"width": 1024, "height": 1024}
 QUOTED: list[tuple[str, ImageWork, int]] = [
@@ -102,6 +103,23 @@ def test_an_offers_price_is_its_pictures() -> None:
     assert offer_mkudos(replace(OFFER, shared=1, features=("img2img",))) == picture_mkudos(64, 64, 20, features=("inpainting",))
     assert offer_mkudos(replace(OFFER, features=("controlnet",))) == picture_mkudos(64, 64, 20, features=["controlnet"]) == 8200
     assert offer_mkudos(OFFER, Tariff(surcharge_mkudos=0, shared_mkudos=0)) == 4000
+
+
+def test_what_an_offer_needs_beside_has_its_price() -> None:
+    kinds = ("lora", "lora", "inversion", "inversion", "post")
+    offer = replace(OFFER, needs=tuple(Need(kind, bytes([place] * 32)) for place, kind in enumerate(kinds)))
+    work = ImageWork(64, 64, 20, loras=2, inversions=True, post_processors=1)
+    assert offer_mkudos(offer) == image_mkudos(work) > offer_mkudos(OFFER) + 2 * 3000
+
+
+def test_texts_and_forms_have_theirs() -> None:
+    text = replace(OFFER, family="text", width=0, height=0, steps=0, tokens=80)
+    model = ModelAdvert("smollm2", bytes(32), "text", 8, 1, (), 0, millions=135, context=2048)
+    assert offer_mkudos(text, model=model) == text_mkudos(80, 135, 2048)
+    assert offer_mkudos(replace(text, context=512), model=model) == text_mkudos(80, 135, 512)
+    form = replace(OFFER, family="alchemy", steps=0, width=1024, height=512)
+    assert offer_mkudos(replace(form, model="caption")) == alchemy_mkudos("caption")
+    assert offer_mkudos(replace(form, model="RealESRGAN_x4plus")) == alchemy_mkudos("upscale", 1024 * 512)
 
 
 def test_a_workers_own_price() -> None:

@@ -30,7 +30,7 @@ async def test_a_bid_of_a_whole_day_does_not_end_the_job(changes: dict[str, int]
             asker = await mesh.requester()
             job = await pictures_of(asker, model=MODEL.name, count=4)
             assert (job.state, job.error) == ("done", "")
-            assert {picture.worker for picture in job.pictures.values()} == {honest.peer_id}
+            assert {picture.worker for picture in job.results.values()} == {honest.peer_id}
 
 
 async def test_who_always_declines_is_soon_not_asked_any_more(autojump_clock: trio.testing.MockClock) -> None:

@@ -12,7 +12,7 @@ from meshgen.protocols.codec import Value
 from meshgen.protocols.offer import MAX_OFFER_LIFETIME_MS
 from meshgen.protocols.record import Array, Bin, Record, Text, UInt, field_kinds
 
-MODULES = ("advert", "offer", "job")
+MODULES = ("advert", "offer", "work", "job")
 PRINTABLE = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
 UNICODE = st.characters(exclude_categories=("Cs", "Cc"))
 MOST_BYTES = 300
@@ -64,12 +64,34 @@ def _mend(cls: type[Record], drawn: dict[str, Any]) -> dict[str, Any]:
     return {**drawn, **mend(drawn)} if mend else drawn
 
 
+def _measures(drawn: dict[str, Any]) -> dict[str, Any]:
+    """A size, steps and tokens that go with the family."""
+    if drawn["family"] == "text":
+        return {"width": 0, "height": 0, "steps": 0, "tokens": max(drawn["tokens"], 1)}
+    least = 1 if drawn["family"] == "alchemy" else 8
+    steps = 0 if drawn["family"] == "alchemy" else max(drawn["steps"], 1)
+    sides = {side: max(drawn[side], least) for side in ("width", "height")}
+    return {**sides, "steps": steps, "tokens": 0, "context": 0}
+
+
+def _inputs(drawn: dict[str, Any]) -> dict[str, Any]:
+    """One of a role, no mask without its source, a control with its picture."""
+    given = {one.role: one for one in drawn["inputs"]}
+    if "source" not in given:
+        given.pop("mask", None)
+    if not drawn["control"]:
+        given.pop("control", None)
+    return {"inputs": tuple(given.values()), "control": drawn["control"] if "control" in given else ()}
+
+
 _MENDERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "Offer": lambda d: {
+        **_measures(d),
         "max_mkudos": d["max_mkudos"] // 64,
         "created_ms": d["created_ms"] // 2,
         "expires_ms": d["created_ms"] // 2 + 1 + d["expires_ms"] % MAX_OFFER_LIFETIME_MS,
     },
+    "WorkOrder": lambda d: _inputs(d),
     "Bid": lambda d: {"mkudos": d["mkudos"] // 64},
     "Progress": lambda d: {"step": d["step"] % (d["steps"] + 1)},
     "Advert": lambda d: {

@@ -20,14 +20,14 @@ from meshgen.protocols.job import (
     Chunk,
     Done,
     Failed,
-    ImageStart,
+    ResultStart,
     Preview,
     Progress,
     Settled,
     Stop,
     VoucherMessage,
 )
-from meshgen.protocols.job_sides import OutOfTurn, Paid, PictureArrived, RequesterSide, Turn, WorkerSide
+from meshgen.protocols.job_sides import OutOfTurn, Paid, ResultArrived, RequesterSide, Turn, WorkerSide
 from meshgen.protocols.offer import Refusal
 from meshgen.protocols.record import Record
 from tests.conformance.samples import REQUESTER, WORKER, h
@@ -51,14 +51,14 @@ class Pair:
         return self
 
     def sent(self, index: int, picture: bytes = png()) -> Pair:
-        for message in self.worker.picture(index, picture, SALT, 5):
+        for message in self.worker.result(index, picture, SALT, 5):
             assert self.requester.feed(message) is None
         return self
 
     def billed(self, index: int) -> Pair:
         event = self.sent(index).requester.feed(self.worker.bill(WORKER))
-        assert isinstance(event, PictureArrived)
-        assert (event.index, event.seed, event.png) == (index, TERMS.seeds[index], png())
+        assert isinstance(event, ResultArrived)
+        assert (event.index, event.seed, event.data) == (index, TERMS.seeds[index], png())
         return self
 
     def paid(self, *indices: int) -> Pair:
@@ -68,7 +68,7 @@ class Pair:
 
 
 def start(index: int = 0, picture: bytes = png(), **changes: object) -> bytes:
-    good = ImageStart(index, TERMS.seeds[index], len(picture), sha256(picture).digest(), SALT, 5)
+    good = ResultStart(index, TERMS.seeds[index], len(picture), sha256(picture).digest(), SALT, 5)
     return replace(good, **changes).encode()
 
 
@@ -87,7 +87,7 @@ def test_a_whole_job() -> None:
     assert pair.worker.paid_mkudos == pair.worker.owed_mkudos == pair.requester.owed_mkudos == 3 * PRICE
     assert pair.requester.feed(pair.worker.done()) == Done(3)
     receipt = pair.requester.receipt()
-    assert (receipt.amount, receipt.units, receipt.result) == (3 * PRICE, 3, pair.worker.result)
+    assert (receipt.amount, receipt.units, receipt.result) == (3 * PRICE, 3, pair.worker.commitment)
     assert bill(3, sig=receipt.bill_sig).is_signed()
     assert pair.worker.feed(pair.requester.settle(b"entry")) == Settled(b"entry")
     assert pair.requester.ended and pair.worker.ended
@@ -107,12 +107,12 @@ def test_a_large_picture_comes_in_chunks() -> None:
     requester, worker = RequesterSide(terms), WorkerSide(terms)
     requester.feed(worker.accept())
     picture = png(1024, 1024, size=2 * CHUNK_BYTES + 1)
-    messages = worker.picture(0, picture, SALT, 5)
+    messages = worker.result(0, picture, SALT, 5)
     assert len(messages) == 4
     for message in messages:
         requester.feed(message)
     event = requester.feed(worker.bill(WORKER))
-    assert isinstance(event, PictureArrived) and event.png == picture
+    assert isinstance(event, ResultArrived) and event.data == picture
 
 
 def test_a_worker_that_refuses() -> None:
@@ -155,7 +155,7 @@ def breaches_of_the_worker() -> dict[str, tuple[Pair, bytes, str]]:
         "a no after its yes": (Pair().accepted(), sign(WORKER, refusal).wire, "no place here"),
         "a chunk without its start": (Pair().accepted(), whole, "no place here"),
         "a bill without a picture": (Pair().accepted(), BillMessage(bill().sign(WORKER).encode()).encode(), "no place here"),
-        "a picture nobody ordered": (Pair().accepted(), replace(ImageStart(3, 1, 9, h("x"), SALT, 1)).encode(), "were awarded"),
+        "a picture nobody ordered": (Pair().accepted(), replace(ResultStart(3, 1, 9, h("x"), SALT, 1)).encode(), "were awarded"),
         "another seed": (Pair().accepted(), start(seed=999), "seed"),
         "a picture twice": (Pair().accepted().paid(0), start(), "twice"),
         "a picture larger than any": (Pair().accepted(), start(size=2**24), "are the most"),
@@ -291,7 +291,7 @@ def test_a_breach_by_the_requester_ends_the_job(name: str) -> None:
     assert pair.worker.ended
     assert pair.worker.paid_mkudos == paid, "what was paid stays paid"
     with pytest.raises(OutOfTurn):
-        pair.worker.picture(2, png(), SALT, 5)
+        pair.worker.result(2, png(), SALT, 5)
 
 
 def test_settled_counts_once() -> None:
@@ -309,7 +309,7 @@ def test_a_requester_that_never_signs_costs_one_picture() -> None:
     """No second picture leaves before the voucher for the first; what a CLAIM shows is the last voucher that came."""
     pair = Pair().accepted().paid(0).billed(1)
     with pytest.raises(OutOfTurn, match="voucher must follow"):
-        pair.worker.picture(2, png(), SALT, 5)
+        pair.worker.result(2, png(), SALT, 5)
     claim = pair.worker.claim()
     assert (claim.amount, claim.result) == (PRICE, bill(1).result)
     assert pair.worker.owed_mkudos - pair.worker.paid_mkudos == PRICE
@@ -320,7 +320,7 @@ def test_a_requester_that_never_signs_costs_one_picture() -> None:
 
 def test_the_shell_is_told_when_it_speaks_out_of_turn() -> None:
     pair = Pair()
-    for speak in (pair.worker.done, lambda: pair.worker.bill(WORKER), lambda: pair.worker.picture(0, png(), SALT, 1)):
+    for speak in (pair.worker.done, lambda: pair.worker.bill(WORKER), lambda: pair.worker.result(0, png(), SALT, 1)):
         with pytest.raises((OutOfTurn, ValueError)):
             speak()
     for speak in (
@@ -331,8 +331,8 @@ def test_the_shell_is_told_when_it_speaks_out_of_turn() -> None:
     ):
         with pytest.raises(OutOfTurn):
             speak()
-    with pytest.raises(OutOfTurn, match="no picture 3"):
-        pair.accepted().worker.picture(3, png(), SALT, 1)
+    with pytest.raises(OutOfTurn, match="no result 3"):
+        pair.accepted().worker.result(3, png(), SALT, 1)
     with pytest.raises(OutOfTurn, match="0 of 3"):
         pair.worker.done()
 
@@ -340,7 +340,7 @@ def test_the_shell_is_told_when_it_speaks_out_of_turn() -> None:
 def test_a_worker_does_not_send_what_its_engine_got_wrong() -> None:
     pair = Pair().accepted()
     with pytest.raises(Malformed, match="64x64"):
-        pair.worker.picture(0, png(128), SALT, 1)
+        pair.worker.result(0, png(128), SALT, 1)
     assert pair.worker.turn is Turn.DRAWING
     assert pair.requester.feed(pair.worker.fail("crashed")) == Failed("crashed")
 

@@ -85,6 +85,6 @@ def test_an_entry_that_is_no_hold_is_refused() -> None:
 
 @pytest.mark.parametrize("picture", [b"", b"GIF89a", png()[:20], png(72), png(SIDE, 72), b"\0" + png()])
 def test_a_picture_is_a_png_of_the_size_that_was_ordered(picture: bytes) -> None:
-    DEAL.terms().check_picture(png())
+    DEAL.terms().check_result(png())
     with pytest.raises(Malformed, match="64x64"):
-        DEAL.terms().check_picture(picture)
+        DEAL.terms().check_result(picture)

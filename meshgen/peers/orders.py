@@ -1,0 +1,78 @@
+"""From what crosses the net to what the engine takes: the same way for a worker and for one who draws for himself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meshgen.engine.port import AnyWork, Control, FormWork, Inversion, Lora, TextWork, Work
+from meshgen.protocols.work import FormOrder, InversionOrder, Order, TextOrder, WorkOrder, from_weight
+
+
+def work_of(order: Order, inputs: Sequence[bytes]) -> AnyWork:
+    """``inputs``: the order's pictures, in its order."""
+    match order:
+        case TextOrder():
+            return _text(order)
+        case FormOrder():
+            return FormWork(order.model, inputs[0])
+    given = {item.role: data for item, data in zip(order.inputs, inputs, strict=True)}
+    return Work(
+        model=order.model,
+        prompt=order.prompt,
+        negative_prompt=order.negative_prompt,
+        width=order.width,
+        height=order.height,
+        steps=order.steps,
+        guidance_scale=order.guidance_milli / 1000,
+        scheduler=order.scheduler,
+        seeds=order.seeds,
+        preview_every=order.preview_every,
+        source=given.get("source", b""),
+        mask=given.get("mask", b""),
+        strength=order.strength_milli / 1000,
+        clip_skip=order.clip_skip,
+        tiling=bool(order.tiling),
+        hires_fix=bool(order.hires_fix),
+        loras=tuple(Lora(o.name, o.digest, from_weight(o.weight), from_weight(o.clip_weight)) for o in order.loras),
+        inversions=tuple(map(_inversion, order.inversions)),
+        control=_control(order, given.get("control", b"")),
+        post=tuple(post.name for post in order.post),
+    )
+
+
+def units(order: Order) -> tuple[int, int, int]:
+    """Width, height and steps, as :meth:`meshgen.engine.port.Engine.estimate_s` takes them."""
+    match order:
+        case WorkOrder():
+            return order.width, order.height, order.steps
+        case TextOrder():
+            return 0, 0, order.tokens
+        case FormOrder():
+            return order.width, order.height, 1
+
+
+def _inversion(order: InversionOrder) -> Inversion:
+    return Inversion(order.name, order.digest, order.place.replace("none", ""), from_weight(order.weight))
+
+
+def _control(order: WorkOrder, image: bytes) -> Control | None:
+    for control in order.control:
+        weight = from_weight(control.weight)
+        return Control(control.name, control.digest, image, bool(control.is_map), weight, bool(control.return_map))
+    return None
+
+
+def _text(order: TextOrder) -> TextWork:
+    return TextWork(
+        model=order.model,
+        prompt=order.prompt,
+        max_tokens=order.tokens,
+        seeds=order.seeds,
+        context=order.context,
+        temperature=order.temperature_milli / 1000,
+        top_p=order.top_p_milli / 1000,
+        top_k=order.top_k,
+        min_p=order.min_p_milli / 1000,
+        repetition_penalty=order.repetition_milli / 1000,
+        stop=order.stops,
+    )

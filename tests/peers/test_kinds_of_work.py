@@ -1,0 +1,211 @@
+"""Everything that can be asked for crosses the mesh: pictures from pictures, adapters, texts, forms of alchemy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from PIL import Image
+
+from meshgen.engine.fake import FakeEngine, fake_model
+from meshgen.engine.port import AdapterInfo, AnyWork, EngineEvent, FormWork, TextWork, Work
+from meshgen.peers.job import Job
+from meshgen.peers.peer import Peer
+from meshgen.peers.request import (
+    ControlWish,
+    FormRequest,
+    ImageRequest,
+    InversionWish,
+    LoraWish,
+    Request,
+    RequestError,
+    TextRequest,
+)
+from meshgen.testing import VirtualMesh, net_mkudos, virtual_mesh
+
+FEATURES = (
+    "txt2img",
+    "img2img",
+    "inpainting",
+    "controlnet",
+    "lora",
+    "inversion",
+    "clip_skip",
+    "tiling",
+    "hires_fix",
+    "negative_prompt",
+)
+MODELS = (
+    replace(fake_model(), features=FEATURES),
+    replace(fake_model("writer"), family="text", millions=135, context=2048),
+    replace(fake_model("nsfw"), family="alchemy"),
+    replace(fake_model("upscaler"), family="alchemy"),
+)
+ADAPTERS = (
+    AdapterInfo("lora", "pencil", b"l" * 32, "other"),
+    AdapterInfo("lora", "of another family", b"x" * 32, "sdxl"),
+    AdapterInfo("inversion", "badhands", b"i" * 32, "other"),
+    AdapterInfo("controlnet", "canny", b"c" * 32, "other"),
+    AdapterInfo("post", "upscaler", b"u" * 32, "", enlarge=4),
+)
+
+
+class Recorder(FakeEngine):
+    """Remembers what it was given to do."""
+
+    def __init__(self) -> None:
+        super().__init__(MODELS, 1.0, adapters=ADAPTERS)
+        self.given: list[AnyWork] = []
+
+    @asynccontextmanager
+    async def run(self, work: AnyWork) -> AsyncIterator[AsyncIterator[EngineEvent]]:
+        self.given.append(work)
+        async with super().run(work) as events:
+            yield events
+
+
+def picture(mode: str = "RGB", size: tuple[int, int] = (96, 64), kind: str = "PNG") -> bytes:
+    file = BytesIO()
+    Image.effect_noise(size, 90).convert(mode).save(file, kind)
+    return file.getvalue()
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[tuple[VirtualMesh, Peer, Peer, Recorder]]:
+    async with virtual_mesh() as mesh:
+        engine = Recorder()
+        worker, asker = await mesh.add("worker", "worker", engine), await mesh.requester("asker")
+        yield mesh, worker, asker, engine
+
+
+async def done(asker: Peer, request: Request) -> Job:
+    assert asker.requester is not None
+    job = asker.requester.submit(request)
+    await job.wait()
+    assert job.state == "done", job.error
+    return job
+
+
+async def test_a_picture_from_a_picture_with_everything(autojump_clock: trio.testing.MockClock) -> None:
+    source, mask, pose = picture(), picture("L"), picture(size=(2000, 1200), kind="JPEG")
+    request = ImageRequest(
+        "a prompt",
+        steps=4,
+        count=2,
+        source=source,
+        mask=mask,
+        strength=0.6,
+        clip_skip=2,
+        tiling=True,
+        hires_fix=True,
+        loras=(LoraWish("pencil", -0.8, 0.5),),
+        inversions=(InversionWish("badhands", "negative_prompt"),),
+        control=ControlWish("canny", pose, 0.9, is_map=True),
+        post=("upscaler",),
+    )
+    async with pair() as (_, worker, asker, engine):
+        job = await done(asker, request)
+        work = engine.given[0]
+        assert isinstance(work, Work) and work.control is not None
+        assert (work.source, work.mask, work.control.image) == (source, mask, pose)
+        assert (work.width, work.height, work.strength, work.clip_skip) == (64, 64, 0.6, 2)
+        assert (work.loras[0].weight, work.loras[0].clip_weight, work.loras[0].digest) == (-0.8, 0.5, b"l" * 32)
+        assert work.inversions[0].place == "negative_prompt" and work.tiling and work.hires_fix and work.post == ("upscaler",)
+        assert work.control.is_map and not work.control.return_map
+        for result in job.results.values():
+            with Image.open(BytesIO(result.data)) as image:
+                assert image.size == (256, 256)
+        assert net_mkudos(asker, worker) == job.mkudos > 0
+
+
+async def test_a_text_is_read_along_and_paid(autojump_clock: trio.testing.MockClock) -> None:
+    pieces: list[str] = []
+    async with pair() as (_, worker, asker, engine):
+        assert asker.requester is not None
+        job = asker.requester.submit(TextRequest("Once upon", tokens=5, seed=3, count=2, stops=("\n\n",), temperature=0.5))
+        async with job.follow() as events:
+            async for event in events:
+                if event.kind == "piece" and event.data["index"] == 1:
+                    pieces.append(event.data["text"])
+        work = engine.given[0]
+        assert isinstance(work, TextWork) and (work.prompt, work.stop, work.temperature) == ("Once upon", ("\n\n",), 0.5)
+        assert job.state == "done" and [job.results[index].seed for index in (0, 1)] == [3, 4]
+        assert "".join(pieces).encode() == job.results[1].data == b"word0 word1 word2 word3 word4 "
+        assert job.results[1].media == "text/plain"
+        assert net_mkudos(asker, worker) == job.mkudos > 0
+
+
+async def test_a_form_finds_something_or_makes_a_picture(autojump_clock: trio.testing.MockClock) -> None:
+    source = picture(size=(50, 30))
+    async with pair() as (_, _, asker, engine):
+        found = await done(asker, FormRequest("nsfw", source))
+        assert (found.results[0].media, json.loads(found.results[0].data)) == ("application/json", {"nsfw": "fake"})
+        assert isinstance(engine.given[0], FormWork) and engine.given[0].source == source
+        grown = await done(asker, FormRequest("upscaler", source))
+        with Image.open(BytesIO(grown.results[0].data)) as image:
+            assert image.size == (200, 120)
+
+
+async def test_one_who_has_an_engine_does_all_that_for_himself(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        alone = await mesh.add("alone", "requester worker", Recorder())
+        job = await done(alone, TextRequest("Once upon", tokens=3))
+        assert job.results[0].data == b"word0 word1 word2 " and job.mkudos == 0
+        assert (await done(alone, FormRequest("nsfw", picture()))).mkudos == 0
+        assert (await done(alone, ImageRequest("a prompt", steps=2, source=picture(), loras=(LoraWish("pencil"),)))).mkudos == 0
+
+
+async def test_a_source_gives_the_size_where_none_is_asked_for(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        engine = FakeEngine((replace(fake_model(default_size=512), features=FEATURES),))
+        await mesh.add("worker", "worker", engine)
+        asker = await mesh.requester("asker")
+        job = await done(asker, ImageRequest("a prompt", steps=2, source=picture(size=(1600, 900))))
+        assert (job.width, job.height) == (704, 384)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"loras": (LoraWish("unknown"),)}, "no worker is known that has the lora 'unknown'"),
+        ({"loras": (LoraWish("of another family"),)}, "no worker is known that has the lora 'of another family'"),
+        ({"post": ("GFPGAN",)}, "no worker is known that has the post 'GFPGAN'"),
+    ],
+)
+async def test_what_nobody_has_is_said(fields: dict[str, Any], why: str, autojump_clock: trio.testing.MockClock) -> None:
+    async with pair() as (_, _, asker, _):
+        assert asker.requester is not None
+        job = asker.requester.submit(ImageRequest("a prompt", steps=2, **fields))
+        await job.wait()
+        assert job.state == "failed" and why in job.error
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "where"),
+    [
+        (ImageRequest("x", mask=b"mask"), "bad_request", "mask"),
+        (ImageRequest("x", source=b"no picture"), "bad_picture", "source"),
+        (ImageRequest("x", source=picture(size=(9000, 2))), "bad_picture", "source"),
+        (ImageRequest("x", source=bytes(17 * 2**20)), "bad_picture", "source"),
+        (ImageRequest("x", loras=(LoraWish("pencil", 7.0),)), "bad_request", ""),
+        (ImageRequest("x", clip_skip=13), "bad_request", "clip_skip"),
+        (TextRequest("x", tokens=5000), "bad_request", "tokens"),
+        (TextRequest(" "), "no_prompt", "prompt"),
+        (FormRequest("nsfw", b""), "bad_picture", "source"),
+    ],
+)
+async def test_what_no_order_may_hold_is_refused_at_once(
+    request_: Request, code: str, where: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with pair() as (_, _, asker, _):
+        assert asker.requester is not None
+        with pytest.raises(RequestError) as caught:
+            asker.requester.submit(request_)
+        assert (caught.value.code, caught.value.field) == (code, where), str(caught.value)
