@@ -109,6 +109,8 @@ class Availability:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look at the clock and the sensors every POLL_S, and say what changes."""
         await self._look()
+        for note in self._notes():
+            log.warning("%s", note)
         task_status.started()
         while True:
             await trio.sleep(POLL_S)

@@ -226,12 +226,13 @@ async def test_a_reading_that_is_missing_changes_nothing(autojump_clock: Clock, 
     assert bench.codes == ["too_hot"]
 
 
-async def test_a_ceiling_that_nothing_can_keep_is_told(autojump_clock: Clock, look: Callable[..., Any]) -> None:
+async def test_a_ceiling_that_nothing_can_keep_is_told(
+    autojump_clock: Clock, look: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     bench = Bench(max_temperature_c=80, max_power_w=100)
     await look(bench, Reading(power_w=50))
-    assert bench.codes == [] and bench.it.state()["notes"] == [
-        "nothing tells the device's temperature on this machine: its ceiling can't be kept"
-    ]
+    note = "nothing tells the device's temperature on this machine: its ceiling can't be kept"
+    assert bench.codes == [] and bench.it.state()["notes"] == [note] and note in caplog.text
 
 
 async def test_a_driver_that_is_gone_shuts_it(autojump_clock: Clock, look: Callable[..., Any]) -> None:
