@@ -168,8 +168,9 @@ def _in_folders(folders: Iterable[tuple[Path, str]]) -> Iterator[Found]:
             yield from _below(folder, kind)
 
 
-def _below(folder: Path, kind: str, depth: int = 0) -> Iterator[Found]:
-    """Files of weights and folders of one model, as deep as people sort them."""
+def _below(folder: Path, kind: str, above: tuple[Path, ...] = ()) -> Iterator[Found]:
+    """Files of weights and folders of one model, as deep as people sort them; links that go in circles end."""
+    above = (*above, folder.resolve())
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -185,8 +186,8 @@ def _below(folder: Path, kind: str, depth: int = 0) -> Iterator[Found]:
                 return
             if is_one_thing(path):
                 yield Found(path, kind, _size(path))
-            elif depth < MAX_DEPTH:
-                yield from _below(path, kind, depth + 1)
+            elif len(above) < MAX_DEPTH and path.resolve() not in above:
+                yield from _below(path, kind, above)
         elif path.suffix.lower() in WEIGHTS:
             yield _file(path, kind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import pytest
 
 from meshgen.engine import catalog as catalog_module
 from meshgen.engine import digests as digests_module
-from meshgen.engine.catalog import BUNDLED, FILE, Catalog, CatalogError
-from tests.engine.folders import model_folder, safetensors
+from meshgen.engine import judging as judging_module
+from meshgen.engine.catalog import BUNDLED, FILE, Catalog, CatalogError, name_for
+from meshgen.engine.text.packaged import PackagedText
+from meshgen.engine.text.text_folder import TextFolder
+from tests.engine.folders import SD1_SHAPES, clip_vocabulary, hub_model, lora_file, model_folder, safetensors, tensor_file
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -124,3 +128,120 @@ def test_the_list_is_plain_json(home: Path, tmp_path: Path) -> None:
     Catalog(home).add("model", model_folder(tmp_path / "model"))
     [row] = json.loads((home / FILE).read_text())["models"]
     assert row["name"] == "model" and WEIGHTS in row["files"]
+
+
+def test_lists_of_older_versions_are_read(home: Path, tmp_path: Path) -> None:
+    catalog = Catalog(home)
+    added = catalog.add("model", model_folder(tmp_path / "model"))
+    [row] = json.loads((home / FILE).read_text())["models"]
+    for name in ("format", "source", "millions", "context", "vocabularies"):
+        del row[name]
+    (home / FILE).write_text(json.dumps({"models": [row]}))
+    assert Catalog(home).models() == [added] and Catalog(home).adapters() == []
+
+
+def checkpoint(path: Path) -> Path:
+    clip_vocabulary(path / "comfy" / "sd1_tokenizer")
+    return tensor_file(path / "models" / "checkpoints" / "model.safetensors", SD1_SHAPES)
+
+
+def test_a_checkpoint_in_one_file(home: Path, tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "ComfyUI")
+    added = Catalog(home).add("model", path)
+    [found] = Catalog(home).models()
+    assert found == added and (found.format, found.info.family, found.path) == ("single_file", "sd1", path)
+    assert found.digest == hashlib.sha256(path.read_bytes()).digest()
+    assert found.frame()["vocabularies"] == {"clip": str(tmp_path / "ComfyUI" / "comfy" / "sd1_tokenizer")}
+    copy = tmp_path / "elsewhere" / "another name.safetensors"
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes())
+    assert Catalog(home).add("copy", copy).digest == found.digest
+
+
+def test_a_checkpoint_without_its_tokenizer_is_not_added(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "no-cache"))
+    with pytest.raises(CatalogError, match="needs the tokenizer of CLIP"):
+        Catalog(home).add("model", tensor_file(tmp_path / "x.safetensors", SD1_SHAPES))
+    clip_vocabulary(model_folder(tmp_path / "folder") / "tokenizer")
+    Catalog(home).add("folder", tmp_path / "folder")
+    assert Catalog(home).add("model", tmp_path / "x.safetensors").kind == "model"
+
+
+def test_adapters_stand_beside_models(home: Path, tmp_path: Path) -> None:
+    catalog = Catalog(home)
+    lora = catalog.add("detail", lora_file(tmp_path / "x.safetensors"), licence="cc0", source="me")
+    shapes = {"control_model.zero_convs.0.0.weight": (1,)}
+    control = catalog.add("my control", tensor_file(tmp_path / "y.safetensors", shapes), control="canny")
+    assert Catalog(home).adapters() == [lora, control] and Catalog(home).models() == []
+    assert (lora.info.kind, lora.info.name, lora.info.family, lora.info.licence, lora.info.source) == (
+        "lora",
+        "detail",
+        "sd1",
+        "cc0",
+        "me",
+    )
+    assert (control.name, control.info.name, control.info.kind) == ("my control", "canny", "controlnet")
+    assert catalog.check() == {} and catalog.find("my control") == control
+    lora.path.unlink()
+    assert list(catalog.check()) == ["detail"] and catalog.adapters() == [control]
+    catalog.remove("detail")
+    assert Catalog(home).entries() == [control]
+
+
+def test_a_cached_model_keeps_its_snapshot_and_its_digest(home: Path, tmp_path: Path) -> None:
+    plain = Catalog(home).add("plain", model_folder(tmp_path / "content"))
+    snapshot = hub_model(tmp_path / "hub", "acme/tiny-sd", tmp_path / "content")
+    cached = Catalog(home).add("cached", snapshot.parent.parent)
+    assert cached.path == snapshot and cached.digest == plain.digest and cached.info.source == "acme/tiny-sd"
+
+
+def test_progress_is_told_in_bytes_and_nothing_is_kept_of_what_is_broken_off(home: Path, tmp_path: Path) -> None:
+    path = tensor_file(tmp_path / "x.safetensors", {"a.lora_down.weight": (3, 1 << 20)})
+    told: list[tuple[int, int]] = []
+    Catalog(home).add("x", path, tell=lambda done, total: told.append((done, total)))
+    size = path.stat().st_size
+    assert told[-1] == (size, size) and len(told) == 4 and told == sorted(told)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    other = tensor_file(tmp_path / "y.safetensors", {"a.lora_down.weight": (3, 1 << 20)})
+    with pytest.raises(KeyboardInterrupt):
+        Catalog(home).add("y", other, tell=interrupt)
+    assert [entry.name for entry in Catalog(home).entries()] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("dreamshaper_8.safetensors", "dreamshaper_8"),
+        ("__weird__ (v1).safetensors", "weird__ (v1)"),
+        ("modèle.safetensors", "mod-le"),
+        ("$$$.safetensors", "model"),
+        ("x" * 100 + ".safetensors", "x" * 64),
+        ("models--acme--tiny-sd/snapshots/0a1b", "tiny-sd"),
+        ("models--acme--tiny-sd", "tiny-sd"),
+    ],
+)
+def test_names_are_made_from_files(tmp_path: Path, file: str, name: str) -> None:
+    assert name_for(tmp_path / file) == name
+    Catalog(tmp_path / "home").add(name, model_folder(tmp_path / "model"))
+
+
+def test_text_models_that_come_along_are_listed_second(
+    home: Path, tmp_path: Path, bundled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_folder(bundled)
+    folder = TextFolder(tmp_path / "x.gguf", "gguf", "llama", 135, 8192, "apache-2.0", ("x.gguf",))
+    (tmp_path / "x.gguf").write_bytes(b"weights")
+    monkeypatch.setattr(catalog_module, "text_models", lambda: [PackagedText("small", folder, "a package")])
+    monkeypatch.setattr(judging_module, "read_text_folder", lambda *_: folder)
+    text = Catalog(home).models()[1]
+    assert (text.name, text.info.family, text.format, text.info.millions, text.info.context) == (
+        "small",
+        "text",
+        "gguf",
+        135,
+        8192,
+    )
+    assert text.info.source == "a package" and text.digest == hashlib.sha256(b"weights").digest()
