@@ -15,11 +15,11 @@ from meshgen.ledger.fold import gather
 from meshgen.ledger.rules import replay
 from meshgen.protocols.credit import Content, Entry, Hold, make_entry
 from meshgen.protocols.envelope import Signed, sign
-from meshgen.protocols.work import WorkOrder
 from meshgen.protocols.job_sides import RequesterSide, WorkerSide
 from meshgen.protocols.job_terms import Terms, terms
 from meshgen.protocols.offer import Award, Bid, Offer
 from meshgen.protocols.record import peek_tag
+from meshgen.protocols.work import WorkOrder
 from tests.ledger.people import EXPIRES_MS, NET, START_MS, Author, author
 from tests.protocols.deals import SIDE, STEPS, png
 

@@ -9,7 +9,7 @@ from enum import Enum
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import Receipt, Release
 from meshgen.protocols.job import Done, Failed
-from meshgen.protocols.job_sides import ResultArrived, RequesterSide
+from meshgen.protocols.job_sides import RequesterSide, ResultArrived
 from meshgen.protocols.offer import Refusal
 from tests.ledger.one_job import PAYER, Deal, Log, Snapshot, Step, append, name_of, now_ms, thaw
 from tests.ledger.people import START_MS

@@ -91,7 +91,7 @@ _MENDERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "created_ms": d["created_ms"] // 2,
         "expires_ms": d["created_ms"] // 2 + 1 + d["expires_ms"] % MAX_OFFER_LIFETIME_MS,
     },
-    "WorkOrder": lambda d: _inputs(d),
+    "WorkOrder": _inputs,
     "Bid": lambda d: {"mkudos": d["mkudos"] // 64},
     "Progress": lambda d: {"step": d["step"] % (d["steps"] + 1)},
     "Advert": lambda d: {

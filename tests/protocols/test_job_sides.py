@@ -20,14 +20,14 @@ from meshgen.protocols.job import (
     Chunk,
     Done,
     Failed,
-    ResultStart,
     Preview,
     Progress,
+    ResultStart,
     Settled,
     Stop,
     VoucherMessage,
 )
-from meshgen.protocols.job_sides import OutOfTurn, Paid, ResultArrived, RequesterSide, Turn, WorkerSide
+from meshgen.protocols.job_sides import OutOfTurn, Paid, RequesterSide, ResultArrived, Turn, WorkerSide
 from meshgen.protocols.offer import Refusal
 from meshgen.protocols.record import Record
 from tests.conformance.samples import REQUESTER, WORKER, h

@@ -19,7 +19,7 @@ from meshgen.protocols.credit import MAX_HOLD_MS, PROTOCOL, Bill, Entry, Hold, R
 from meshgen.protocols.envelope import Signed
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.job import Settled
-from meshgen.protocols.job_sides import PictureArrived
+from meshgen.protocols.job_sides import ResultArrived
 from meshgen.protocols.offer import Bid
 from meshgen.testing import NET, Deal, Outsider, VirtualMesh, identity, now_ms
 from meshgen.testing.outsiders import extend
@@ -85,7 +85,7 @@ class Cheater(Outsider):
             await channel.send(deal.award.wire)
             while not side.ended:
                 event = await self.receive(channel, side)
-                if isinstance(event, PictureArrived):
+                if isinstance(event, ResultArrived):
                     if len(side.pictures) <= vouchers:
                         await channel.send(side.pay(self.who))
                     elif leave:
@@ -184,7 +184,7 @@ class Replayer(Cheater):
         async with self.net.open(worker.net.peer_id, JOB_PROTOCOL) as channel:
             await channel.send(deal.award.wire)
             while not side.ended:
-                if isinstance(await self.receive(channel, side), PictureArrived):
+                if isinstance(await self.receive(channel, side), ResultArrived):
                     self._voucher = side.pay(self.who)
                     await channel.send(self._voucher)
             await channel.send(side.settle(self.append(side.receipt()).wire), last=True)
@@ -194,7 +194,7 @@ class Replayer(Cheater):
         side = deal.side()
         async with self.net.open(worker.net.peer_id, JOB_PROTOCOL) as channel:
             await channel.send(deal.award.wire)
-            while not isinstance(await self.receive(channel, side), PictureArrived):
+            while not isinstance(await self.receive(channel, side), ResultArrived):
                 pass
             await channel.send(self._voucher)
             await channel.send(Settled(self.chain[2].wire).encode(), last=True)

@@ -15,9 +15,10 @@ import trio
 
 from meshgen.engine.fake import FakeEngine
 from meshgen.ledger.store import Disk
+from meshgen.peers.job import Job
 from meshgen.peers.peer import Peer
 from meshgen.peers.reconciliation import PROVED_S
-from meshgen.peers.request import ImageRequest, Job, RequestError
+from meshgen.peers.request import ImageRequest, RequestError
 from meshgen.testing import VirtualMesh, simulate
 from tests.simulation.cheaters import CAST, Cheater, cheaters
 from tests.simulation.invariants import check_end, check_forks, visible_forks
