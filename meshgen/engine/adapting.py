@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ Files = Mapping[str, Mapping[str, Any]]
 KEPT_LORAS = 4
 KEPT_INVERSIONS = 64
 _CONTROLNETS = {"sd1": "ControlNetModel", "sdxl": "ControlNetModel", "sd3": "SD3ControlNetModel", "flux": "FluxControlNetModel"}
+warnings.filterwarnings("ignore", module=r"peft\.")  # about several adapters in one model, which is meant
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError, SafetensorError)
 
 
@@ -86,6 +89,8 @@ class Wardrobe:
         if name not in self._loras:
             self._loras[name] = None
             try:
+                if _family(lora, files) not in ("", "other", family_of(pipe)):
+                    raise ValueError("of another family")
                 pipe.load_lora_weights(load_file(_path(lora, files)), adapter_name=name)
                 fits = any(name in names for names in pipe.get_list_adapters().values())
             except _UNFIT:
@@ -115,6 +120,10 @@ def _path(adapter: Lora | Inversion | Control, files: Files) -> Path:
     return Path(file["path"])
 
 
+def _family(adapter: Lora, files: Files) -> str:
+    return str(files.get(adapter.digest.hex(), {}).get("family", ""))
+
+
 def _controlnet(pipe: Any, path: Path, name: str, place: str) -> Any:
     try:
         model = _from_folder(path, pipe.dtype) if path.is_dir() else _from_file(pipe, path)
@@ -140,6 +149,14 @@ def _from_file(pipe: Any, path: Path) -> Any:
     """A single file has no configuration: it is that of the denoiser which it was made for."""
     if family_of(pipe) not in ("sd1", "sdxl"):
         raise ValueError("only folders are known")
-    model = diffusers.ControlNetModel.from_unet(pipe.unet, load_weights_from_unet=False)
-    model.load_state_dict(convert_controlnet_checkpoint(load_file(path), model.config))
+    weights = convert_controlnet_checkpoint(load_file(path), pipe.unet.config)
+    start = "controlnet_cond_embedding"
+    widths = [name for name in sorted(weights) if re.fullmatch(rf"{start}\.(conv_in|blocks\.\d*[13579])\.bias", name)]
+    widths.sort(key=lambda name: (len(name), name))  # conv_in is shorter than all blocks
+    model = diffusers.ControlNetModel.from_unet(
+        pipe.unet,
+        conditioning_embedding_out_channels=tuple(len(weights[name]) for name in widths),
+        load_weights_from_unet=False,
+    )
+    model.load_state_dict(weights)
     return model

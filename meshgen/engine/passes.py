@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from PIL import Image
 
 from meshgen.engine.blending import Blend
 from meshgen.engine.conditioning import Canvas
-from meshgen.engine.decoding import decode, unpacked
+from meshgen.engine.decoding import certain, decode, unpacked
 from meshgen.engine.encoding import Row
 from meshgen.engine.kinds import blends, family_of, kind_of, pipe_for, unit_of
 from meshgen.engine.pipelines import Loaded
@@ -75,7 +76,8 @@ class Pass:
             "callback_on_step_end": on_step,
         }
         takes = inspect.signature(type(pipe).__call__).parameters
-        drawn = pipe(**{name: value for name, value in possible.items() if name in takes}).images
+        with certain(pipe.vae) if maps and family_of(pipe) == "sd3" else nullcontext():
+            drawn = pipe(**{name: value for name, value in possible.items() if name in takes}).images
         self._watch.end_pass(getattr(pipe, "num_timesteps", self._work.steps))
         return drawn
 

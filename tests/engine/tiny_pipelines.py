@@ -138,7 +138,7 @@ def save_tiny_lora(pipe: Any, family: str, file: Path, seed: int = 6) -> Path:
     states = {}
     for owner in (part, "text_encoder"):
         for name, module in getattr(pipe, owner).named_modules():
-            if name.endswith(("to_q", "to_v", "q_proj", "v_proj")) and isinstance(module, torch.nn.Linear):
+            if name.endswith(("to_q", "to_v", "q_proj", "v_proj", "out_proj")) and isinstance(module, torch.nn.Linear):
                 down, up = torch.randn(4, module.in_features), torch.randn(module.out_features, 4)
                 states |= {f"{owner}.{name}.lora_A.weight": down, f"{owner}.{name}.lora_B.weight": up}
     save_file(states, file)
