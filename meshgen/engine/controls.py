@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from scipy.ndimage import binary_dilation, gaussian_filter, label, sobel  # type: ignore[import-untyped]
+from scipy.ndimage import binary_dilation, gaussian_filter, label, sobel
 
 from meshgen.engine.conditioning import fit, open_picture
 from meshgen.engine.port import Control, EngineError

@@ -92,15 +92,16 @@ class TextEncoders:
         if encoder is None:
             return torch.zeros(len(said), length, width, device=self._pipe._execution_device)
         rows = []
-        for parts in [*said, []]:
+        for parts in said:
             tokens = [
                 Token(number, part.weight)
                 for part in parts
                 for number in tokenizer(part.text, add_special_tokens=False).input_ids
             ][: length - 1]
             rows.append(_padded(tokens, [], Token(tokenizer.eos_token_id, 1.0), tokenizer.pad_token_id, length))
-        states = encoder(_numbers(rows, encoder))[0]
-        return _weighted(states[:-1], rows[:-1], states[-1:])
+        empty = _padded([], [], Token(tokenizer.eos_token_id, 1.0), tokenizer.pad_token_id, length)
+        states = encoder(_numbers(_with_empty(rows, empty), encoder))[0]
+        return _weighted(states, rows)
 
 
 class Clip:
@@ -135,17 +136,17 @@ class Clip:
     def encode(self, texts: Sequence[Sequence[Token]], chunks: int, layer: int, normed: bool) -> tuple[Any, Any]:
         """(texts, tokens, width) and (texts, width). ``layer``: 1 is the last one, others are ``normed`` as it is or not."""
         rows = [self._chunk(tokens, number) for tokens in texts for number in range(chunks)]
-        rows.append(self._chunk([], 0))
         with _embedded(self._encoder, rows):
-            output = self._encoder(_numbers(rows, self._encoder), output_hidden_states=True)
+            numbers = _numbers(_with_empty(rows, self._chunk([], 0)), self._encoder)
+            output = self._encoder(numbers, output_hidden_states=True)
         states = output.last_hidden_state
         if layer > 1:
             states = output.hidden_states[-layer]
             if normed:
                 states = getattr(self._encoder, "text_model", self._encoder).final_layer_norm(states)
         pooled = output.text_embeds if hasattr(output, "text_embeds") else output.pooler_output
-        states = _weighted(states[:-1], rows[:-1], states[-1:])
-        return states.reshape(len(texts), -1, states.shape[-1]), pooled[:-1:chunks]
+        states = _weighted(states, rows)
+        return states.reshape(len(texts), -1, states.shape[-1]), pooled[: len(rows) : chunks]
 
     def _chunk(self, tokens: Sequence[Token], number: int) -> list[Token]:
         room, tokenizer = self._length - 2, self._tokenizer
@@ -165,9 +166,16 @@ def _numbers(rows: Sequence[Sequence[Token]], encoder: Any) -> Any:
     return torch.tensor([[token.number for token in row] for row in rows], device=place)
 
 
-def _weighted(states: Any, rows: Sequence[Sequence[Token]], empty: Any) -> Any:
-    if all(token.weight == 1 for row in rows for token in row):
+def _with_empty(rows: Sequence[list[Token]], empty: list[Token]) -> list[list[Token]]:
+    """An empty prompt behind them, if there are weights that need its states."""
+    return [*rows, empty] if any(token.weight != 1 for row in rows for token in row) else list(rows)
+
+
+def _weighted(states: Any, rows: Sequence[Sequence[Token]]) -> Any:
+    """``states``: those of the rows, and of an empty prompt behind them if there are weights."""
+    if len(states) == len(rows):
         return states
+    states, empty = states[:-1], states[-1:]
     weights = torch.tensor([[token.weight for token in row] for row in rows]).to(states)[..., None]
     return torch.where(weights == 1, states, empty + (states - empty) * weights)
 
