@@ -27,6 +27,8 @@ VERBS = {
     "pause": "Take no new work from others.",
     "resume": "Take work again.",
     "generate": "Ask the mesh for pictures.",
+    "write": "Ask the mesh to go on with a text.",
+    "alchemy": "What is in a picture, or a better one of it.",
     "jobs": "List jobs, show one, cancel one.",
     "peers": "Who else is in the mesh.",
     "mesh": "The mesh's charter: found one, join one, show or change it.",

@@ -2,19 +2,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from meshgen.cli.client import Api, Event
-from meshgen.cli.faults import FAULT, Cancelled
+from meshgen.cli.client import Api
+from meshgen.cli.faults import FAULT
+from meshgen.cli.following import follow
+from meshgen.cli.picture_options import picture_body, picture_options
 from meshgen.cli.saving import Saver
 from meshgen.cli.verb import Call, count, kudos, verb
-from meshgen.cli.watching import Bars, Watcher
-
-OVER = ("done", "failed", "cancelled")
 
 
 class Size(click.ParamType[tuple[int, int]]):
@@ -42,6 +40,7 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option("--scheduler", default="", help="By diffusers' name (default: the model's own).")
 @click.option("--n", "-n", "number", type=click.IntRange(1, 64), default=1, show_default=True, help="How many pictures.")
 @click.option("--out", "-o", default=None, metavar="DIR|FILE", help="Where to save them; a name ending in .png is a file.")
+@picture_options
 @click.option("--private", is_flag=True, help="Leave the prompt out of the pictures' metadata.")
 @click.option("--share/--no-share", "shared", default=None, help="Let others have the pictures too, for less (default: as set).")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost, and ask nobody anything.")
@@ -66,18 +65,9 @@ def generate(call: Call, out: str | None, dry_run: bool, **given: Any) -> None:
 
 
 def follow_job(api: Api, body: dict[str, Any], saver: Saver) -> tuple[dict[str, Any], dict[int, Path]]:
-    """Submit, show what happens, save each picture as it arrives: the finished job and its files by index. Ctrl-C cancels it."""
-    job_id = api.post("/v1/jobs", body)["id"]
-    try:
-        with Bars() as bars:
-            _follow(api, job_id, saver, Watcher(bars, body["count"]))
-    except KeyboardInterrupt:
-        api.delete(f"/v1/jobs/{job_id}")
-        for _ in _events(api, job_id):
-            pass  # what has arrived is paid for before the job ends; another Ctrl-C does not wait for it
-        _save_new(api, job_id, saver)
-        raise Cancelled(f"cancelled; {len(saver.files)} of {count(body['count'], 'picture')} had arrived and are saved") from None
-    return api.get(f"/v1/jobs/{job_id}"), saver.files
+    """Submit, show what happens, save each picture as it arrives: the finished job and its files by index."""
+    job = follow(api, "/v1/jobs", body, "picture", lambda job: _save_new(api, job, saver))
+    return job, saver.files
 
 
 def _body(
@@ -91,45 +81,26 @@ def _body(
     **same: Any,
 ) -> dict[str, Any]:
     width, height = size or (0, 0)
-    return same | {
-        "prompt": sys.stdin.read().strip() if prompt == "-" else prompt,
-        "negative_prompt": negative,
-        "width": width,
-        "height": height,
-        "guidance_scale": guidance,
-        "count": number,
-        "max_mkudos": None if max_kudos is None else round(max_kudos * 1000),
-        "timeout_s": timeout,
-    }
+    return (
+        picture_body(same)
+        | same
+        | {
+            "prompt": sys.stdin.read().strip() if prompt == "-" else prompt,
+            "negative_prompt": negative,
+            "width": width,
+            "height": height,
+            "guidance_scale": guidance,
+            "count": number,
+            "max_mkudos": None if max_kudos is None else round(max_kudos * 1000),
+            "timeout_s": timeout,
+        }
+    )
 
 
-def _follow(api: Api, job_id: str, saver: Saver, watcher: Watcher) -> None:
-    """Save each picture as it arrives, until the job is over."""
-    for event in _events(api, job_id):
-        if event.kind == "result":
-            _save_new(api, job_id, saver)
-        watcher.see(event)
-    _save_new(api, job_id, saver)  # whose event was lost with a connection
-
-
-def _save_new(api: Api, job_id: str, saver: Saver) -> None:
-    job = api.get(f"/v1/jobs/{job_id}")
+def _save_new(api: Api, job: dict[str, Any], saver: Saver) -> None:
     for result in job["results"]:
         if result["index"] not in saver.files:
             saver.save(result["index"], job["model"], result["seed"], api.fetch(result["url"]))
-
-
-def _events(api: Api, job_id: str) -> Iterator[Event]:
-    """All events of a job, over as many connections as it takes."""
-    last = ""
-    while True:
-        for event in api.events(job_id, last):
-            last = event.id
-            yield event
-            if event.kind == "end":
-                return
-        if api.get(f"/v1/jobs/{job_id}")["state"] in OVER:
-            return
 
 
 def _price(quote: dict[str, Any]) -> str:
@@ -157,4 +128,4 @@ def _summary(job: dict[str, Any]) -> str:
     if job["state"] != "done":
         return f"{job['state']}: {job['error']}" if job["error"] else str(job["state"])
     seconds = (job["finished_ms"] - job["created_ms"]) / 1000
-    return f"{count(len(job['pictures']), 'picture')} in {seconds:.1f} s for {kudos(job['mkudos'])} kudos"
+    return f"{count(len(job['results']), 'picture')} in {seconds:.1f} s for {kudos(job['mkudos'])} kudos"

@@ -33,14 +33,18 @@ def _cancel(call: Call, job_id: str) -> None:
     over = before["state"] in ("done", "failed", "cancelled")
     call.result(
         found,
-        f"the job was over already: {before['state']}" if over else "cancelled; pictures that had arrived stay and are paid",
+        f"the job was over already: {before['state']}" if over else "cancelled; what had arrived stays and is paid",
     )
+
+
+NOUNS = {"image": "picture", "text": "text", "form": "form"}
+"""What a result of each kind of job is."""
 
 
 def _listed(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "no jobs since the node started; ask for one with `meshgen generate`"
-    heads = ("ID", "STATE", "MODEL", "SIZE", "STEPS", "PICTURES", "KUDOS")
+    heads = ("ID", "STATE", "MODEL", "SIZE", "STEPS", "RESULTS", "KUDOS")
     return table(
         heads,
         (
@@ -50,7 +54,7 @@ def _listed(rows: list[dict[str, Any]]) -> str:
                 job["model"],
                 _size(job),
                 job["steps"],
-                f"{len(job['pictures'])}/{job['count']}",
+                f"{len(job['results'])}/{job['count']}",
                 kudos(job["mkudos"]),
             )
             for job in rows
@@ -64,16 +68,17 @@ def _size(job: dict[str, Any]) -> str:
 
 def _shown(job: dict[str, Any]) -> str:
     error = f": {job['error']}" if job["error"] else ""
-    drawn = f"{len(job['pictures'])} of {count(job['count'], 'picture')}"
+    drawn = f"{len(job['results'])} of {count(job['count'], NOUNS[job['kind']])}"
+    steps = f"{count(job['steps'], 'step')}, " if job["steps"] else ""
     lines = [
         f"{job['id']}  {job['state']}{error}",
-        f"{job['model'] or 'any model'}, {_size(job)}, {count(job['steps'], 'step')}, {drawn}, {kudos(job['mkudos'])} kudos",
-        *map(_part, job["parts"]),
+        f"{job['model'] or 'any model'}, {_size(job)}, {steps}{drawn}, {kudos(job['mkudos'])} kudos",
+        *(_part(part, NOUNS[job["kind"]]) for part in job["parts"]),
         *(f"  note: {note}" for note in job["notes"]),
     ]
     return "\n".join(lines)
 
 
-def _part(part: dict[str, Any]) -> str:
+def _part(part: dict[str, Any], noun: str) -> str:
     worker = part["worker_alias"] or part["worker"]
-    return f"  {worker}: {count(len(part['indices']), 'picture')}, {part['state']} {part['why']}".rstrip()
+    return f"  {worker}: {count(len(part['indices']), noun)}, {part['state']} {part['why']}".rstrip()

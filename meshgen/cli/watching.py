@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
-class Bars:
-    """A bar for each picture on a terminal; in a pipe, words alone."""
+DOES = {"picture": "draws", "text": "writes", "form": "does"}
 
-    def __init__(self) -> None:
+
+class Bars:
+    """A bar for each result on a terminal; in a pipe, words alone. ``noun``: what a result is."""
+
+    def __init__(self, noun: str, *, live: bool = True) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+        self.noun = noun
         self._console = Console(stderr=True, highlight=False)
+        self._live = live and self._console.is_terminal
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -31,7 +36,7 @@ class Bars:
         self._tasks: dict[int, TaskID] = {}
 
     def __enter__(self) -> Bars:
-        if self._console.is_terminal:
+        if self._live:
             self._progress.start()
         return self
 
@@ -44,7 +49,7 @@ class Bars:
     def step(self, index: int, step: int, steps: int, worker: str) -> None:
         task = self._tasks.get(index)
         if task is None:
-            task = self._tasks[index] = self._progress.add_task(f"picture {index + 1}", total=steps, worker=worker)
+            task = self._tasks[index] = self._progress.add_task(f"{self.noun} {index + 1}", total=steps, worker=worker)
         self._progress.update(task, completed=step, total=steps, worker=worker)
 
     def fill(self, index: int) -> None:
@@ -75,7 +80,7 @@ class Watcher:
                 self._part(data)
             case "result":
                 self._bars.drop(data["index"])
-                number = f"picture {data['index'] + 1} of {self._number}"
+                number = f"{self._bars.noun} {data['index'] + 1} of {self._number}"
                 self._bars.say(f"{number} by {data['alias']} for {kudos(data['mkudos'])} kudos")
             case "note":
                 self._bars.say(data["text"])
@@ -83,7 +88,7 @@ class Watcher:
     def _part(self, data: dict[str, Any]) -> None:
         if data["state"] == "awarded":
             self._bars.say(
-                f"{data['alias']} draws {count(len(data['indices']), 'picture')} for {kudos(data['mkudos'])} kudos"
+                f"{data['alias']} {DOES[self._bars.noun]} {count(len(data['indices']), self._bars.noun)} for {kudos(data['mkudos'])} kudos"
                 + (" each" if len(data["indices"]) > 1 else "")
             )
         elif data["state"] == "lost":

@@ -15,6 +15,7 @@ from meshgen.gateway.face import NodeFace
 from meshgen.gateway.guard import Guard
 from meshgen.gateway.jobs import job_routes
 from meshgen.gateway.mesh import mesh_routes
+from meshgen.gateway.worker import worker_routes
 
 
 def make_app(node: NodeFace, token: str) -> FastAPI:
@@ -23,6 +24,7 @@ def make_app(node: NodeFace, token: str) -> FastAPI:
     app.include_router(mesh_routes(node))
     app.include_router(credit_routes(node))
     app.include_router(account_routes(node))
+    app.include_router(worker_routes(node))
     install_handlers(app)
     app.add_middleware(Guard, token=token)
     return app

@@ -55,6 +55,19 @@ class CreditFace(Protocol):
     async def retire_device(self, key: bytes) -> dict[str, Any]: ...
 
 
+class WorkerFace(Protocol):
+    """:class:`meshgen.peers.overseer.Overseer`."""
+
+    def state(self) -> dict[str, Any]:
+        """``{"takes_work", "reasons": [{code, text, until_ms}], "paused", "models", "rules", "refused", ...}``"""
+
+    def pause(self, for_ms: int = 0, message: str = "", *, now: bool = False) -> None:
+        """Raises ValueError with a text for people, OSError."""
+
+    def resume(self) -> None:
+        """Raises OSError."""
+
+
 class NodeFace(Protocol):
     @property
     def peer_id(self) -> str: ...
@@ -65,6 +78,10 @@ class NodeFace(Protocol):
 
     @property
     def credit(self) -> CreditFace: ...
+
+    @property
+    def overseer(self) -> WorkerFace | None:
+        """None if this node is no worker."""
 
     def status(self) -> dict[str, Any]: ...
 

@@ -115,9 +115,7 @@ class TextBody(Body):
     prompt: str = Field(min_length=1, max_length=MAX_TEXT, repr=False)
     model: str = Field(default="", max_length=64, description="empty = the one that most workers offer")
     tokens: int = Field(default=80, ge=1, le=MAX_TOKENS, description="the most that each may have")
-    context: int = Field(
-        default=0, ge=0, le=MAX_CONTEXT, description="tokens of the prompt's end to read; 0 = all that fit"
-    )
+    context: int = Field(default=0, ge=0, le=MAX_CONTEXT, description="tokens of the prompt's end to read; 0 = all that fit")
     temperature: float = Field(default=0.7, ge=0, le=10, description="0 = always the likeliest token")
     top_p: float = Field(default=1.0, gt=0, le=1)
     top_k: int = Field(default=0, ge=0, le=100_000, description="0 = all")

@@ -8,21 +8,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from meshgen.gateway.errors import ApiError
+from meshgen.gateway.face import WorkerFace
 
 MAX_PAUSE_S = 366 * 24 * 3600
-
-
-class WorkerFace(Protocol):
-    """:class:`meshgen.peers.overseer.Overseer`."""
-
-    def state(self) -> dict[str, Any]:
-        """``{"takes_work", "reasons": [{code, text, until_ms}], "paused", "models", "rules", "refused", ...}``"""
-
-    def pause(self, for_ms: int = 0, message: str = "", *, now: bool = False) -> None:
-        """Raises ValueError with a text for people, OSError."""
-
-    def resume(self) -> None:
-        """Raises OSError."""
 
 
 class WorkingNode(Protocol):

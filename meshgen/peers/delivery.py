@@ -68,7 +68,7 @@ class Delivery:
         self._identity = identity
         self._keep = keep
         self._stop = trio.CancelScope()
-        self._stopped = False
+        self._why_stopped = "stopped"
         self._paid = trio.Event()  # the last picture's voucher is here...
         self._kept = trio.Event()  # ...and on disk
         self._kept.set()
@@ -96,9 +96,14 @@ class Delivery:
             raise failure
         return self._receipt
 
+    def withdraw(self) -> None:
+        """The owner wants his device back at once."""
+        self._why_stopped = "withdrawn"
+        self._stop.cancel()
+
     async def _work(self) -> EngineError | None:
         """Draw and send everything, then say how it ended."""
-        reason, failure = "stopped", None
+        reason, failure = "", None
         with self._stop:
             try:
                 await self._draw()
@@ -111,7 +116,7 @@ class Delivery:
             except Unfed:
                 reason = "bad_input"
         if not self._side.ended:
-            await self._channel.send(self._side.fail(reason), last=True)
+            await self._channel.send(self._side.fail(reason or self._why_stopped), last=True)
         return failure
 
     async def _draw(self) -> None:

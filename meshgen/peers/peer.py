@@ -18,7 +18,7 @@ import trio
 
 from meshgen import __version__
 from meshgen.engine.catalog import Catalog, CatalogError
-from meshgen.engine.port import Engine, ModelInfo
+from meshgen.engine.port import Engine
 from meshgen.home import read_kin
 from meshgen.identity import Identity, public_key_of
 from meshgen.ledger.ledger import Ledger
@@ -31,9 +31,11 @@ from meshgen.peers.bookkeeping import Bookkeeping
 from meshgen.peers.charter_file import parse_charter
 from meshgen.peers.charter_home import keep, with_charter
 from meshgen.peers.charters import Charters
+from meshgen.peers.describing import adapter_adverts, model_adverts, plain
 from meshgen.peers.directory import Directory
 from meshgen.peers.market import Market
 from meshgen.peers.means import Means, RequesterPolicy
+from meshgen.peers.overseer import Overseer
 from meshgen.peers.own import OwnEngine
 from meshgen.peers.queue import Queue
 from meshgen.peers.requester import Requester
@@ -41,10 +43,8 @@ from meshgen.peers.trouble import own_trouble
 from meshgen.peers.views import local_model, mesh_models, peer_rows, report_as_dict
 from meshgen.peers.worker import Worker
 from meshgen.protocols.advert import (
-    MAX_ADAPTERS,
     MAX_ADDRESS_BYTES,
     MAX_ADDRESSES,
-    MAX_MODELS,
     AdapterAdvert,
     Advert,
     ModelAdvert,
@@ -108,6 +108,7 @@ class Peer:
         self.bookkeeping.interest.stranger_entries = lineage.current.limits.stranger_entries
         self.requester: Requester | None = None
         self.worker: Worker | None = None
+        self.overseer: Overseer | None = None
         own = self._take_up_work(engine) if engine is not None and settings.has_role("worker") else None
         if settings.has_role("requester"):
             self.requester = Requester(self._means(own, rng))
@@ -121,10 +122,15 @@ class Peer:
         queue = Queue(self.settings.worker.slots, on_change=self.directory.changed)
         policy = worker_policy(self.settings, self.charters.current)
         archivist = self.bookkeeping.archivist
-        self.worker = Worker(
-            self.net, self.identity, self.ledger, archivist, engine, queue, policy, self._now_ms, self._own_advert
+        self.overseer = overseer = Overseer(
+            self.settings, self.charters.current, engine, self._now_ms, self.directory.changed, home=self.home
         )
-        return OwnEngine(engine, queue, self._model_adverts, self._adapter_adverts)
+        self.worker = Worker(
+            self.net, self.identity, self.ledger, archivist, engine, queue, policy, self._now_ms, self._own_advert, overseer
+        )
+        return OwnEngine(
+            engine, queue, lambda: model_adverts(engine.models(), engine), lambda: adapter_adverts(engine.adapters())
+        )
 
     def _means(self, own: OwnEngine | None, rng: random.Random) -> Means:
         return Means(
@@ -151,7 +157,8 @@ class Peer:
             await nursery.start(self.bookkeeping.run)
             await nursery.start(self.directory.run)
             await nursery.start(self.charters.run)
-            if self.worker is not None:
+            if self.worker is not None and self.overseer is not None:
+                await nursery.start(self.overseer.run)
                 await nursery.start(self.worker.run)
             if self.requester is not None:
                 await nursery.start(self.requester.run)
@@ -173,7 +180,8 @@ class Peer:
     def _follow_charter(self) -> None:
         """A new version is in force: what the owner left open follows it, for whatever is asked from now on."""
         self.settings = with_charter(self._given, self.charters.current)
-        if self.worker is not None:
+        if self.worker is not None and self.overseer is not None:
+            self.overseer.follow(self.settings, self.charters.current)
             self.worker.policy = worker_policy(self.settings, self.charters.current)
         self.bookkeeping.interest.stranger_entries = self.charters.current.limits.stranger_entries
         self.directory.changed()
@@ -204,14 +212,14 @@ class Peer:
             roles=tuple(role for role in settings.node.roles if role != "worker" or self.worker),
             addresses=tuple(address for address in self.net.addresses() if len(address) <= MAX_ADDRESS_BYTES)[:MAX_ADDRESSES],
             device_kind=device.kind if device else "",
-            device_name=_plain(device.name)[:64] if device else "",
+            device_name=plain(device.name)[:64] if device else "",
             vram_total_mib=device.vram_total_mib if device else 0,
             vram_free_mib=device.vram_free_mib if device else 0,
             models=self._model_adverts(),
             max_pixels=worker.max_pixels if device else 0,
             max_steps=worker.max_steps if device else 0,
             max_count=worker.max_count if device else 0,
-            policies=self.charters.current.policies.declines if device else (),
+            policies=self.overseer.policies() if self.overseer else (),
             price_permille=worker.price_permille,
             slots=worker.slots if device else 0,
             queued=self.worker.queued if self.worker else 0,
@@ -221,35 +229,10 @@ class Peer:
         )
 
     def _model_adverts(self) -> tuple[ModelAdvert, ...]:
-        if self.engine is None or self.worker is None:
-            return ()
-        return tuple(self._model_advert(model) for model in self._served()[:MAX_MODELS])
-
-    def _served(self) -> list[ModelInfo]:
-        wanted = self.settings.worker.models
-        assert self.engine is not None
-        return [model for model in self.engine.models() if "all" in wanted or model.name in wanted]
-
-    def _model_advert(self, model: ModelInfo) -> ModelAdvert:
-        assert self.engine is not None
-        step_s = self.engine.estimate_s(model.name, 1024, 1024, 1, 1)
-        return ModelAdvert(
-            name=model.name,
-            digest=model.digest,
-            family=model.family,
-            default_side=model.default_size,
-            max_pixels=model.max_pixels,
-            features=model.features,
-            mpixel_step_ms=round(step_s * 1000),
-            millions=model.millions,
-            context=model.context,
-        )
+        return model_adverts(self.overseer.models(), self.engine) if self.overseer and self.engine else ()
 
     def _adapter_adverts(self) -> tuple[AdapterAdvert, ...]:
-        if self.engine is None or self.worker is None:
-            return ()
-        kept = self.engine.adapters()[:MAX_ADAPTERS]
-        return tuple(AdapterAdvert(a.kind, _plain(a.name)[:64], a.digest, a.family, a.enlarge) for a in kept)
+        return adapter_adverts(self.overseer.adapters()) if self.overseer else ()
 
     # -- what the gateway shows
 
@@ -285,7 +268,7 @@ class Peer:
         return counts
 
     def _worker_status(self) -> dict[str, Any] | None:
-        if self.worker is None or self.engine is None:
+        if self.worker is None or self.engine is None or self.overseer is None:
             return None
         device, tally = self.engine.device(), self.worker.tally
         return {
@@ -293,13 +276,13 @@ class Peer:
             "device_name": device.name,
             "vram_total_mib": device.vram_total_mib,
             "vram_free_mib": device.vram_free_mib,
-            "models": [model.name for model in self._served()],
+            "models": [model.name for model in self.overseer.models()],
             "queued": self.worker.queued,
             "jobs": tally.jobs,
             "pictures": tally.pictures,
             "failed": tally.failed,
             "unpaid": tally.unpaid,
-        }
+        } | self.overseer.brief()
 
     def peers(self) -> list[dict[str, Any]]:
         """Others that are known: adverts, and links to peers that have not advertised."""
@@ -343,8 +326,3 @@ class Peer:
         if self.home is None:
             raise ValueError("this node keeps its log in memory")
         return report_as_dict(verify_home(self.home))
-
-
-def _plain(text: str) -> str:
-    """A driver may name its device in any letters; an advert is ASCII."""
-    return "".join(char if char.isascii() and char.isprintable() else "?" for char in text)

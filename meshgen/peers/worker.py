@@ -27,6 +27,7 @@ from meshgen.peers.delivery import Delivery
 from meshgen.peers.market import offer_topic
 from meshgen.peers.matching import No, find_model, refusal
 from meshgen.peers.orders import units
+from meshgen.peers.overseer import Overseer
 from meshgen.peers.queue import Queue, Ticket
 from meshgen.peers.tariff import offer_mkudos, scaled
 from meshgen.protocols.advert import Advert
@@ -87,6 +88,7 @@ class Worker:
         policy: WorkerPolicy,
         now_ms: Callable[[], int],
         own_advert: Callable[[], Advert],
+        overseer: Overseer,
     ) -> None:
         self._net = net
         self._identity = identity
@@ -96,6 +98,7 @@ class Worker:
         self._engine = engine
         self._now_ms = now_ms
         self._own_advert = own_advert
+        self._overseer = overseer
         self._seal_key = SealKey.generate()
         self._bids: OrderedDict[bytes, _Standing] = OrderedDict()  # by bid id
         self._answers: OrderedDict[bytes, Signed[Bid]] = OrderedDict()  # by offer id: one offer, one bid, both ways
@@ -224,6 +227,7 @@ class Worker:
         given = self._answers.get(offer.id)
         if given is not None and given.message.expires_ms > self._now_ms():
             return given
+        self._overseer.heard(offer)
         judged = self._judge(offer)
         if isinstance(judged, No):
             self.tally.refusals += 1
@@ -245,6 +249,8 @@ class Worker:
         if no is not None or price > offer.message.max_mkudos:
             return no or No("price", price)
         verdict = self._admission.verdict(offer.author)
+        if ruled := self._overseer.no_offer(offer.message, verdict):
+            return ruled
         if not verdict.serve:
             return No("standing", self.policy.max_debt_mkudos)
         room = self._admission.room(offer.author, verdict)
@@ -328,6 +334,8 @@ class Worker:
             return No("bad_hold", self.policy.max_hold_mkudos)
         if not verdict.serve:
             return No("standing", self.policy.max_debt_mkudos)
+        if ruled := self._overseer.no(verdict):
+            return ruled
         try:
             hold = decode_entry(self._ledger.entries(award.author, info.seq, info.seq)[0], verify=False)
             order = unseal(award.message.sealed, self._seal_key, standing.offer.id, standing.bid.id)
@@ -335,6 +343,8 @@ class Worker:
         except Malformed as error:
             log.info("an award was refused: %s", error)
             return No("bad_offer")
+        if ruled := self._overseer.no_order(order, verdict):
+            return ruled
         self._holds[info.hold_id] = info.expires_ms
         self._admission.admit(award.author, verdict, agreed.count)
         return agreed, order, verdict
@@ -353,7 +363,9 @@ class Worker:
         side, turn = WorkerSide(agreed), self._queue.turn(ticket)
         receipt: bytes | None = None
         try:
-            receipt = await Delivery(channel, side, order, self._engine, turn, self._identity, self._ledger.keep_due).run()
+            delivery = Delivery(channel, side, order, self._engine, turn, self._identity, self._ledger.keep_due)
+            with self._overseer.job(delivery.withdraw):
+                receipt = await delivery.run()
         except EngineError as error:
             self.tally.failed += 1
             log.warning("a job failed (%s): %s", error.reason, error)

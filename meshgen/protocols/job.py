@@ -32,7 +32,18 @@ CHUNK_BYTES = 256 * 1024
 MAX_RESULT_BYTES = 64 * 1024 * 1024
 MAX_PIECE_BYTES = 4096
 MAX_PREVIEW_BYTES = 64 * 1024
-FAILURES = ("unknown_model", "unsupported", "out_of_memory", "crashed", "bad_model", "bad_input", "busy", "stopped", "unpaid")
+FAILURES = (
+    "unknown_model",
+    "unsupported",
+    "out_of_memory",
+    "crashed",
+    "bad_model",
+    "bad_input",
+    "busy",
+    "stopped",
+    "withdrawn",
+    "unpaid",
+)
 
 _SMALL = Limits(max_bytes=1024, max_depth=1)
 

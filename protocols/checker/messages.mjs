@@ -20,7 +20,7 @@ const KNOWN = {
   "refusal/1.reason":
     "unknown_model too_large too_many_steps too_many_pictures unsupported full price policy standing paused expired " +
     "other_mesh bad_offer bad_hold bad_chain not_mine engine",
-  "failed/1.reason": "unknown_model unsupported out_of_memory crashed bad_model bad_input busy stopped unpaid",
+  "failed/1.reason": "unknown_model unsupported out_of_memory crashed bad_model bad_input busy stopped withdrawn unpaid",
 };
 
 // job: "Limits of whole messages"; where a heading says its own, that one.

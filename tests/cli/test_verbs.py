@@ -73,7 +73,7 @@ def test_jobs(meshgen: Cli, running: Running) -> None:
     assert "job1" in meshgen("jobs").output and "1/2" in meshgen("jobs").output
     shown = meshgen("jobs", "job1").output
     assert "1 of 2 pictures" in shown and "bob: 2 pictures, awarded" in shown and "note: bob draws" in shown
-    assert "cancelled; pictures that had arrived stay" in meshgen("jobs", "cancel", "job1").output
+    assert "cancelled; what had arrived stays" in meshgen("jobs", "cancel", "job1").output
     assert job.scope.cancel_called
     job.enter("cancelled")
     assert "over already: cancelled" in meshgen("jobs", "cancel", "job1").output

@@ -17,6 +17,7 @@ from meshgen.peers.advice import Word
 from meshgen.peers.job import Finished, Job, Part
 from meshgen.peers.request import ImageRequest, RequestError
 from meshgen.peers.supply import Level, Quote
+from tests.gateway.fake_overseer import FakeOverseer
 
 ALICE = Identity.from_seed(bytes(range(32)))
 BOB = Identity.from_seed(bytes(range(1, 33)))
@@ -122,6 +123,7 @@ class FakeNode:
     def __init__(self) -> None:
         self.peer_id = ALICE.peer_id
         self.requester: FakeRequester | None = FakeRequester()
+        self.overseer: FakeOverseer | None = None
         self.credit: Any = FakeCredit()
         self.stopped = threading.Event()
         self.local: dict[str, Path] = {}

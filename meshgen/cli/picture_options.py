@@ -1,0 +1,92 @@
+"""What ``meshgen generate`` can say of a picture beside its prompt: sources, adapters, what comes after it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meshgen.cli.faults import Fault
+
+MAX_PICTURE_BYTES = 16 * 1024 * 1024
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class Weighted(click.ParamType[dict[str, Any]]):
+    """``NAME``, ``NAME:0.8`` or, of a LoRA, ``NAME:0.8:0.5`` with the text encoder's weight."""
+
+    name = "NAME[:WEIGHT]"
+
+    def __init__(self, *keys: str) -> None:
+        self._keys = keys
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        name, *weights = str(value).split(":")
+        if not name or len(weights) > len(self._keys):
+            self.fail(f"{value!r} is not {self.name}, such as pencil:0.8", param, ctx)
+        try:
+            given = dict(zip(self._keys, map(float, weights), strict=False))
+        except ValueError:
+            self.fail(f"{value!r}: a weight is a number, such as pencil:0.8", param, ctx)
+        return {"name": name} | given
+
+
+_OPTIONS = (
+    click.option("--source", type=_FILE, default=None, help="A picture to start from, painted anew where transparent."),
+    click.option("--mask", type=_FILE, default=None, help="What of the source is painted anew: white; black stays."),
+    click.option(
+        "--strength", type=click.FloatRange(0, 1), default=0.75, show_default=True, help="How much of the source is given up."
+    ),
+    click.option("--lora", "loras", type=Weighted("weight", "clip_weight"), multiple=True, help="A LoRA; may be given again."),
+    click.option("--inversion", "inversions", multiple=True, metavar="NAME", help="A textual inversion that the prompt names."),
+    click.option("--control", type=Weighted("weight"), default=None, help="ControlNet by its type (canny, depth, ...)."),
+    click.option("--control-image", type=_FILE, default=None, help="The picture that it follows (default: the source)."),
+    click.option("--control-map", is_flag=True, help="That picture is the map itself."),
+    click.option("--return-map", is_flag=True, help="Hand back the map instead of a picture."),
+    click.option("--clip-skip", type=click.IntRange(1, 12), default=1, show_default=True, help="Layers of the text encoder."),
+    click.option("--tiling", is_flag=True, help="The edges fit together."),
+    click.option("--hires-fix", is_flag=True, help="Compose at the model's own size, then enlarge and refine."),
+    click.option("--post", multiple=True, metavar="NAME", help="An upscaler or another post-processor; may be given again."),
+    click.option("--nsfw", is_flag=True, help="The pictures may be not safe for work: ask only workers that draw such."),
+)
+
+
+def picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    return reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), command)
+
+
+def picture_body(given: dict[str, Any]) -> dict[str, Any]:
+    """The options above, taken out of ``given``, as the API takes them. Raises Fault."""
+    source, control = _encoded(given.pop("source")), given.pop("control")
+    control_image = _encoded(given.pop("control_image")) or source
+    flags = {"is_map": given.pop("control_map"), "return_map": given.pop("return_map")}
+    if control and not control_image:
+        raise Fault("--control needs a picture to follow", "give --control-image, or --source")
+    body: dict[str, Any] = {
+        "source": source,
+        "mask": _encoded(given.pop("mask")),
+        "loras": list(given.pop("loras")),
+        "inversions": [{"name": name} for name in given.pop("inversions")],
+        "control": control | flags | {"image": control_image} if control else None,
+        "post": list(given.pop("post")),
+    }
+    same = ("strength", "clip_skip", "tiling", "hires_fix", "nsfw")
+    return body | {name: given.pop(name) for name in same}
+
+
+def _encoded(file: Path | None) -> str:
+    return base64.b64encode(read_picture(file)).decode() if file else ""
+
+
+def read_picture(file: Path) -> bytes:
+    """Raises Fault."""
+    try:
+        if file.stat().st_size > MAX_PICTURE_BYTES:
+            raise Fault(f"{file} is larger than {MAX_PICTURE_BYTES // 2**20} MiB", "make it smaller, or save it as JPEG or WebP")
+        return file.read_bytes()
+    except OSError as error:
+        raise Fault(f"{file} can't be read: {error.strerror}", "give the path of a PNG, JPEG or WebP") from None
