@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from meshgen.engine.catalog import Catalog, Entry
     from meshgen.engine.places import Found
 
-UPSCALER = "an upscaler: those that run come with meshgen itself; files of others are only listed"
+UPSCALER = "an upscaler: those are not on this list, alchemy takes them from its own folder"
 
 
 @dataclass(frozen=True, slots=True)

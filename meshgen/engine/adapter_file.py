@@ -58,7 +58,10 @@ _NOTED = (
     ("sd3", "sd3"),
 )
 _OTHERS = (
-    (r"(^|\.)(RDB\d|rdb\d)\.|^conv_first\.|^model\.\d+\.sub\.", "an upscaler; those that can be run come with meshgen's own"),
+    (
+        r"(^|\.)(RDB\d|rdb\d)\.|^conv_first\.|^model\.\d+\.sub\.",
+        "an upscaler: those are not on this list, alchemy takes them from its own folder",
+    ),
     (r"^(image_proj|ip_adapter)\.", "an IP-Adapter, which is not run here"),
     (r"^(adapter\.)?body\.\d+\.(block1|in_conv|resnets)", "a T2I-Adapter, which is not run here: take a ControlNet"),
     (r"^(first_stage_model\.|vae\.)?(encoder|decoder)\.(conv_in|down|up|mid)", "a VAE alone; models bring theirs"),

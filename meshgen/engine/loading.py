@@ -15,6 +15,7 @@ import diffusers
 import torch
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError
+from transformers import T5EncoderModel
 
 from meshgen.engine.port import EngineError
 from meshgen.engine.single_file import SingleFile, SingleFileError, read_single_file
@@ -115,6 +116,9 @@ def _whole(pipe: Any) -> Any:
     """A weight that the file did not have is still without memory. Raises ValueError."""
     for name, part in pipe.components.items():
         if isinstance(part, torch.nn.Module):
+            part.eval()  # diffusers leaves a T5 from a single file with its dropout on
+            if isinstance(part, T5EncoderModel) and part.encoder.embed_tokens.weight.is_meta:
+                part.set_input_embeddings(part.shared)  # files have the embedding once, under one of its two names
             for weight, value in part.named_parameters():
                 if value.is_meta:
                     raise ValueError(f"it has no weight {weight} for {name}")

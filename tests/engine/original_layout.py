@@ -72,7 +72,7 @@ def original_tensors(pipe: Any) -> Tensors:
         texts = _below("text_encoders.clip_l.transformer.", clip(pipe.text_encoder))
         texts |= _below("text_encoders.clip_g.transformer.", clip(pipe.text_encoder_2))
         if pipe.text_encoder_3 is not None:
-            texts |= _below("text_encoders.t5xxl.transformer.", dict(pipe.text_encoder_3.state_dict()))
+            texts |= _below("text_encoders.t5xxl.transformer.", _t5(pipe.text_encoder_3))
     elif pipe.text_encoder.config.hidden_act == "gelu":
         texts = _below("cond_stage_model.model.", with_unused_layer(open_clip(pipe.text_encoder)))
     else:
@@ -232,6 +232,11 @@ def _joined(parts: Tensors, name: str) -> torch.Tensor:
 def _halves_swapped(tensor: torch.Tensor) -> torch.Tensor:
     first, second = tensor.chunk(2)
     return torch.cat([second, first])
+
+
+def _t5(model: Any) -> Tensors:
+    """The embedding once, as files have it."""
+    return {name: tensor for name, tensor in model.state_dict().items() if name != "encoder.embed_tokens.weight"}
 
 
 def _with_text_model(model: Any) -> Iterator[tuple[str, torch.Tensor]]:

@@ -26,7 +26,7 @@ from meshgen.engine.single_file_configs import (  # noqa: E402
 )
 from tests.engine import original_layout  # noqa: E402
 from tests.engine.original_layout import save_single_file  # noqa: E402
-from tests.engine.tiny_originals import tiny_sd, tiny_sd2, tiny_sd3, tiny_sdxl, vocabulary  # noqa: E402
+from tests.engine.tiny_originals import t5_vocabulary, tiny_sd, tiny_sd2, tiny_sd3, tiny_sd3_with_t5, tiny_sdxl, vocabulary  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,8 @@ def one_thread() -> Iterator[None]:
 
 def frame(path: Path, tmp_path: Path, **changes: Any) -> dict[str, Any]:
     given = {"name": "m", "path": str(path), "variant": "", "allow_pickle": False, "format": "single_file"}
-    return given | {"vocabularies": {"clip": str(vocabulary(tmp_path / "vocabulary"))}} | changes
+    places = {"clip": str(vocabulary(tmp_path / "vocabulary")), "t5": str(t5_vocabulary(tmp_path / "t5"))}
+    return given | {"vocabularies": places} | changes
 
 
 def picture(pipe: Any, **more: Any) -> Any:
@@ -55,7 +56,7 @@ def picture(pipe: Any, **more: Any) -> Any:
     return pipe("a red cat", generator=torch.Generator().manual_seed(7), **(given | more)).images[0]
 
 
-@pytest.mark.parametrize("make", [tiny_sd, tiny_sd2, tiny_sdxl, tiny_sd3])
+@pytest.mark.parametrize("make", [tiny_sd, tiny_sd2, tiny_sdxl, tiny_sd3, tiny_sd3_with_t5])
 def test_it_draws_what_the_folder_draws(tmp_path: Path, make: Callable[[Path], Any]) -> None:
     pipe = make(tmp_path / "vocabulary")
     path = save_single_file(pipe, tmp_path / "model.safetensors")

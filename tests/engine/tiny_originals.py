@@ -17,12 +17,25 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import Unigram
+from tokenizers.pre_tokenizers import Metaspace
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 from meshgen.engine.single_file_configs import LATENTS, noise_scheduler
+from meshgen.engine.vocabularies import write_t5_tokenizer
 
 LETTERS = [chr(code) for code in range(33, 127)]
 WORDS = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
+T5_MARKS = ("<pad>", "</s>", "<unk>")
 SIDE = 32
 
 
@@ -83,6 +96,28 @@ def tiny_sdxl(folder: Path) -> Any:
         scheduler=_scheduler(),
         add_watermarker=False,
     )
+
+
+def t5_vocabulary(folder: Path) -> Path:
+    """A T5 vocabulary of single letters."""
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = [chr(97 + number) for number in range(26)]
+    words = [*T5_MARKS, "▁", *letters, *(f"▁{letter}" for letter in letters)]
+    tokenizer = Tokenizer(Unigram([(word, -1.0 - number) for number, word in enumerate(words)], 2))
+    tokenizer.pre_tokenizer = Metaspace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def tiny_sd3_with_t5(folder: Path) -> Any:
+    """``folder`` gets CLIP's vocabulary, the folder t5 beside it T5's."""
+    pipe = tiny_sd3(folder)
+    pipe.text_encoder_3 = T5EncoderModel(
+        T5Config(vocab_size=64, d_model=256, d_ff=32, d_kv=8, num_heads=4, num_layers=2, feed_forward_proj="gated-gelu")
+    ).eval()
+    write_t5_tokenizer(t5_vocabulary(folder.parent / "t5"), folder.parent / "t5-tokenizer", 256)
+    pipe.tokenizer_3 = T5Tokenizer.from_pretrained(folder.parent / "t5-tokenizer")
+    return pipe
 
 
 def tiny_sd3(folder: Path) -> Any:
