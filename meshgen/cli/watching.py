@@ -88,8 +88,8 @@ class Watcher:
     def _part(self, data: dict[str, Any]) -> None:
         if data["state"] == "awarded":
             self._bars.say(
-                f"{data['alias']} {DOES[self._bars.noun]} {count(len(data['indices']), self._bars.noun)} for {kudos(data['mkudos'])} kudos"
-                + (" each" if len(data["indices"]) > 1 else "")
+                f"{data['alias']} {DOES[self._bars.noun]} {count(len(data['indices']), self._bars.noun)}"
+                f" for {kudos(data['mkudos'])} kudos" + (" each" if len(data["indices"]) > 1 else "")
             )
         elif data["state"] == "lost":
             for index in data["indices"]:

@@ -40,20 +40,34 @@ def write(call: Call, prompt: str, number: int, max_kudos: float | None, timeout
         new = [result for result in job["results"] if result["index"] not in texts]
         texts.update({result["index"]: api.fetch(result["url"]).decode("utf-8", "replace") for result in new})
 
+    reader = Reader()
     live = number == 1 and not call.json
-    job = follow(api, "/v1/jobs/text", body, "text", fetch, _show_piece if live else None)
+    job = follow(api, "/v1/jobs/text", body, "text", fetch, reader.hear if live else None)
     if call.json:
         call.result(job | {"results": [result | {"text": texts[result["index"]]} for result in job["results"]]})
     else:
-        click.echo("" if live else "\n\n".join(_plain(texts[index]) for index in sorted(texts)))
+        whole = "\n\n".join(_plain(texts[index]) for index in sorted(texts))
+        click.echo(reader.rest(whole))
         click.echo(_summary(job), err=True)
     if job["state"] != "done":
         click.get_current_context().exit(FAULT)
 
 
-def _show_piece(event: Event) -> None:
-    if event.kind == "piece":
-        click.echo(_plain(event.data["text"]), nl=False)
+class Reader:
+    """Shows a text as it is written. Pieces may get lost; the result counts."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def hear(self, event: Event) -> None:
+        if event.kind == "piece":
+            piece = _plain(event.data["text"])
+            self._shown += piece
+            click.echo(piece, nl=False)
+
+    def rest(self, whole: str) -> str:
+        """What has not been shown; all of it, in a new line, if other words were shown."""
+        return whole[len(self._shown) :] if whole.startswith(self._shown) else f"\n{whole}"
 
 
 def _plain(text: str) -> str:

@@ -1,0 +1,95 @@
+"""`meshgen write`, `meshgen alchemy`, and what `meshgen generate` takes beside a prompt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from meshgen.peers.job import Finished, Job
+from meshgen.peers.request import ControlWish, FormRequest, ImageRequest, LoraWish, TextRequest
+from tests.cli.conftest import Running
+from tests.cli.test_generate import all_drawn
+from tests.gateway.fake_node import BOB, PNG, SECRET, award
+
+Cli = Callable[..., Result]
+
+
+def answered(data: bytes, media: str, pieces: tuple[str, ...] = ()) -> Callable[[Job], None]:
+    def work(job: Job) -> None:
+        award(job)
+        for piece in pieces:
+            job.emit("piece", index=0, text=piece)
+        for index in range(job.request.count):
+            job.results[index] = Finished(index, job.seed + index, BOB.peer_id, "bob", data, media, 1234, "cd" * 32, 0.5)
+            job.emit("result", media=media, index=index, seed=job.seed, worker=BOB.peer_id, alias="bob", mkudos=1234)
+        job.finished_ms = job.created_ms + 2500
+        job.enter("done")
+
+    return work
+
+
+def test_a_text_shows(meshgen: Cli, running: Running) -> None:
+    running.node.requester.on_submit = answered(b"there was a fox.", "text/plain", ("there was", " a fox."))
+    result = meshgen("write", SECRET, "--tokens", "12", "--stop", "\n\n", "--temperature", "0", "--max-kudos", "2")
+    sent = running.node.requester.requests[0]
+    assert isinstance(sent, TextRequest)
+    assert (sent.prompt, sent.tokens, sent.stops, sent.temperature, sent.max_mkudos) == (SECRET, 12, ("\n\n",), 0, 2000)
+    assert result.stdout == "there was a fox.\n"
+    assert "bob writes 1 text" in " ".join(result.stderr.split()) and SECRET not in result.output
+    told = meshgen("write", SECRET, "--json")
+    assert json.loads(told.stdout)["results"][0]["text"] == "there was a fox."
+    both = meshgen("write", SECRET, "-n", "2")
+    assert both.stdout == "there was a fox.\n\nthere was a fox.\n"
+
+
+def test_control_characters_of_a_stranger_stay_out(meshgen: Cli, running: Running) -> None:
+    running.node.requester.on_submit = answered(b"a\x1b[31m\rb", "text/plain")
+    assert meshgen("write", SECRET, "-n", "2").stdout == "a[31mb\n\na[31mb\n"
+
+
+def test_a_form_finds_something(meshgen: Cli, running: Running, tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(PNG)
+    running.node.requester.on_submit = answered(b'{"nsfw": false}', "application/json")
+    result = meshgen("alchemy", "nsfw", str(tmp_path / "in.png"))
+    assert json.loads(result.stdout) == {"nsfw": False} and "for 1.234 kudos" in result.stderr
+    sent = running.node.requester.requests[0]
+    assert isinstance(sent, FormRequest) and (sent.model, sent.source) == ("nsfw", PNG)
+    running.node.requester.on_submit = answered(PNG, "image/png")
+    saved = meshgen("alchemy", "RealESRGAN_x4plus", str(tmp_path / "in.png"), "--out", str(tmp_path / "big.png"))
+    assert saved.stdout.strip() == str(tmp_path / "big.png") and (tmp_path / "big.png").read_bytes() == PNG
+
+
+def test_what_goes_along_with_a_prompt(meshgen: Cli, running: Running, tmp_path: Path) -> None:
+    running.node.requester.on_submit = all_drawn
+    for name in ("source", "mask", "pose"):
+        (tmp_path / f"{name}.png").write_bytes(PNG + name.encode())
+    files = ["--source", "source.png", "--mask", "mask.png", "--control-image", "pose.png"]
+    adapters = ["--lora", "pencil:-0.8:0.5", "--lora", "ink", "--control", "canny:0.7", "--post", "RealESRGAN_x4plus"]
+    flags = ["--strength", "0.4", "--clip-skip", "2", "--tiling", "--hires-fix", "--control-map", "--nsfw", "--inversion", "bad"]
+    meshgen("generate", SECRET, *files, *adapters, *flags)
+    sent = running.node.requester.requests[0]
+    assert isinstance(sent, ImageRequest) and sent.control == ControlWish("canny", PNG + b"pose", 0.7, True, False)
+    assert (sent.source, sent.mask, sent.strength, sent.clip_skip) == (PNG + b"source", PNG + b"mask", 0.4, 2)
+    assert sent.loras == (LoraWish("pencil", -0.8, 0.5), LoraWish("ink"))
+    assert (sent.tiling, sent.hires_fix, sent.nsfw, sent.post) == (True, True, True, ("RealESRGAN_x4plus",))
+    assert sent.inversions[0].name == "bad"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        (["--source", "nowhere.png"], 1, "nowhere.png can't be read"),
+        (["--lora", "pencil:thick"], 2, "a weight is a number"),
+        (["--lora", "a:1:2:3"], 2, "is not NAME[:WEIGHT]"),
+        (["--control", "canny"], 1, "--control needs a picture to follow"),
+        (["--lora", "pencil:9"], 1, "less than or equal to 5"),
+    ],
+)
+def test_what_can_not_go_along_is_said(meshgen: Cli, running: Running, words: list[str], code: int, why: str) -> None:
+    result = meshgen("generate", SECRET, *words, code=code)
+    assert why in " ".join(result.output.split()) and SECRET not in result.output
+    assert not running.node.requester.requests
