@@ -78,7 +78,7 @@ class Shelves:
         self._sizes.move_to_end(key)
         self._tiers[key] = Tier.DEVICE
         moves = []
-        while self._used(Tier.DEVICE) > self._budget.device_mib and (oldest := self._oldest(Tier.DEVICE, key)):
+        while self._used(Tier.DEVICE) > self._budget.device_mib and (oldest := self._oldest(Tier.DEVICE, key)) is not None:
             moves += self._push_out(oldest)
         return moves
 
@@ -97,7 +97,7 @@ class Shelves:
             self.forget(key)
             return [Move(key, Tier.DISK)]
         self._tiers[key], dropped = Tier.RAM, []
-        while self._used(Tier.RAM) > self._budget.ram_mib and (oldest := self._oldest(Tier.RAM, key)):
+        while self._used(Tier.RAM) > self._budget.ram_mib and (oldest := self._oldest(Tier.RAM, key)) is not None:
             self.forget(oldest)
             dropped.append(Move(oldest, Tier.DISK))
         return [*dropped, Move(key, Tier.RAM)]
