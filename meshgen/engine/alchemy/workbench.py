@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from PIL import Image
 
@@ -27,8 +27,7 @@ KEPT = 2
 Alive = Callable[[], None]
 
 
-class Tool(Protocol):
-    def __call__(self, picture: Image.Image, alive: Alive) -> Image.Image | dict[str, Any]: ...
+Tool = Callable[[Image.Image, Alive], Image.Image | dict[str, Any]]
 
 
 class Workbench:
