@@ -59,15 +59,16 @@ def _generate(causal: Any) -> None:
 
 
 def _write(scribe: Any, model: dict[str, Any], batch: int, temperature: float) -> int:
-    """How many tokens came, one a piece in plain English."""
+    """How many tokens came."""
     from meshgen.engine.port import TextWork
 
-    pieces: list[str] = []
+    answers: list[str] = []
 
     def tell(what: str, **fields: Any) -> None:
-        if what == "text":
-            pieces.append(fields["text"])
+        if what == "answer":
+            answers.append(fields["data"].decode())
 
     work = TextWork("packaged", PROMPT, TOKENS, tuple(range(batch)), temperature=temperature, top_k=40, top_p=0.9)
     scribe.write(model, work, tell, lambda: False)
-    return len(pieces)
+    tokenizer = scribe.warm(model).tokenizer
+    return sum(len(tokenizer(answer, add_special_tokens=False)["input_ids"]) for answer in answers)

@@ -17,6 +17,9 @@ from meshgen.engine.text.sampling import Sampler
 PREFILL = 512
 """Tokens of a prompt that are read at once; between them a job can be cancelled."""
 
+PAUSE_S = 0.04
+"""Between two pieces of one text: more of them a second nobody can read, and each takes a message of its own."""
+
 Tell = Callable[..., None]
 
 
@@ -26,11 +29,12 @@ class Cancelled(Exception):
 
 @dataclass(slots=True)
 class Row:
-    """One completion under way. ``seconds``: its share of what has been computed."""
+    """One completion under way. ``seconds``: its share of the computing so far; ``said``: when it was last heard of."""
 
     index: int
     pieces: Pieces
     seconds: float = 0.0
+    said: float = 0.0
 
 
 class Writing:
@@ -64,7 +68,7 @@ class Writing:
                 rows = [rows[at] for at in going]
                 sampler.keep(going)
                 chosen = torch.tensor(going, device=self._place)
-                cache.batch_select_indices(chosen)
+                cache.reorder_cache(chosen)
                 tokens = tokens[chosen]
             logits, cache = self._forward(tokens[:, None], cache)
         return True
@@ -78,7 +82,7 @@ class Writing:
         if torch.isnan(logits).any():
             raise EngineError("bad_model", f"the model computes no numbers in {self._causal.net.dtype}: try another worker.dtype")
         if rows > 1:
-            cache.batch_repeat_interleave(rows)
+            cache.reorder_cache(torch.zeros(rows, dtype=torch.long, device=self._place))
         return logits.expand(rows, -1), cache
 
     def _forward(self, tokens: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
@@ -91,23 +95,26 @@ class Writing:
     def _goes_on(self, row: Row, token: int) -> bool:
         if token in self._causal.ends:
             return False
-        self._say(row, row.pieces.add(token))
+        row.pieces.add(token)
+        if time.perf_counter() - row.said >= PAUSE_S:
+            self._say(row)
         return not row.pieces.stopped
 
     def _finish(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            self._say(row, row.pieces.rest())
+            row.pieces.rest()
+            self._say(row)
             data = row.pieces.text.encode()
             seed = self._work.seeds[row.index]
             self._tell("answer", index=row.index, seed=seed, data=data, media="text/plain", seconds=row.seconds)
             self.done.add(row.index)
 
-    def _say(self, row: Row, piece: str) -> None:
-        """A completion that is written again, as memory had run out, says nothing twice."""
-        told, length = self._told.get(row.index, 0), len(row.pieces.text)
-        if piece and length > told:
-            self._told[row.index] = length
-            self._tell("text", index=row.index, text=piece[-(length - told) :])
+    def _say(self, row: Row) -> None:
+        """What is new. A completion that is written again, as memory had run out, says nothing twice."""
+        text, told = row.pieces.text, self._told.get(row.index, 0)
+        if len(text) > told:
+            self._tell("text", index=row.index, text=text[told:])
+            self._told[row.index], row.said = len(text), time.perf_counter()
 
 
 def prompt_tokens(causal: Causal, work: TextWork) -> list[int]:

@@ -38,6 +38,11 @@ def scribe() -> Scribe:
     return Scribe(find_device("cpu", "auto"), threads=1)
 
 
+@pytest.fixture(autouse=True)
+def _every_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "PAUSE_S", 0)
+
+
 def model_at(path: Path) -> dict[str, Any]:
     form = "gguf" if path.suffix == ".gguf" else "causal_lm"
     return {"name": "tiny", "path": str(path), "variant": "", "allow_pickle": False, "format": form, "family": "text"}
@@ -130,6 +135,12 @@ def test_a_prompt_read_in_parts_is_the_same(scribe: Scribe, tiny: dict[str, Any]
 
 def test_an_empty_prompt_begins_a_text(scribe: Scribe, tiny: dict[str, Any]) -> None:
     assert texts(scribe, tiny, work(prompt=""))[0]
+
+
+def test_what_comes_fast_is_told_in_larger_pieces(scribe: Scribe, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    (whole,) = texts(scribe, tiny, work())
+    monkeypatch.setattr(writing, "PAUSE_S", 1000)
+    assert [fields["text"] for what, fields in told(scribe, tiny, work()) if what == "text"] == [whole[:1], whole[1:]]
 
 
 @pytest.mark.parametrize("after", [0, 1, 5])
