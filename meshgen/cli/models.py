@@ -88,10 +88,8 @@ def add(
         catalog = _catalog(call.home)
         if not _is_place(path):
             _add_one(call, catalog, name, path, wish)
-        elif name:
-            raise Fault(f"{path} has several models: a name is for one", "leave the name out, or give the path of one file in it")
         else:
-            _add_several(call, catalog, path, wish, only, everything)
+            _add_several(call, catalog, name, path, wish, only, everything)
 
 
 @models.command("rm")
@@ -192,7 +190,9 @@ def _add_one(call: Call, catalog: Catalog, name: str, path: Path, wish: Wish) ->
     call.result(entry_row(entry), text + f"weights {entry.digest.hex()[:10]}")
 
 
-def _add_several(call: Call, catalog: Catalog, path: Path, wish: Wish, only: tuple[str, ...], everything: bool) -> None:
+def _add_several(
+    call: Call, catalog: Catalog, name: str, path: Path, wish: Wish, only: tuple[str, ...], everything: bool
+) -> None:
     from meshgen.engine.places import look_through
 
     found = look_through(path)
@@ -201,6 +201,11 @@ def _add_several(call: Call, catalog: Catalog, path: Path, wish: Wish, only: tup
             f"{path} has no models: no .safetensors, no .gguf, no folder of a model", "`meshgen models scan` suggests places"
         )
     found = chosen(found, only, path)
+    if name and len(found) > 1:
+        raise Fault(f"{path} has several models: a name is for one", "leave the name out, or give the path of one file in it")
+    if name:
+        _add_one(call, catalog, name, found[0].path, wish)
+        return
     if not only and not everything:
         seen = see(found, wish)
         good = counted(one.kind for one in seen if not one.fault)

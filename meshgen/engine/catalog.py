@@ -6,6 +6,7 @@ They stay where they are; nothing is copied. What names weights is said in :mod:
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,8 @@ from meshgen.engine.text.packaged import text_models
 from meshgen.engine.vocabularies import VocabularyError, find_vocabulary
 
 __all__ = ["BUNDLED", "FILE", "Catalog", "CatalogAdapter", "CatalogError", "CatalogModel", "Entry", "name_for"]
+
+log = logging.getLogger(__name__)
 
 FILE = "models.json"
 BUNDLED = "meshgen-mini"
@@ -231,11 +234,20 @@ def _entry(name: str, found: Judged, allow_pickle: bool, files: Mapping[str, Fil
     return CatalogModel(info, found.path, found.variant, allow_pickle, files, found.format, vocabularies)
 
 
+def _shipped_texts() -> list[tuple[str, Path, Provenance]]:
+    """A package that is damaged takes nothing else with it."""
+    try:
+        return [(text.name, text.folder.path, Provenance(text.folder.licence, text.source)) for text in text_models()]
+    except (ModelFolderError, OSError) as error:
+        log.warning("the text model of a package is not offered: %s", error)
+        return []
+
+
 def _shipped() -> list[CatalogModel]:
     """Models that come with meshgen or with a package that it uses. Raises CatalogError."""
     try:
         given = [(BUNDLED, model_path(), Provenance())] if (model_path() / INDEX).is_file() else []
-        given += [(text.name, text.folder.path, Provenance(text.folder.licence, text.source)) for text in text_models()]
+        given += _shipped_texts()
         found = []
         for name, path, provenance in given:
             judged = judge(path)
@@ -244,7 +256,7 @@ def _shipped() -> list[CatalogModel]:
             assert isinstance(entry, CatalogModel)
             found.append(entry)
         return found
-    except (NotTaken, ModelFolderError, OSError) as error:
+    except (NotTaken, OSError) as error:
         raise CatalogError(str(error)) from None
 
 

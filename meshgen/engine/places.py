@@ -74,8 +74,14 @@ class Place:
 
 
 def kind_of_place(path: Path) -> str:
-    """Which installation a folder is; "" for a single model or a file."""
-    path = _opened(path)
+    """Which installation a folder is; "" for a single model, a file, and what can't be read."""
+    try:
+        return _kind(_opened(path))
+    except OSError:
+        return ""
+
+
+def _kind(path: Path) -> str:
     if not path.is_dir() or path.name.startswith("models--"):
         return ""
     if any(path.glob("models--*")) or any(path.glob("hub/models--*")):
@@ -195,8 +201,11 @@ def _below(folder: Path, kind: str, above: tuple[Path, ...] = ()) -> Iterator[Fo
 def _file(path: Path, kind: str) -> Found:
     try:
         return Found(path, kind, path.stat().st_size)
-    except OSError:
-        return Found(path, kind, 0, f"it links to {path.readlink()}, which is not there" if path.is_symlink() else "it is gone")
+    except OSError as error:
+        broken = (
+            f"it links to {path.readlink()}, which is not there" if path.is_symlink() else f"it can't be read: {error.strerror}"
+        )
+        return Found(path, kind, 0, broken)
 
 
 def _size(folder: Path) -> int:

@@ -43,7 +43,9 @@ def find_vocabulary(kind: str, size: int, near: Path, folders: Iterable[Path] = 
     ``kind`` is clip or t5; ``near`` the checkpoint; ``known`` are tried first, then the diffusers models ``folders``. Raises
     VocabularyError.
     """
-    for place in chain(known, _in_models(kind, folders), _in_caches(kind), _in_comfy(kind, near), _in_packages(kind)):
+    for place in chain(
+        known, _in_models(kind, folders), _in_caches(kind), _in_comfy(kind, near), _beside(kind, near), _in_packages(kind)
+    ):
         if fits(kind, place, size):
             return place
     raise VocabularyError(
@@ -118,6 +120,13 @@ def _in_caches(kind: str) -> Iterator[Path]:
 
 def _in_comfy(kind: str, near: Path) -> Iterator[Path]:
     return (parent / _COMFY[kind] for parent in near.absolute().parents)
+
+
+def _beside(kind: str, near: Path) -> Iterator[Path]:
+    """Models in folders that lie next to the checkpoint, or next to its folder."""
+    for parent in near.absolute().parents[:2]:
+        for part in _PARTS[kind]:
+            yield from sorted(parent.glob(f"*/{part}"))
 
 
 def _in_packages(kind: str) -> Iterator[Path]:

@@ -100,6 +100,13 @@ def test_check_says_what_has_changed(meshgen: Cli, tmp_path: Path) -> None:
     assert json.loads(meshgen("models", "check", "--json").stdout)["states"] == {"m": "ok"}
 
 
+def test_a_folder_with_one_file_takes_a_name(meshgen: Cli, tmp_path: Path) -> None:
+    lora_file(tmp_path / "download" / "v1.0 final.safetensors")
+    assert "detail is added: LoRA" in meshgen("models", "add", "detail", str(tmp_path / "download")).output
+    (tmp_path / "nothing").mkdir()
+    assert "has no models" in meshgen("models", "add", "detail", str(tmp_path / "nothing"), code=1).output
+
+
 def test_a_controlnet_is_given_its_type(meshgen: Cli, tmp_path: Path) -> None:
     path = tensor_file(tmp_path / "cn.safetensors", {"control_model.zero_convs.0.0.weight": (1,)})
     assert "--type" in meshgen("models", "add", str(path), code=1).output

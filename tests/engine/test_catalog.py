@@ -12,6 +12,7 @@ from meshgen.engine import catalog as catalog_module
 from meshgen.engine import digests as digests_module
 from meshgen.engine import judging as judging_module
 from meshgen.engine.catalog import BUNDLED, FILE, Catalog, CatalogError, name_for
+from meshgen.engine.model_folder import ModelFolderError
 from meshgen.engine.text.packaged import PackagedText
 from meshgen.engine.text.text_folder import TextFolder
 from tests.engine.folders import SD1_SHAPES, clip_vocabulary, hub_model, lora_file, model_folder, safetensors, tensor_file
@@ -226,6 +227,15 @@ def test_progress_is_told_in_bytes_and_nothing_is_kept_of_what_is_broken_off(hom
 def test_names_are_made_from_files(tmp_path: Path, file: str, name: str) -> None:
     assert name_for(tmp_path / file) == name
     Catalog(tmp_path / "home").add(name, model_folder(tmp_path / "model"))
+
+
+def test_a_damaged_package_takes_no_other_model_with_it(home: Path, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged() -> list[PackagedText]:
+        raise ModelFolderError("it is cut")
+
+    model_folder(bundled)
+    monkeypatch.setattr(catalog_module, "text_models", damaged)
+    assert [model.name for model in Catalog(home).models()] == [BUNDLED]
 
 
 def test_text_models_that_come_along_are_listed_second(

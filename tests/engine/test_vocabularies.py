@@ -31,6 +31,8 @@ def t5(folder: Path, words: int = 5) -> Path:
 
 def test_places_in_their_order(tmp_path: Path) -> None:
     near = tmp_path / "ComfyUI" / "models" / "checkpoints" / "x.safetensors"
+    beside = clip_vocabulary(tmp_path / "ComfyUI" / "models" / "some-model" / "tokenizer")
+    assert find_vocabulary("clip", SIZE, near) == beside
     comfy = clip_vocabulary(tmp_path / "ComfyUI" / "comfy" / "sd1_tokenizer")
     assert find_vocabulary("clip", SIZE, near) == comfy
     cached = clip_vocabulary(tmp_path / "hf" / "hub" / "models--a--b" / "snapshots" / "1" / "tokenizer")
