@@ -26,6 +26,14 @@ Files = Mapping[str, Mapping[str, Any]]
 KEPT_LORAS = 4
 KEPT_INVERSIONS = 64
 _CONTROLNETS = {"sd1": "ControlNetModel", "sdxl": "ControlNetModel", "sd3": "SD3ControlNetModel", "flux": "FluxControlNetModel"}
+_SHAPE = (
+    "in_channels",
+    "cross_attention_dim",
+    "block_out_channels",
+    "joint_attention_dim",
+    "pooled_projection_dim",
+    "patch_size",
+)
 warnings.filterwarnings("ignore", module=r"peft\.")  # about several adapters in one model, which is meant
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError, SafetensorError)
 
@@ -93,6 +101,9 @@ class Wardrobe:
                     raise ValueError("of another family")
                 pipe.load_lora_weights(load_file(_path(lora, files)), adapter_name=name)
                 fits = any(name in names for names in pipe.get_list_adapters().values())
+            except torch.OutOfMemoryError:
+                self._forget(pipe, name)
+                raise
             except _UNFIT:
                 fits = False
             if not fits:
@@ -133,9 +144,15 @@ def _controlnet(pipe: Any, path: Path, name: str, place: str) -> Any:
         raise EngineError(
             "unsupported", f"the ControlNet {name[:64]} does not fit this model, or its files are damaged"
         ) from None
-    if type(model).__name__ != _CONTROLNETS.get(family_of(pipe)):
+    if type(model).__name__ != _CONTROLNETS.get(family_of(pipe)) or not _alike(model, pipe):
         raise EngineError("unsupported", f"the ControlNet {name[:64]} is made for another family of models")
     return model.to(place, pipe.dtype).eval()
+
+
+def _alike(model: Any, pipe: Any) -> bool:
+    """Of one shape with the denoiser: what is not would end the process when it runs."""
+    own, its = model.config, (getattr(pipe, "unet", None) or pipe.transformer).config
+    return all(own[name] == its[name] for name in _SHAPE if name in own and name in its)
 
 
 def _from_folder(path: Path, dtype: Any) -> Any:

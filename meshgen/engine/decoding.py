@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from PIL import Image
 
 from meshgen.engine.kinds import family_of
 
+_UPCAST = threading.RLock()
 DECODED_AT_ONCE = 1024 * 1024
 """Pixels: beyond, more at once need more memory and gain nothing."""
 
@@ -24,19 +26,24 @@ def unpacked(pipe: Any, latents: Any, size: tuple[int, int]) -> Any:
 
 def decode(pipe: Any, latents: Any) -> list[Image.Image]:
     """``latents``: (pictures, channels, height, width), as the denoiser leaves them."""
-    vae = pipe.vae
-    unsafe = vae.dtype == torch.float16 and family_of(pipe) == "sdxl" and vae.config.force_upcast
-    if unsafe:
-        vae.to(dtype=torch.float32)  # its inner values are beyond float16
-    images: list[Image.Image] = []
-    pixels = latents.shape[-1] * latents.shape[-2] * pipe.vae_scale_factor**2
-    for rows in _unscaled(vae, latents).to(vae.dtype).split(max(1, DECODED_AT_ONCE // pixels)):
-        with torch.no_grad():
-            decoded = vae.decode(rows, return_dict=False)[0]
-        images += pipe.image_processor.postprocess(decoded, output_type="pil")
-    if unsafe:
-        vae.to(dtype=torch.float16)
-    return images
+    if not upcasts(pipe):
+        return _decoded(pipe, latents)
+    with _UPCAST:
+        pipe.vae.to(dtype=torch.float32)  # its inner values are beyond float16
+        try:
+            return _decoded(pipe, latents)
+        finally:
+            pipe.vae.to(dtype=torch.float16)
+
+
+def upcasts(pipe: Any) -> bool:
+    """Its decoder, and its encoder within diffusers' pipelines, are turned into float32 and back for each use."""
+    return bool(family_of(pipe) == "sdxl" and pipe.vae.dtype == torch.float16 and pipe.vae.config.force_upcast)
+
+
+def alone(pipe: Any) -> AbstractContextManager[Any]:
+    """Within, no other thread decodes with a decoder that is turned back and forth."""
+    return _UPCAST if upcasts(pipe) else nullcontext()
 
 
 def encode(pipe: Any, images: Sequence[Image.Image]) -> Any:
@@ -47,6 +54,16 @@ def encode(pipe: Any, images: Sequence[Image.Image]) -> Any:
         found = vae.encode(pixels)
     latents = found.latents if hasattr(found, "latents") else found.latent_dist.mode()
     return (latents - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
+
+
+def _decoded(pipe: Any, latents: Any) -> list[Image.Image]:
+    vae, images = pipe.vae, []
+    pixels = latents.shape[-1] * latents.shape[-2] * pipe.vae_scale_factor**2
+    for rows in _unscaled(vae, latents).to(vae.dtype).split(max(1, DECODED_AT_ONCE // pixels)):
+        with torch.no_grad():
+            decoded = vae.decode(rows, return_dict=False)[0]
+        images += pipe.image_processor.postprocess(decoded, output_type="pil")
+    return images
 
 
 @contextmanager

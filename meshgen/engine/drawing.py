@@ -257,6 +257,8 @@ def _check(loaded: Loaded, work: Work) -> None:
     unit = unit_of(loaded.pipe)
     if work.width % unit or work.height % unit:
         raise EngineError("bad_input", f"{work.width}x{work.height}: this model needs sides in steps of {unit} pixels")
+    if not 0 <= work.strength <= 1:
+        raise EngineError("bad_input", f"strength {work.strength}: it goes from 0 to 1")
     if work.tiling and family_of(loaded.pipe) not in ("sd1", "sdxl"):
         raise EngineError("unsupported", "tiling needs a model of the SD 1 or SDXL family")
 

@@ -42,11 +42,14 @@ class TextEncoders:
         self._vectors = vectors
         self._family = family_of(pipe)
         self._clips = [
-            Clip(getattr(pipe, f"tokenizer{end}"), getattr(pipe, f"text_encoder{end}"), number)
+            Clip(getattr(pipe, f"tokenizer{end}"), getattr(pipe, f"text_encoder{end}"), number, pipe._execution_device)
             for number, end in enumerate(("", "_2") if self._family in ("sdxl", "sd3") else ("",))
         ]
         for clip in self._clips:
             clip.check(work.clip_skip)
+        for inversion, its in vectors.items():
+            if not any(clip.vectors(its) for clip in self._clips):
+                raise EngineError("bad_input", f"the textual inversion {inversion.name[:64]} does not fit this model")
 
     def row(self, prompt: str, negative: str) -> Row:
         """Prompts that are as long give tensors of one shape."""
@@ -100,17 +103,18 @@ class TextEncoders:
             ][: length - 1]
             rows.append(_padded(tokens, [], Token(tokenizer.eos_token_id, 1.0), tokenizer.pad_token_id, length))
         empty = _padded([], [], Token(tokenizer.eos_token_id, 1.0), tokenizer.pad_token_id, length)
-        states = encoder(_numbers(_with_empty(rows, empty), encoder))[0]
+        states = encoder(_numbers(_with_empty(rows, empty), self._pipe._execution_device))[0]
         return _weighted(states, rows)
 
 
 class Clip:
-    """One CLIP text encoder with its tokenizer; ``number``: its place among the pipeline's."""
+    """One CLIP text encoder with its tokenizer; ``number``: its place among the pipeline's; ``device``: where it computes."""
 
-    def __init__(self, tokenizer: Any, encoder: Any, number: int) -> None:
+    def __init__(self, tokenizer: Any, encoder: Any, number: int, device: Any) -> None:
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._number = number
+        self._device = device
         self._length = int(tokenizer.model_max_length)
 
     def check(self, clip_skip: int) -> None:
@@ -118,13 +122,15 @@ class Clip:
         if not 1 <= clip_skip <= layers:
             raise EngineError("bad_input", f"clip_skip {clip_skip}: this model's text encoder has {layers} layers")
 
+    def vectors(self, its: Vectors) -> list[Any]:
+        return its.of_width(self._encoder.config.hidden_size, self._number)
+
     def tokens(self, parts: Sequence[Fragment], vectors: dict[Inversion, Vectors]) -> list[Token]:
         found: list[Token] = []
-        width = self._encoder.config.hidden_size
         for part in parts:
             for piece in split_marks(part.text, list(vectors)):
                 if isinstance(piece, Inversion):
-                    found += [Token(0, part.weight, vector) for vector in vectors[piece].of_width(width, self._number)]
+                    found += [Token(0, part.weight, vector) for vector in self.vectors(vectors[piece])]
                 else:
                     numbers = self._tokenizer(piece, add_special_tokens=False).input_ids
                     found += [Token(number, part.weight) for number in numbers]
@@ -137,7 +143,7 @@ class Clip:
         """(texts, tokens, width) and (texts, width). ``layer``: 1 is the last one, others are ``normed`` as it is or not."""
         rows = [self._chunk(tokens, number) for tokens in texts for number in range(chunks)]
         with _embedded(self._encoder, rows):
-            numbers = _numbers(_with_empty(rows, self._chunk([], 0)), self._encoder)
+            numbers = _numbers(_with_empty(rows, self._chunk([], 0)), self._device)
             output = self._encoder(numbers, output_hidden_states=True)
         states = output.last_hidden_state
         if layer > 1:
@@ -160,10 +166,8 @@ def _padded(tokens: Sequence[Token], before: list[Token], end: Token, pad: int, 
     return row + [Token(pad, 1.0)] * (length - len(row))
 
 
-def _numbers(rows: Sequence[Sequence[Token]], encoder: Any) -> Any:
-    hook = getattr(encoder, "_hf_hook", None)
-    place = getattr(hook, "execution_device", None) or encoder.device
-    return torch.tensor([[token.number for token in row] for row in rows], device=place)
+def _numbers(rows: Sequence[Sequence[Token]], device: Any) -> Any:
+    return torch.tensor([[token.number for token in row] for row in rows], device=device)
 
 
 def _with_empty(rows: Sequence[list[Token]], empty: list[Token]) -> list[list[Token]]:

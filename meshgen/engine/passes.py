@@ -13,7 +13,7 @@ from PIL import Image
 
 from meshgen.engine.blending import Blend
 from meshgen.engine.conditioning import Canvas
-from meshgen.engine.decoding import certain, decode, unpacked
+from meshgen.engine.decoding import alone, certain, decode, unpacked
 from meshgen.engine.encoding import Row
 from meshgen.engine.kinds import blends, family_of, kind_of, pipe_for, unit_of
 from meshgen.engine.pipelines import Loaded
@@ -55,11 +55,12 @@ class Pass:
         self._loaded.set_scheduler(self._work.scheduler)
         kind = kind_of(canvases[0] if canvases else None)
         pipe = pipe_for(self._loaded.pipe, kind, controlnet)
+        exclusive = alone(pipe) if canvases else nullcontext()
         blend = Blend(pipe, canvases, self._generators) if blends(pipe, kind) else None
 
         def on_step(pipe: Any, at: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             latents = tensors["latents"]
-            self._watch.on_call(at, pipe.num_timesteps, more, latents, size)
+            self._watch.on_call(at, getattr(pipe, "num_timesteps", self._work.steps), more, latents, size)
             return {"latents": blend(pipe, at, latents)} if blend else {}
 
         possible = {
@@ -76,7 +77,7 @@ class Pass:
             "callback_on_step_end": on_step,
         }
         takes = inspect.signature(type(pipe).__call__).parameters
-        with certain(pipe.vae) if maps and family_of(pipe) == "sd3" else nullcontext():
+        with exclusive, certain(pipe.vae) if maps and family_of(pipe) == "sd3" else nullcontext():
             drawn = pipe(**{name: value for name, value in possible.items() if name in takes}).images
         self._watch.end_pass(getattr(pipe, "num_timesteps", self._work.steps))
         return drawn

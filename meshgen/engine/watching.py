@@ -41,7 +41,6 @@ class Watch:
         self._members = list(dict.fromkeys(member for member, _ in places))
         self._previewer = previewer
         self._steps = self._members[0].work.steps
-        self._every = min((member.work.preview_every for member in self._members if member.work.preview_every), default=0)
         self._step = 0
         self._calls = 0  # of the denoiser, in passes that are over
         self._previewed_at = -PREVIEW_GAP_S
@@ -69,20 +68,23 @@ class Watch:
         before, self._step = self._step, step
         for member in living:
             member.tell("progress", indexes=[index for one, index in self._places if one is member], step=step)
-        if self._every and step // self._every > before // self._every and step < self._steps:
-            self._preview(living, latents, size)
+        if step < self._steps:
+            due = {member for member in living if _due(member.work.preview_every, before, step)}
+            self._preview([place for place in enumerate(self._places) if place[1][0] in due], latents, size)
 
-    def _preview(self, living: Sequence[Member], latents: Any, size: tuple[int, int]) -> None:
+    def _preview(self, due: Sequence[tuple[int, tuple[Member, int]]], latents: Any, size: tuple[int, int]) -> None:
+        """``due``: rows of the latents, and whose they are."""
+        wanted = [(row, member, index) for row, (member, index) in due if member.shown.get(index, 0) < self._step]
         now = time.monotonic()
-        if now - self._previewed_at < PREVIEW_GAP_S:
+        if not wanted or now - self._previewed_at < PREVIEW_GAP_S:
             return
         self._previewed_at = now
-        wanted = [
-            (row, member, index)
-            for row, (member, index) in enumerate(self._places)
-            if member.work.preview_every and member in living and member.shown.get(index, 0) < self._step
-        ]
-        jpegs = self._previewer.jpegs(latents[[row for row, _, _ in wanted]], size) if wanted else []
+        jpegs = self._previewer.jpegs(latents[[row for row, _, _ in wanted]], size)
         for (_, member, index), jpeg in zip(wanted, jpegs, strict=False):
             member.shown[index] = self._step
             member.tell("preview", index=index, step=self._step, jpeg=jpeg)
+
+
+def _due(every: int, before: int, step: int) -> bool:
+    """Between the two steps lies one of those at which a preview is wanted."""
+    return every > 0 and step // every > before // every

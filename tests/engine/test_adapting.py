@@ -116,6 +116,12 @@ def test_inversions_change_the_picture(family: str, tmp_path: Path) -> None:
     assert far(plain, picture(job, family)) == 0
 
 
+def test_an_inversion_for_other_widths_is_refused(tmp_path: Path) -> None:
+    path = save_tiny_inversion(tmp_path / "it.safetensors", {"emb_params": WIDTH + 1})
+    with pytest.raises(EngineError, match="the textual inversion it does not fit this model"):
+        told(work(inversions=(Inversion("it", b"w"),)), files={b"w".hex(): {"path": str(path)}})
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_controlnets_lead_by_their_weight(family: str) -> None:
     plain = picture(work(), family)
@@ -141,13 +147,16 @@ def test_a_controlnet_in_one_file_takes_the_models_shape(tmp_path: Path) -> None
     assert far(picture(work()), picture(work(control=CANNY), files=known)) == 0, "untrained, it says nothing"
 
 
-@pytest.mark.parametrize("fault", ["another family", "another size", "no config", "unknown class", "noise"])
+@pytest.mark.parametrize("fault", ["another family", "another size", "another text", "no config", "unknown class", "noise"])
 def test_controlnets_that_don_t_fit_are_refused(fault: str, tmp_path: Path) -> None:
     path = tmp_path / "net"
     if fault == "another family":
         path = Path(files("flux")[CONTROL.hex()]["path"])
     elif fault == "noise":
         path.write_bytes(b"\0" * 64)
+    elif fault == "another text":
+        unet = studio().load(model("sdxl")).pipe.unet
+        ControlNetModel.from_unet(unet, load_weights_from_unet=False).save_pretrained(path)
     else:
         shutil.copytree(files("sd1")[CONTROL.hex()]["path"], path)
         config = json.loads((path / "config.json").read_text())

@@ -101,6 +101,21 @@ def test_previews_keep_their_distance_and_come_only_if_wanted(monkeypatch: pytes
     assert previews_of(work(steps=6)) == []
 
 
+def test_each_job_gets_the_previews_that_it_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "PREVIEW_GAP_S", 0)
+    shown: list[list[int]] = [[], [], []]
+
+    def member(number: int, every: int) -> Member:
+        def tell(what: str, **fields: Any) -> None:
+            if what == "preview":
+                shown[number].append(fields["step"])
+
+        return Member(work(steps=7, preview_every=every), tell, lambda: False)
+
+    studio().draw(model("sd1"), [member(0, 2), member(1, 3), member(2, 0)])
+    assert shown == [[2, 4, 6], [3, 6], []]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_large_decoder_is_looked_through_once(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "PREVIEW_GAP_S", 0)
