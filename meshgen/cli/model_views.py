@@ -31,7 +31,7 @@ def listed(entries: Sequence[Entry]) -> str:
             cut(entry.name, NAME_WIDTH),
             kind_of(entry),
             entry.info.family or "?",
-            size_of(entry),
+            size_of(entry) if entry.path.exists() else "gone",
             entry.digest.hex()[:10],
             cut(entry.info.licence, LICENCE_WIDTH),
         )

@@ -26,7 +26,7 @@ from meshgen.engine.entries import (
     model_row,
     root_of,
 )
-from meshgen.engine.judging import MODEL, Judged, NotTaken, judge
+from meshgen.engine.judging import MODEL, Judged, NotTaken, judge, snapshot_or
 from meshgen.engine.model_folder import INDEX, ModelFolderError
 from meshgen.engine.port import AdapterInfo, ModelInfo
 from meshgen.engine.provenance import Provenance
@@ -100,10 +100,9 @@ class Catalog:
         ``control`` is a ControlNet's type, if its name does not say; ``tell`` hears how far its files are read. Raises
         CatalogError."""
         self._check_name(name)
-        known = self._added.get(name)
-        files = known.files if known else {}
+        path = path.expanduser().absolute()
         given = Provenance(licence, source)
-        self._added[name] = self._look(name, path.expanduser().absolute(), allow_pickle, given, files, control, tell)
+        self._added[name] = self._look(name, path, allow_pickle, given, self._hashes(path), control, tell)
         self._write()
         return self._added[name]
 
@@ -157,6 +156,11 @@ class Catalog:
         except (NotTaken, VocabularyError, OSError) as error:
             raise CatalogError(str(error)) from None
         return _entry(name, replace(found, provenance=given.or_else(found.provenance)), allow_pickle, files, places)
+
+    def _hashes(self, path: Path) -> Mapping[str, FileHash]:
+        """Of the files there, if anything of the list is from there."""
+        place = snapshot_or(path)
+        return next((entry.files for entry in self._added.values() if entry.path == place), {})
 
     def _vocabulary(self, kind: str, size: int, near: Path) -> str:
         """Where a tokenizer is; raises VocabularyError."""

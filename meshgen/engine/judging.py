@@ -84,6 +84,14 @@ def snapshot_of(path: Path) -> Path:
     return max(found, key=lambda folder: folder.stat().st_mtime_ns)
 
 
+def snapshot_or(path: Path) -> Path:
+    """Of a model in a Hugging Face cache its snapshot; any other path as it is."""
+    try:
+        return snapshot_of(path)
+    except NotTaken:
+        return path
+
+
 def _is_cached(path: Path) -> bool:
     return path.name.startswith("models--") and path.is_dir()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from meshgen.engine.judging import WEIGHTS, NotTaken, is_one_thing, snapshot_of
+from meshgen.engine.judging import WEIGHTS, NotTaken, is_one_thing, snapshot_of, snapshot_or
 from meshgen.engine.vocabularies import cache_folders
 
 MAX_FOUND = 5000
@@ -76,7 +76,7 @@ class Place:
 def kind_of_place(path: Path) -> str:
     """Which installation a folder is; "" for a single model, a file, and what can't be read."""
     try:
-        return _kind(_opened(path))
+        return _kind(snapshot_or(path))
     except OSError:
         return ""
 
@@ -95,7 +95,7 @@ def _kind(path: Path) -> str:
 
 def look_through(path: Path) -> list[Found]:
     """What lies in an installation or a folder, by path; at most MAX_FOUND."""
-    path = _opened(path)
+    path = snapshot_or(path)
     kind = kind_of_place(path)
     if kind == "Hugging Face cache":
         found = _in_cache(path / "hub" if (path / "hub").is_dir() else path)
@@ -107,14 +107,6 @@ def look_through(path: Path) -> list[Found]:
         found = _below(path, "")
     unique = {one.path: one for one, _ in zip(found, range(MAX_FOUND), strict=False)}
     return sorted(unique.values(), key=lambda one: (one.kind, str(one.path).lower()))
-
-
-def _opened(path: Path) -> Path:
-    """Of a model in a Hugging Face cache its snapshot; any other path as it is."""
-    try:
-        return snapshot_of(path)
-    except NotTaken:
-        return path
 
 
 def suggest() -> list[Place]:

@@ -88,6 +88,7 @@ def test_a_cache_and_what_is_cut_in_it(meshgen: Cli, tmp_path: Path) -> None:
     assert "tiny-sd is added" in meshgen("models", "add", str(snapshot.parent.parent)).output
     (snapshot / "unet" / "diffusion_pytorch_model.safetensors").resolve().unlink()
     checked = meshgen("models", "check", code=1).output
+    assert "gone" not in meshgen("models", "ls").output
     assert "which is not there" in checked and "0 entries in order, 1 not" in checked
 
 
@@ -98,6 +99,8 @@ def test_check_says_what_has_changed(meshgen: Cli, tmp_path: Path) -> None:
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(safetensors(b"retrained"))
     assert "m: its files have changed" in meshgen("models", "check").output
     assert json.loads(meshgen("models", "check", "--json").stdout)["states"] == {"m": "ok"}
+    folder.rename(tmp_path / "elsewhere")
+    assert "gone" in meshgen("models", "ls").output and "is not there now" in meshgen("models", "show", "m").output
 
 
 def test_a_folder_with_one_file_takes_a_name(meshgen: Cli, tmp_path: Path) -> None:

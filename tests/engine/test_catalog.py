@@ -63,6 +63,7 @@ def test_files_are_hashed_once(home: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(digests_module, "_CHUNK", None)  # reading any content would fail
     catalog = Catalog(home)
     assert catalog.check() == {} and catalog.models() == [first]
+    assert catalog.add("the same by another name", folder).digest == first.digest
 
 
 def test_check_finds_what_changed(home: Path, tmp_path: Path) -> None:
