@@ -32,6 +32,9 @@ from meshgen.settings import Settings, WorkerSettings
 
 log = logging.getLogger("meshgen")
 
+ALCHEMY_FOLDER = "alchemy"
+"""In the home: the owner's own weights for forms, see :mod:`meshgen.engine.alchemy`."""
+
 FAULTS = (IdentityError, LedgerError, NetError, GatewayError, EngineError, CharterError)
 """What can be wrong with the machine or the settings rather than with the program."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -80,7 +83,7 @@ async def _run(settings: Settings, home: Path) -> None:
             announce=settings.mesh.announce,
             limits=Limits(connections=settings.limits.connections),
         ) as net,
-        _open_engine(settings, catalog) as engine,
+        _open_engine(settings, catalog, home) as engine,
     ):
         peer = Peer(settings, identity, net, ledger, engine, home=home, catalog=catalog, lineage=lineage)
         async with trio.open_nursery() as nursery:
@@ -117,7 +120,7 @@ def _end_at_once(number: int, _frame: object) -> None:
 
 
 @asynccontextmanager
-async def _open_engine(settings: Settings, catalog: Catalog) -> AsyncIterator[Engine | None]:
+async def _open_engine(settings: Settings, catalog: Catalog, home: Path) -> AsyncIterator[Engine | None]:
     """The worker's engine; None if this node is no worker, or can't be one: it goes on without and says so."""
     worker = settings.worker
     if not settings.has_role("worker"):
@@ -126,16 +129,24 @@ async def _open_engine(settings: Settings, catalog: Catalog) -> AsyncIterator[En
         from meshgen.engine.fake import FakeEngine, fake_model
 
         yield FakeEngine([fake_model()], worker.fake_seconds, worker.slots)
-    elif importlib.util.find_spec("torch") is None:
-        log.warning("this node can't be a worker without its engine; for one run: pip install 'meshgen-node[worker]'")
-        yield None
     else:
         async with AsyncExitStack() as stack:
-            yield await _opened(stack, worker, catalog)
+            yield await _opened(stack, worker, catalog, home)
 
 
-async def _opened(stack: AsyncExitStack, worker: WorkerSettings, catalog: Catalog) -> Engine | None:
-    """The real engine; None if it can't be had on this machine."""
+async def _opened(stack: AsyncExitStack, worker: WorkerSettings, catalog: Catalog, home: Path) -> Engine | None:
+    """What this machine can be a worker with: torch and alchemy, alchemy alone, or nothing."""
+    alchemist = None
+    if importlib.util.find_spec("onnxruntime") is not None:
+        from meshgen.engine.alchemy.alchemist import open_alchemist
+
+        opening = open_alchemist(home / ALCHEMY_FOLDER, only=worker.forms, threads=worker.threads or None)
+        alchemist = await stack.enter_async_context(opening)
+    if importlib.util.find_spec("torch") is None and alchemist is not None:
+        from meshgen.engine.alchemy.engine import AlchemyEngine
+
+        log.info("without torch this node does alchemy alone; for pictures and texts: pip install 'meshgen-node[worker]'")
+        return AlchemyEngine(alchemist)
     from meshgen.engine.pool import open_engine
 
     engine = open_engine(
@@ -145,6 +156,7 @@ async def _opened(stack: AsyncExitStack, worker: WorkerSettings, catalog: Catalo
         threads=worker.threads or None,
         leave_free_mib=worker.vram_free_mib,
         max_batch=worker.max_batch,
+        alchemist=alchemist,
     )
     try:
         return await stack.enter_async_context(engine)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +32,7 @@ from meshgen.engine.port import (
     Picture,
     Preview,
     Progress,
+    Room,
     TextPart,
     TextWork,
     Work,
@@ -74,6 +75,7 @@ class FakeEngine:
         self._adapters = list(adapters)
         self._device = DeviceInfo("fake", name, vram_total_mib=8192, vram_free_mib=8192)
         self._slots = trio.Semaphore(slots)
+        self._slots_in_all = slots
 
     def device(self) -> DeviceInfo:
         return self._device
@@ -86,6 +88,12 @@ class FakeEngine:
 
     def free_slots(self) -> int:
         return self._slots.value
+
+    def room(self) -> Room:
+        return Room(self._slots_in_all)
+
+    def company(self, work: AnyWork) -> tuple[Hashable | None, int]:  # noqa: ARG002
+        return None, 1
 
     def estimate_s(self, work_model: str, width: int, height: int, steps: int, count: int) -> float:  # noqa: ARG002
         return self.seconds_per_picture * count

@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import count as numbers
 
 import trio
 
-from meshgen.engine.batching import MAX_BATCH, most_pictures
+from meshgen.engine.batching import MAX_BATCH, key, most_pictures
 from meshgen.engine.catalog import Catalog, CatalogError, CatalogModel
 from meshgen.engine.dispatch import Dispatcher
 from meshgen.engine.forms import Alchemist, after, answer_of, check_posts
@@ -31,6 +31,7 @@ from meshgen.engine.port import (
     FormWork,
     ModelInfo,
     Picture,
+    Room,
     TextWork,
     Work,
 )
@@ -128,6 +129,17 @@ class Pool:
     def free_slots(self) -> int:
         return self._dispatcher.free()
 
+    def room(self) -> Room:
+        """A job, or a party of jobs, for each device, and one more whose prompts are read meanwhile."""
+        devices = sum(not seat.broken for seat in self._dispatcher.seats)
+        return Room(max(devices, 1), devices)
+
+    def company(self, work: AnyWork) -> tuple[Hashable | None, int]:
+        if not isinstance(work, Work):
+            return None, 1
+        seats = self._dispatcher.seats
+        return key(work), max((most_pictures(work, seat.batch_pixels, self._max_batch) for seat in seats), default=1)
+
     def estimate_s(self, work_model: str, width: int, height: int, steps: int, count: int) -> float:
         model = self._runnable().get(work_model)
         kind = self.device().kind
@@ -167,14 +179,6 @@ class Pool:
     def estimate_error(self) -> float | None:
         """By how much estimates were off lately: the median, as a share of what it took. None before the first job."""
         return self._speed.error()
-
-    def batch_slots(self) -> int:
-        """How many jobs may be handed over at once, so that those that fit can be drawn together while others are drawn."""
-        return 2 * self._max_batch * sum(not seat.broken for seat in self._dispatcher.seats)
-
-    def companions(self, work: Work) -> int:
-        """How many pictures like these are drawn at once; jobs of equal :func:`meshgen.engine.batching.key` go together."""
-        return max((most_pictures(work, seat.batch_pixels, self._max_batch) for seat in self._dispatcher.seats), default=1)
 
     # -- what open_engine needs
 

@@ -6,10 +6,10 @@ Nothing here imports torch, and neither may anything in the node's own process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class EngineError(Exception):
@@ -205,6 +205,14 @@ class Answer:
 EngineEvent = Progress | Preview | Picture | TextPart | Answer
 
 
+class Room(NamedTuple):
+    """How many jobs an engine takes at once; jobs that it draws together count as one."""
+
+    working: int
+    preparing: int = 0
+    """More, which it makes ready meanwhile."""
+
+
 class Engine(Protocol):
     """Leaving :meth:`run`'s context cancels the job within one step; the engine stays usable."""
 
@@ -217,6 +225,11 @@ class Engine(Protocol):
 
     def free_slots(self) -> int:
         """How many jobs can start now without waiting."""
+
+    def room(self) -> Room: ...
+
+    def company(self, work: AnyWork) -> tuple[Hashable | None, int]:
+        """Jobs of equal keys are drawn together, up to so many pictures; None: this one is not."""
 
     def estimate_s(self, work_model: str, width: int, height: int, steps: int, count: int) -> float:
         """Seconds of compute that such a job takes here: measured speed if there is one, else a guess from the device.

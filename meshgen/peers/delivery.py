@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing
 
 import trio
@@ -47,7 +47,7 @@ class Unfed(Exception):
 class Delivery:
     """One job on one channel. ``run`` returns the RECEIPT's wire, or None if the requester left without showing one.
 
-    It draws within ``turn``; ``keep`` puts what a voucher allows to claim on disk.
+    It draws within ``turn``, which gets the job's company; ``keep`` puts what a voucher allows to claim on disk.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Delivery:
         side: WorkerSide,
         order: Order,
         engine: Engine,
-        turn: AbstractAsyncContextManager[None],
+        turn: Callable[[tuple[Hashable | None, int]], AbstractAsyncContextManager[None]],
         identity: Identity,
         keep: Callable[[Claim], Awaitable[None]],
     ) -> None:
@@ -139,7 +139,8 @@ class Delivery:
                     await self._fed.wait()
                 if not self._fed.is_set():
                     raise Unfed
-            async with self._turn, self._engine.run(work_of(self._order, self._inputs)) as events:
+            work = work_of(self._order, self._inputs)
+            async with self._turn(self._engine.company(work)), self._engine.run(work) as events:
                 async for event in events:
                     await send.send(event)
 

@@ -47,6 +47,7 @@ class OwnEngine:
         """The engine's events, once it is the work's turn. Raises EngineError."""
         count = len(order.seeds)
         seconds = self._engine.estimate_s(order.model, *units(order), count)
+        work = work_of(order, inputs)
         with self._queue.accepted(OWNER, count, seconds) as ticket:
-            async with self._queue.turn(ticket), self._engine.run(work_of(order, inputs)) as events:
+            async with self._queue.turn(ticket, self._engine.company(work)), self._engine.run(work) as events:
                 yield events

@@ -18,7 +18,7 @@ import trio
 
 from meshgen import __version__
 from meshgen.engine.catalog import Catalog, CatalogError
-from meshgen.engine.port import Engine
+from meshgen.engine.port import Engine, Room
 from meshgen.home import read_kin
 from meshgen.identity import Identity, public_key_of
 from meshgen.ledger.ledger import Ledger
@@ -119,7 +119,7 @@ class Peer:
 
     def _take_up_work(self, engine: Engine) -> OwnEngine:
         """Become a worker. The engine is its owner's too."""
-        queue = Queue(self.settings.worker.slots, on_change=self.directory.changed)
+        queue = Queue(partial(_room, engine, self.settings.worker.slots), on_change=self.directory.changed)
         policy = worker_policy(self.settings, self.charters.current)
         archivist = self.bookkeeping.archivist
         self.overseer = overseer = Overseer(
@@ -326,3 +326,9 @@ class Peer:
         if self.home is None:
             raise ValueError("this node keeps its log in memory")
         return report_as_dict(verify_home(self.home))
+
+
+def _room(engine: Engine, slots: int) -> Room:
+    """The engine's; its owner may want more jobs at a time."""
+    room = engine.room()
+    return Room(max(room.working, slots), room.preparing)

@@ -2,17 +2,19 @@
 
 The greater rank goes first: the own account, friends, then others by what they gave (log2 buckets of credit). Nobody starves:
 every AGE_S of waiting is worth a bucket, and who has waited longest is passed over at most SHARE - 1 times in a row. A job that
-has the engine keeps it to its end.
+has the engine keeps it to its end. Those that the engine draws together with it have it too, whoever is before them: it costs
+the others next to nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import trio
 
+from meshgen.engine.port import Room
 from meshgen.ledger.standing import Rank
 
 AGE_S = 30.0
@@ -29,7 +31,12 @@ class Ticket:
     pictures: int
     seconds: float
     since_s: float = 0.0
+    key: Hashable | None = None
+    """Of equal keys, pictures can be drawn together: at most ``most``."""
+    most: int = 1
     drawing: bool = False
+    party: list[Ticket] = field(default_factory=list)
+    """Those that have the engine together, until the last of them leaves it."""
     turn: trio.Event = field(default_factory=trio.Event)
 
 
@@ -61,16 +68,27 @@ class Line:
         del self._waiting[chosen]
         return chosen
 
+    def companions(self, ticket: Ticket) -> list[Ticket]:
+        """Take out those that go with it, the first come first."""
+        found, room = [], ticket.most - ticket.pictures
+        for other in list(self._waiting) if ticket.key is not None else ():
+            if other.key == ticket.key and other.pictures <= room:
+                found.append(other)
+                room -= other.pictures
+                del self._waiting[other]
+        return found
+
 
 class Queue:
-    """``slots`` jobs have the engine at a time. ``on_change`` is called when ``pictures`` changes."""
+    """``room`` says how many jobs, or parties of jobs, have the engine at a time. ``on_change`` is called when ``pictures``
+    changes."""
 
-    def __init__(self, slots: int = 1, on_change: Callable[[], None] = lambda: None) -> None:
-        self.slots = slots
+    def __init__(self, room: Callable[[], Room], on_change: Callable[[], None] = lambda: None) -> None:
+        self._room = room
         self.pictures = 0
         """Accepted and not yet delivered."""
         self._on_change = on_change
-        self._free = slots
+        self._taken = 0
         self._line = Line()
         self._loads: dict[Rank, tuple[int, float]] = {}  # pictures, seconds
 
@@ -87,8 +105,9 @@ class Queue:
             self._on_change()
 
     @asynccontextmanager
-    async def turn(self, ticket: Ticket) -> AsyncIterator[None]:
-        """Wait for the engine, and have it."""
+    async def turn(self, ticket: Ticket, company: tuple[Hashable | None, int] = (None, 1)) -> AsyncIterator[None]:
+        """Wait for the engine, and have it. ``company``: see :meth:`meshgen.engine.port.Engine.company`."""
+        ticket.key, ticket.most = company
         ticket.since_s = trio.current_time()
         self._line.join(ticket)
         self._advance()
@@ -98,7 +117,8 @@ class Queue:
         finally:
             self._line.leave(ticket)
             if ticket.turn.is_set():
-                self._free += 1
+                ticket.party.remove(ticket)
+                self._taken -= not ticket.party
                 self._advance()
 
     def ahead(self, rank: Rank) -> tuple[int, float]:
@@ -108,16 +128,18 @@ class Queue:
 
     def wait_ms(self, rank: Rank) -> int:
         """When a job of this rank that came now would get the engine, roughly."""
-        return round(self.ahead(rank)[1] * 1000 / self.slots)
+        return round(self.ahead(rank)[1] * 1000 / max(self._room().working, 1))
 
     def _advance(self) -> None:
-        while self._free and self._line:
-            ticket = self._line.next(trio.current_time())
-            self._count(ticket, -1)
-            ticket.drawing = True
-            self._count(ticket, 1)
-            self._free -= 1
-            ticket.turn.set()
+        while self._taken < sum(self._room()) and self._line:
+            first = self._line.next(trio.current_time())
+            party = [first, *self._line.companions(first)]
+            self._taken += 1
+            for ticket in party:
+                self._count(ticket, -1)
+                ticket.drawing, ticket.party = True, party
+                self._count(ticket, 1)
+                ticket.turn.set()
 
     def _count(self, ticket: Ticket, sign: int) -> None:
         rank = _DRAWING if ticket.drawing else ticket.rank

@@ -10,6 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import trio
@@ -360,7 +361,7 @@ class Worker:
                 await self._archivist.pull(PeerId(award.peer), award.author, dealing=True)
 
     async def _deliver(self, channel: Channel, agreed: Terms, order: Order, ticket: Ticket) -> None:
-        side, turn = WorkerSide(agreed), self._queue.turn(ticket)
+        side, turn = WorkerSide(agreed), partial(self._queue.turn, ticket)
         receipt: bytes | None = None
         try:
             delivery = Delivery(channel, side, order, self._engine, turn, self._identity, self._ledger.keep_due)

@@ -10,6 +10,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshgen.engine.port import Room
 from meshgen.ledger.standing import FRIEND, OTHERS, OWNER, STRANGER, Rank
 from meshgen.peers.allowance import MAX_PEERS, UNLIMITED, Allowance
 from meshgen.peers.queue import AGE_S, SHARE, Line, Queue, Ticket
@@ -77,7 +78,7 @@ class Work:
     """Jobs on a queue that note when they have the engine."""
 
     def __init__(self, slots: int = 1) -> None:
-        self.queue = Queue(slots)
+        self.queue = Queue(lambda: Room(slots))
         self.order: list[str] = []
         self.drawing = self.most = 0
 
@@ -112,8 +113,47 @@ async def test_as_many_draw_as_there_are_slots(autojump_clock: trio.testing.Mock
     assert trio.current_time() == pytest.approx(4.0)
 
 
+async def test_those_that_are_drawn_together_go_together(autojump_clock: trio.testing.MockClock) -> None:
+    order: list[set[str]] = []
+    queue, drawing = Queue(lambda: Room(1)), set[str]()
+
+    async def job(name: str, rank: Rank, key: str | None, pictures: int = 1) -> None:
+        with queue.accepted(rank, pictures, 1.0) as ticket:
+            async with queue.turn(ticket, (key, 4)):
+                drawing.add(name)
+                await trio.testing.wait_all_tasks_blocked()
+                if not order or order[-1] != drawing:
+                    order.append(set(drawing))
+                await trio.sleep(1)
+                drawing.discard(name)
+
+    async with trio.open_nursery() as nursery:
+        for name, rank, key, pictures in (
+            ("running", STRANGER, "a", 1),
+            ("a1", STRANGER, "a", 2),
+            ("b", A_FRIEND, "b", 1),
+            ("a2", STRANGER, "a", 1),
+            ("alone", STRANGER, None, 1),
+            ("a3", KNOWN, "a", 1),
+            ("large", STRANGER, "a", 2),
+        ):
+            nursery.start_soon(job, name, rank, key, pictures)
+            await trio.testing.wait_all_tasks_blocked()
+    assert order == [{"running"}, {"b"}, {"a3", "a1", "a2"}, {"alone"}, {"large"}]
+    assert queue.pictures == 0
+
+
+async def test_an_engine_prepares_one_more_than_it_works_on(autojump_clock: trio.testing.MockClock) -> None:
+    work = Work()
+    work.queue = Queue(lambda: Room(1, preparing=1))
+    async with trio.open_nursery() as nursery:
+        for number in range(4):
+            nursery.start_soon(work.job, str(number), STRANGER)
+    assert work.most == 2
+
+
 async def test_what_goes_before_whom(autojump_clock: trio.testing.MockClock) -> None:
-    queue = Queue(slots=2)
+    queue = Queue(lambda: Room(2))
     with ExitStack() as jobs:
         running = jobs.enter_context(queue.accepted(STRANGER, 1, 4.0))
         jobs.enter_context(queue.accepted(KNOWN, 2, 6.0))
@@ -166,7 +206,7 @@ async def test_an_engine_that_fails_frees_its_slot(autojump_clock: trio.testing.
 
 async def test_changes_are_told() -> None:
     seen: list[int] = []
-    queue = Queue(on_change=lambda: seen.append(queue.pictures))
+    queue = Queue(lambda: Room(1), on_change=lambda: seen.append(queue.pictures))
     with queue.accepted(STRANGER, 3, 1.0):
         pass
     assert seen == [3, 0]
