@@ -25,7 +25,7 @@ DECIDE = {
     "limit_max_steps": "there, steps below the model's average; here a figure: worker.max_steps, e.g. 30",
     "censor_nsfw": "pictures are never altered; to refuse such prompts: worker.declines: [nsfw]",
     "censorlist": "pictures are never altered; to refuse such prompts add the words to worker.refuse_words",
-    "cache_home": "models are read where they are: `meshgen models add NAME PATH` for each",
+    "cache_home": "models are read where they are: `meshgen models add PATH --all` takes that folder's",
     "max_context_length": "the model's own context counts, and is part of the price",
 }
 """Only if they are set to something."""
