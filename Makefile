@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROMPT ?= a red circle above a blue square on a yellow background
 
-.PHONY: demo test check lint types bench simulate install clean fuzz exhaustive
+.PHONY: demo test check lint types bench simulate install clean fuzz exhaustive soak
 
 install: $(STAMP)
 
@@ -39,6 +39,9 @@ fuzz: $(STAMP)  ## every decoder for so long, two at a time: make fuzz SECONDS=6
 
 exhaustive: $(STAMP)  ## every state that one job of two or three pictures can get into, whoever crashes and whatever is lost
 	$(BIN)/python -m tests.ledger.exhaustive
+
+soak: $(STAMP)  ## mixed jobs through one engine, with faults of all kinds on purpose: make soak JOBS=500
+	$(BIN)/python -m tests.soak --jobs $(or $(JOBS),500)
 
 simulate: $(STAMP)  ## a mesh of thirty peers a seed, with splits, crashes and cheaters: make simulate SEEDS=200 FIRST=1
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1)

@@ -155,5 +155,5 @@ class Dispatcher:
 
     def _choose(self, order: Order) -> Seat | None:
         """The idle one that has the model warm, if there is a choice."""
-        able = [seat for seat in self.seats if seat.has_room]
+        able = [seat for seat in self.seats if seat.has_room and not (order.alone and seat.batches)]
         return min(able, key=lambda seat: (len(seat.batches), order.work.model not in seat.warm), default=None)

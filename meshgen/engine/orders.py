@@ -107,5 +107,10 @@ class Batch:
         return all(order.nearly for order in self.members.values())
 
     @property
+    def alone(self) -> bool:
+        """Nothing else is drawn meanwhile: should it fail again, it is known whose fault it was."""
+        return any(order.alone for order in self.members.values())
+
+    @property
     def abandoned(self) -> bool:
         return all(order.gone for order in self.members.values())

@@ -43,7 +43,7 @@ class Keeper(Protocol):
         """Another batch can be given, or never again, if the seat is broken."""
 
     def on_failed(self, order: Order, error: EngineError, company: int) -> None:
-        """It failed, in a batch of ``company`` jobs; 0 if it had not begun."""
+        """It failed, where ``company`` jobs were drawn, itself included; 0 if it had not begun."""
 
 
 class Seat:
@@ -67,7 +67,9 @@ class Seat:
 
     @property
     def has_room(self) -> bool:
-        return self._up and (not self.batches or (len(self.batches) == 1 and self.batches[0].nearly))
+        return self._up and (
+            not self.batches or (len(self.batches) == 1 and self.batches[0].nearly and not self.batches[0].alone)
+        )
 
     async def keep(self) -> None:
         """Have a child here, and another one when it dies, until cancelled or broken for good."""
@@ -138,13 +140,13 @@ class Seat:
         """The child is gone: with it what it was given, through whoever's fault."""
         batches, self.batches = self.batches, []
         self.warm.clear()
+        drawn = sum(batch.size for number, batch in enumerate(batches) if number == 0 or batch.started)
         for number, batch in enumerate(batches):
-            blamed = number == 0 or batch.started
             for order in batch.members.values():
                 if order.gone:
                     order.end()
                 else:
-                    self._keeper.on_failed(order, error, batch.size if blamed else 0)
+                    self._keeper.on_failed(order, error, drawn if number == 0 or batch.started else 0)
 
     async def _watch(self) -> None:
         """Kill a child that says nothing though it has something to do."""

@@ -1,4 +1,4 @@
-"""``python -m tests.bench``: the mesh's own cost, with engines that draw in no time. A table, and as JSON in ``.bench/``."""
+"""``python -m tests.bench``: the mesh's own cost, with engines that draw in no time, and the engine's. A table, and as JSON in ``.bench/``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.dispatch import Row, measure
+from tests.bench.engine import engine
+from tests.bench.engine import table as engine_table
 from tests.bench.ledger import ledger
 from tests.bench.ledger import table as ledger_table
 from tests.bench.standing import standing
@@ -27,12 +29,14 @@ def main() -> None:
         starts = startup(Path(folder) / "startup")
         caught_up = gaps(Path(folder) / "sync")
         log_figures = ledger(Path(folder) / "ledger")
+    engine_figures = engine()
     print(_table(rows))
     print(f"aims: p50 {AIM['p50_ms']:g} ms, {AIM['jobs_per_s']:g} jobs/s, {AIM['cpu_s_per_job']:g} CPU-s a job\n")
     for name, value in starts.items():
         print(f"{name:<44} {value:>8.3f}")
     print("\n" + sync_table(caught_up) + "\n")
     print(ledger_table(log_figures) + "\n")
+    print(engine_table(engine_figures) + "\n")
     writing = text()
     for name, value in writing.items():
         print(f"{name:<60} {value:>8.3f}")
@@ -43,6 +47,7 @@ def main() -> None:
         "startup": starts,
         "sync": [gap.as_dict() for gap in caught_up],
         "ledger": log_figures,
+        "engine": engine_figures,
         "standing": standing(),
         "text": writing,
     }
