@@ -160,10 +160,13 @@ class Workshop:
 
     def _draw_one(self, drawing: Drawing, task: Task) -> None:
         overlaps = _steady(drawing.loaded) and isinstance(task.work, Work) and not task.work.tiling
-        if overlaps and attempt(lambda: _denoised(drawing)):
-            self._finisher.take(drawing, task)
-        else:
-            self._draw_carefully(drawing, task)
+        try:
+            if overlaps and attempt(lambda: _denoised(drawing)):
+                self._finisher.take(drawing, task)
+            else:
+                self._draw_carefully(drawing, task)
+        except Cancelled:
+            task.done()
 
     def _draw_carefully(self, drawing: Drawing, task: Task) -> None:
         """Memory is short: nothing beside it, then fewer at once, then all measures. Raises EngineError."""
@@ -220,8 +223,7 @@ class Finisher:
 
 
 def _denoised(drawing: Drawing) -> bool:
-    with suppress(Cancelled):  # finishing it notices too, and ends it
-        drawing.denoise()
+    drawing.denoise()
     return True
 
 

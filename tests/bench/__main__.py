@@ -1,4 +1,7 @@
-"""``python -m tests.bench``: the mesh's own cost, with engines that draw in no time, and the engine's. A table, and as JSON in ``.bench/``."""
+"""``python -m tests.bench``: the mesh's own cost, with engines that draw in no time, and the engine's.
+
+A table, and as JSON in ``.bench/``.
+"""
 
 from __future__ import annotations
 
