@@ -38,6 +38,7 @@ CONTROL_TYPES = {
 
 _LORA = re.compile(r"\.lora_(down|up|A|B)\b|\.lora\.(down|up)\b|_lora\d?\.(down|up)\b")
 _LYCORIS = re.compile(r"\.(hada_w|lokr_w|oft_blocks|oft_diag|glora)|\.(a1|b1)\.weight$")
+_OF_TEXT = re.compile(r"(^|\.)(model\.layers|transformer\.h|gpt_neox\.layers)\.\d+\.")
 _WIDTHS = {768: "sd1", 1024: "other", 2048: "sdxl"}
 """Of what the denoiser's cross attention reads."""
 _TEXT_WIDTHS = {768: "sd1", 1024: "other", 1280: "sdxl"}
@@ -104,7 +105,7 @@ def is_adapter(shapes: Shapes) -> bool:
 
 
 def is_controlnet_folder(path: Path) -> bool:
-    return _class_of(path) in _CONTROL_CLASSES
+    return class_of(path) in _CONTROL_CLASSES
 
 
 def _kind(file: TensorFile) -> str:
@@ -112,6 +113,8 @@ def _kind(file: TensorFile) -> str:
     if "lora_controlnet" in names:
         raise AdapterFileError(f"{file.path} is a Control-LoRA, which diffusers can't load: take the ControlNet itself")
     if any(_LORA.search(name) for name in names):
+        if any(_OF_TEXT.search(name) for name in names):
+            raise AdapterFileError(f"{file.path} is a LoRA for a text model: merge it into its model and add that")
         return "lora"
     if any(_LYCORIS.search(name) for name in names):
         raise AdapterFileError(f"{file.path} is a LoHa, LoKr or the like, which diffusers can't load: take a LoRA")
@@ -184,7 +187,7 @@ def _noted_family(file: TensorFile) -> str:
 
 
 def _controlnet_folder(path: Path, control: str) -> AdapterFile:
-    name = _class_of(path)
+    name = class_of(path)
     if name not in _CONTROL_CLASSES:
         raise AdapterFileError(f"{path} has no config.json of a ControlNet that is known here")
     weights = [file for file in sorted(path.glob("diffusion_pytorch_model*.safetensors")) if ".fp16." not in file.name]
@@ -200,7 +203,8 @@ def _controlnet_folder(path: Path, control: str) -> AdapterFile:
     return AdapterFile(path, "controlnet", family, _control(path, control), of_folder(path), tuple(sorted(files)))
 
 
-def _class_of(folder: Path) -> str:
+def class_of(folder: Path) -> str:
+    """Which of diffusers' classes a folder is a saved one of, or none."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8")[:1_000_000])
     except (OSError, ValueError, RecursionError):

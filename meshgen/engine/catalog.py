@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 FILE = "models.json"
 BUNDLED = "meshgen-mini"
+_NAMELESS = ("pytorch_lora_weights", "adapter_model", "diffusion_pytorch_model", "learned_embeds", "model")
+"""What programs call every file; its folder says more."""
 MAX_NAMED = 6
 """So many names are told to who asks for one that is not there."""
 _NAME = re.compile(r"[^\W_][\w .,+&'()\[\]!-]{0,63}", re.ASCII)
@@ -208,6 +210,7 @@ class Catalog:
 
 def name_for(path: Path) -> str:
     """A name for what lies there, made from the file's or folder's own."""
+    path = path.parent if path.stem in _NAMELESS and not path.is_dir() else path
     stem = path.name if path.is_dir() else path.stem
     if found := re.fullmatch(
         r"models--[\w.-]+?--([\w.-]+)", path.parent.parent.name if path.parent.name == "snapshots" else path.name

@@ -9,6 +9,7 @@ from pathlib import Path
 from meshgen.engine.adapter_file import (
     AdapterFile,
     AdapterFileError,
+    class_of,
     is_adapter,
     is_controlnet_folder,
     judge_adapter,
@@ -64,7 +65,7 @@ def judge(path: Path, allow_pickle: bool = False, control: str = "") -> Judged:
 
 def is_one_thing(path: Path) -> bool:
     """Whether a folder is one model or adapter, rather than a place with several."""
-    return any(os.path.lexists(path / name) for name in (INDEX, "config.json", "adapter_config.json"))
+    return any(os.path.lexists(path / name) for name in (INDEX, "config.json"))
 
 
 def snapshot_of(path: Path) -> Path:
@@ -99,6 +100,8 @@ def _is_cached(path: Path) -> bool:
 def _judge_folder(path: Path, allow_pickle: bool, control: str) -> Judged:
     if is_controlnet_folder(path):
         return _of_adapter(read_adapter(path, allow_pickle, control), "folder")
+    if name := class_of(path):
+        raise NotTaken(f"{path} is one part of a diffusers model ({name[:40]}), not a whole one")
     if looks_like_text(path):
         return _of_text(read_text_folder(path, allow_pickle))
     return _of_folder(read_model_folder(path, allow_pickle))

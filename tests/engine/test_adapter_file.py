@@ -101,6 +101,7 @@ def test_a_controlnets_folder(tmp_path: Path) -> None:
     ("shapes", "text"),
     [
         ({"lora_unet_x.hada_w1_a": (4, 4)}, "LoHa, LoKr"),
+        ({"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": (4, 64)}, "LoRA for a text model"),
         ({"lora_controlnet": (1,), "x.lora_down.weight": (1, 1)}, "Control-LoRA"),
         ({"controlnet_cond_embedding.a": (1,), "control_add_embedding.linear_1.weight": (1,)}, "union"),
         ({"body.0.rdb1.conv1.weight": (1,), "conv_first.weight": (1,)}, "an upscaler"),

@@ -220,14 +220,17 @@ def test_progress_is_told_in_bytes_and_nothing_is_kept_of_what_is_broken_off(hom
         ("__weird__ (v1).safetensors", "weird__ (v1)"),
         ("modèle.safetensors", "mod-le"),
         ("$$$.safetensors", "model"),
+        ("my model", "my model"),
         ("x" * 100 + ".safetensors", "x" * 64),
         ("models--acme--tiny-sd/snapshots/0a1b", "tiny-sd"),
         ("models--acme--tiny-sd", "tiny-sd"),
+        ("models--acme--xl-lora/snapshots/0a1b/pytorch_lora_weights.safetensors", "xl-lora"),
+        ("my lora/pytorch_lora_weights.safetensors", "my lora"),
     ],
 )
 def test_names_are_made_from_files(tmp_path: Path, file: str, name: str) -> None:
     assert name_for(tmp_path / file) == name
-    Catalog(tmp_path / "home").add(name, model_folder(tmp_path / "model"))
+    Catalog(tmp_path / "home").add(name, model_folder(tmp_path / "folder"))
 
 
 def test_a_damaged_package_takes_no_other_model_with_it(home: Path, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

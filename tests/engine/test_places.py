@@ -122,6 +122,10 @@ def test_what_is_judged(tmp_path: Path) -> None:
     assert (folder.kind, folder.format, folder.family) == ("model", "diffusers", "sd1")
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / "config.json").write_text(json.dumps({"architectures": ["BertModel"]}))
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKL"}))
+    with pytest.raises(NotTaken, match="one part of a diffusers model"):
+        judge(tmp_path / "v")
     for path, text in ((tmp_path / "w", "ForCausalLM"), (tmp_path / "nothing", "does not exist"), (tmp_path, "model_index")):
         with pytest.raises(NotTaken, match=text):
             judge(path)
