@@ -24,20 +24,7 @@ STATUS = {"not_ready": 503, "no_worker": 503, "no_adapter": 503, "too_many_jobs"
 def job_routes(node: NodeFace) -> APIRouter:
     routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-    @routes.post("", status_code=202)
-    async def submit(body: GenerateBody) -> Response:
-        """A job (202); with ``dry_run`` what it would cost (200)."""
-        return _answer(node, body)
-
-    @routes.post("/text", status_code=202)
-    async def write(body: TextBody) -> Response:
-        """The same for texts."""
-        return _answer(node, body)
-
-    @routes.post("/form", status_code=202)
-    async def alchemy(body: FormBody) -> Response:
-        """The same for a form of alchemy."""
-        return _answer(node, body)
+    _submit_routes(routes, node)
 
     @routes.get("")
     async def list_jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
@@ -79,6 +66,23 @@ def job_routes(node: NodeFace) -> APIRouter:
         return job_view(job)
 
     return routes
+
+
+def _submit_routes(routes: APIRouter, node: NodeFace) -> None:
+    @routes.post("", status_code=202)
+    async def submit(body: GenerateBody) -> Response:
+        """A job (202); with ``dry_run`` what it would cost (200)."""
+        return _answer(node, body)
+
+    @routes.post("/text", status_code=202)
+    async def write(body: TextBody) -> Response:
+        """The same for texts."""
+        return _answer(node, body)
+
+    @routes.post("/form", status_code=202)
+    async def alchemy(body: FormBody) -> Response:
+        """The same for a form of alchemy."""
+        return _answer(node, body)
 
 
 def _answer(node: NodeFace, body: GenerateBody | TextBody | FormBody) -> Response:

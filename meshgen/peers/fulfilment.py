@@ -41,6 +41,8 @@ LASTING = frozenset(("unknown_model", "too_large", "too_many_steps", "unsupporte
 """Refusals that waiting does not mend."""
 HARMLESS = frozenset(("full", "expired", "not_mine"))
 """Losses that say nothing against the worker: it was asked at the wrong time."""
+OWNERS_WORD = {"policy": "policy", "paused": "paused", "withdrawn": "paused"}
+"""Nor do these, and what they are called in a refusal: its owner does not want this job, or none now. It is not asked again."""
 
 
 class Fulfilment:
@@ -55,6 +57,7 @@ class Fulfilment:
         self._running = 0
         self._wake = trio.Event()
         self._losses: Counter[PeerId] = Counter()
+        self._unwanted: dict[PeerId, No] = {}  # whose owner said no, and why
         self._declined: Counter[PeerId] = Counter()  # awards that were taken back, each with a HOLD in the log
         self._pause = False
         self._inspection = Inspection()
@@ -117,7 +120,7 @@ class Fulfilment:
 
     async def _round(self, nursery: trio.Nursery) -> tuple[bool, bool]:
         """Offer what is missing and start what was won: (did anything start, is waiting in vain)."""
-        avoid = {peer: No("failed") for peer, losses in self._losses.items() if losses >= MAX_LOSSES}
+        avoid = {peer: self._unwanted.get(peer, No("failed")) for peer, losses in self._losses.items() if losses >= MAX_LOSSES}
         avoid |= self._means.advised_against()
         offer = self._means.draft(self._assignment, len(self._missing), self._max_mkudos)
         own = self._own_choice(offer)
@@ -244,9 +247,12 @@ class Fulfilment:
         trust = self._means.market.trust
         if lost.lied:
             trust.lied(worker)
-        elif lost.reason not in HARMLESS:
+        elif lost.reason not in HARMLESS and lost.reason not in OWNERS_WORD:
             trust.lost(worker)
-        if lost.lied or lost.reason in ("gone", "silent", "slow"):
+        if lost.reason in OWNERS_WORD:
+            self._losses[worker] = MAX_LOSSES
+            self._unwanted[worker] = No(OWNERS_WORD[lost.reason])
+        elif lost.lied or lost.reason in ("gone", "silent", "slow"):
             self._losses[worker] = MAX_LOSSES
         elif lost.reason not in HARMLESS:
             self._losses[worker] += 1

@@ -13,7 +13,7 @@ from meshgen.peers.assignment import assign
 from meshgen.peers.fulfilment import Fulfilment
 from meshgen.peers.job import Job
 from meshgen.peers.means import Means
-from meshgen.peers.request import FormRequest, ImageRequest, Request, RequestError
+from meshgen.peers.request import FormRequest, ImageRequest, Request, RequestError, TextRequest
 from meshgen.peers.supply import Quote
 from meshgen.peers.trouble import own_trouble
 from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
@@ -89,13 +89,20 @@ class Requester:
                 why = "the time for it is over"
         job.finished_ms = self._means.now_ms()
         arrived, wanted = len(job.results), job.request.count
+        noun = (
+            "pictures"
+            if isinstance(job.request, ImageRequest)
+            else "texts"
+            if isinstance(job.request, TextRequest)
+            else "answers"
+        )
         if arrived == wanted:
             job.enter("done")
         elif job.scope.cancelled_caught:
-            job.enter("cancelled", f"cancelled; {arrived} of {wanted} pictures had arrived")
+            job.enter("cancelled", f"cancelled; {arrived} of {wanted} {noun} had arrived")
         else:
             why = own_trouble(self._means.ledger) or why
-            job.enter("failed", f"{arrived} of {wanted} pictures arrived: {why}")
+            job.enter("failed", f"{arrived} of {wanted} {noun} arrived: {why}")
 
     async def _fulfil(self, job: Job, background: trio.Nursery) -> str:
         """Why something is missing in the end; nothing, if nothing is."""

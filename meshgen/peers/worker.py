@@ -180,6 +180,7 @@ class Worker:
     async def _answer_gossip(self, gossip: Gossip) -> None:
         async with self._answering:
             signed = unsign(gossip.data, Offer)
+            self._overseer.heard(signed)
             if signed.id in self._answers or find_model(self._own_advert().models, signed.message.model, b"") is None:
                 return  # answered on the direct way, or not this worker's business
             answer = self.consider(signed)
@@ -212,7 +213,9 @@ class Worker:
         if signed.peer != channel.peer:
             raise Malformed(f"{signed.message.TAG}: signed by another peer than the one that sent it")
         if isinstance(signed.message, Offer):
-            await channel.send(self.consider(cast(Signed[Offer], signed)).wire, last=True)
+            offer = cast(Signed[Offer], signed)
+            self._overseer.heard(offer)
+            await channel.send(self.consider(offer).wire, last=True)
         elif isinstance(signed.message, Cancel):
             self._strike_out(signed.message.offer_id, signed.author)
 
@@ -228,7 +231,6 @@ class Worker:
         given = self._answers.get(offer.id)
         if given is not None and given.message.expires_ms > self._now_ms():
             return given
-        self._overseer.heard(offer)
         judged = self._judge(offer)
         if isinstance(judged, No):
             self.tally.refusals += 1

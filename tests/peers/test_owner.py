@@ -103,3 +103,25 @@ async def test_what_is_declined_is_not_offered_and_the_owner_has_it_still(autoju
         assert (await pictures_of(asker, model="b", timeout_s=60)).state == "failed"
         own = await pictures_of(worker, "a clown", model="b")
         assert own.state == "done", own.error
+
+
+async def test_a_prompt_that_breaks_a_rule_is_refused_and_counted(autojump_clock: Clock) -> None:
+    async with virtual_mesh() as mesh:
+        worker, asker = await pair(mesh, refuse_words=["clown"], refuse_patterns=["spi+der"])
+        refused = [await drawn(asker, prompt) for prompt in ("a Clown", "a spiiider")]
+        assert all(job.state == "failed" and "owner's rules" in job.error for job in refused), [job.error for job in refused]
+        assert (await drawn(asker, "a fox")).state == "done"
+        assert overseer(worker).state()["refused"].keys() == {"word", "pattern 1"}
+
+
+async def test_demand_brings_another_model_up(autojump_clock: Clock) -> None:
+    async with virtual_mesh() as mesh:
+        engine = FakeEngine([fake_model("a"), fake_model("b")], 1.0)
+        worker, asker = await mesh.add("worker", "worker", engine, worker__models=["TOP 1"]), await mesh.requester()
+        await mesh.add("other", "worker", FakeEngine([fake_model("b")], 1.0))
+        await trio.sleep(30)
+        assert worker.status()["worker"]["models"] == ["a"]
+        await pictures_of(asker, model="b", timeout_s=60)
+        assert worker.status()["worker"]["models"] == ["b"]
+        await trio.sleep(60)
+        assert [model.name for model in worker.directory.own.message.models] == ["b"]
