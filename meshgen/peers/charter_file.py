@@ -150,7 +150,7 @@ def _number(value: str, path: str) -> int:
 def _families(value: object, path: str) -> tuple[int, ...]:
     if not isinstance(value, dict):
         raise CharterError(f"{path}: a factor for each family belongs here, e.g. {{sd1: 1000}}")
-    known = dict.fromkeys(PICTURE_FAMILIES, "")
+    known = {family: family for family in PICTURE_FAMILIES}
     given = {_known(known, key, f"{path}."): _number(str(factor), path) for key, factor in value.items()}
     defaults = dict(zip(PICTURE_FAMILIES, Charter("x").tariff.families_permille, strict=True))
     return tuple((defaults | given).values())
