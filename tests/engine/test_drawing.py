@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -20,10 +21,10 @@ from PIL import Image
 from meshgen.engine import previews, watching
 from meshgen.engine.decoding import decode
 from meshgen.engine.drawing import Drawing, Member, Studio
-from meshgen.engine.port import EngineError, Work
+from meshgen.engine.port import EngineError, Lora, Work
 from tests.engine.pictures import far, pixels, work
 from tests.engine.tiny_pipelines import FAMILIES
-from tests.engine.tiny_studio import model, model_at, picture, pictures, studio, together, told
+from tests.engine.tiny_studio import LORA, files, model, model_at, picture, pictures, studio, together, told
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -170,6 +171,30 @@ def test_stages_can_be_run_one_by_one() -> None:
         assert "picture" not in heard[-3:]
         part.finish()
     assert heard == [*["progress"] * 3, "picture", "picture", *["progress"] * 3, "picture"]
+
+
+def test_the_ends_of_two_batches_run_beside_a_thirds_middle() -> None:
+    jobs = [work(seeds=(number,), prompt="a lake " * number, steps=6, loras=(Lora("one", LORA),)) for number in (1, 2, 20)]
+    alone, found = [picture(job, files=files("sd1")) for job in jobs], [[], [], []]
+
+    def encoded(number: int) -> Drawing:
+        def tell(what: str, **fields: Any) -> None:
+            if what == "picture":
+                found[number].append(pixels(fields["png"]))
+
+        (drawing,) = studio().encode(model("sd1"), [Member(jobs[number], tell, lambda: False)], files("sd1"))
+        return drawing
+
+    first, second = encoded(0), encoded(1)
+    first.denoise()
+    with ThreadPoolExecutor(2) as threads:
+        done, third = threads.submit(first.finish), threads.submit(encoded, 2)
+        second.denoise()
+        done.result()
+        third.result().denoise()
+        third.result().finish()
+    second.finish()
+    assert [far(one, its) for one, (its,) in zip(alone, found, strict=True)] == [0, 0, 0]
 
 
 def test_running_out_of_memory_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
