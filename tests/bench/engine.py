@@ -1,7 +1,7 @@
 """The engine against a bare diffusers loop in the same run; alone: ``python -m tests.bench.engine [--device cuda] [--sdxl]``.
 
 Both run in processes of their own, one after the other in short rounds, and the best of each counts: others may share the
-machine, which only ever makes things slower. ``--sdxl`` takes random weights of SDXL's shape instead of the bundled model, for a GPU.
+machine, which only ever makes things slower. ``--sdxl`` takes random weights of SDXL's shape instead of the bundled model.
 """
 
 from __future__ import annotations

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import psutil
 import pytest
 import trio
+from PIL import Image
 
 from meshgen.engine.catalog import Catalog
 from meshgen.engine.pool import open_engine
@@ -67,6 +69,7 @@ async def test_a_child_draws_stops_dies_and_is_replaced(home: Path, capfd: pytes
     with trio.fail_after(300):
         async with open_engine(Catalog(home), "cpu", grace_s=60) as engine:
             first = await it_draws(engine)
+            await it_draws_jobs_together_as_alone(engine, first)
             await it_refuses(engine)
             await it_stops_and_lives(engine)
             await it_dies_and_another_comes(engine)
@@ -86,6 +89,27 @@ async def it_draws(engine: Engine) -> list[bytes]:
     assert len({*pngs}) == 2 and engine.device().kind == "cpu" and engine.device().vram_total_mib > 0
     assert engine.estimate_s("tiny", 32, 32, 4, 1) > 0
     return pngs
+
+
+async def it_draws_jobs_together_as_alone(engine: Engine, alone: list[bytes]) -> None:
+    """Three that wait while another is drawn: one batch, encoded beside it and finished beside the next."""
+    found: dict[int, list[bytes]] = {}
+
+    async def one(number: int, job: Work) -> None:
+        found[number] = await pictures_of(engine, job)
+
+    async with trio.open_nursery() as nursery:
+        for number, seeds in enumerate(((7, 8), (7,), (8,), (8, 7))):
+            nursery.start_soon(one, number, work(seeds=seeds))
+        nursery.start_soon(one, 4, work(seeds=(7,), steps=5))
+    assert [differs(*pair) for pair in zip(found[0] + found[1] + found[2], [*alone, *alone], strict=True)] == [False] * 4
+    assert not differs(found[3][0], alone[1]) and differs(found[4][0], alone[0])
+
+
+def differs(one: bytes, other: bytes) -> bool:
+    """By more than the last bit: sums over larger batches are rounded elsewhere."""
+    pairs = zip(*(Image.open(BytesIO(png)).convert("RGB").tobytes() for png in (one, other)), strict=True)
+    return any(abs(mine - its) > 1 for mine, its in pairs)
 
 
 async def it_refuses(engine: Engine) -> None:
