@@ -156,6 +156,8 @@ async def _opened(stack: AsyncExitStack, worker: WorkerSettings, catalog: Catalo
         threads=worker.threads or None,
         leave_free_mib=worker.vram_free_mib,
         max_batch=worker.max_batch,
+        compiled=worker.compiled,
+        quantized=worker.quantized,
         alchemist=alchemist,
     )
     try:

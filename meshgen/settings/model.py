@@ -206,6 +206,13 @@ class WorkerSettings(Group):
     vram_free_mib: int = Field(
         default=512, description="Memory of the device that is left to other programs, in MiB", ge=0, le=2**20
     )
+    compiled: bool = Field(
+        default=False,
+        description="Have torch compile the denoiser: faster once it is warm, but minutes are lost at each new size of picture",
+    )
+    quantized: Literal["", "int8", "int4"] = Field(
+        default="", description="Shrink the denoiser's weights by torchao, which must be installed; empty = as they are"
+    )
     max_queue: int = Field(
         default=16,
         description="Most pictures accepted and not yet drawn, of those that go before a requester; it is refused as full then. "
