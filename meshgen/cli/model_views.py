@@ -154,3 +154,23 @@ def cut_left(text: str, width: int) -> str:
 
 def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+NOTHING = "nobody in the mesh serves a model now; `meshgen peers` shows who is there"
+
+
+def mesh_text(found: dict[str, Any]) -> str:
+    """What the mesh offers: models of pictures and texts, forms of alchemy, adapters."""
+    rows = [
+        (row["name"], row["family"], row["workers"], row["queued"], ", ".join(digest[:12] for digest in row["digests"]))
+        for row in found["mesh"]
+    ]
+    models = [row for row in rows if row[1] != "alchemy"]
+    forms = [(row[0], *row[2:]) for row in rows if row[1] == "alchemy"]
+    adapters = [(row["name"], row["kind"], row["family"] or "any", row["workers"]) for row in found.get("adapters", ())]
+    parts = [
+        table(("MODEL", "FAMILY", "WORKERS", "QUEUED", "WEIGHTS"), models) if models else "",
+        table(("FORM", "WORKERS", "QUEUED", "WEIGHTS"), forms) if forms else "",
+        table(("ADAPTER", "KIND", "FITS", "WORKERS"), adapters) if adapters else "",
+    ]
+    return "\n\n".join(part for part in parts if part)

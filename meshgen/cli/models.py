@@ -11,6 +11,7 @@ from meshgen.cli.adding import Added, Wish, add_all, add_one, chosen, see
 from meshgen.cli.client import Api
 from meshgen.cli.faults import Cancelled, Fault
 from meshgen.cli.model_views import (
+    NOTHING,
     counted,
     described,
     entry_row,
@@ -18,12 +19,13 @@ from meshgen.cli.model_views import (
     found_row,
     kind_of,
     listed,
+    mesh_text,
     refusals,
     seen_row,
     size_of,
 )
 from meshgen.cli.progress import Progress
-from meshgen.cli.verb import Call, count, table, verb
+from meshgen.cli.verb import Call, count, verb
 
 if TYPE_CHECKING:
     from meshgen.engine.catalog import Catalog
@@ -36,11 +38,7 @@ def models(call: Call) -> None:
     if click.get_current_context().invoked_subcommand is not None:
         return
     found = Api.of(call.home).get("/v1/models")
-    rows = [
-        (row["name"], row["workers"], row["queued"], ", ".join(digest[:12] for digest in row["digests"])) for row in found["mesh"]
-    ]
-    text = table(("MODEL", "WORKERS", "QUEUED", "WEIGHTS"), rows)
-    call.result(found, text if rows else "nobody in the mesh serves a model now; `meshgen peers` shows who is there")
+    call.result(found, mesh_text(found) if found["mesh"] else NOTHING)
 
 
 @models.command("ls")

@@ -40,7 +40,7 @@ from meshgen.peers.own import OwnEngine
 from meshgen.peers.queue import Queue
 from meshgen.peers.requester import Requester
 from meshgen.peers.trouble import own_trouble
-from meshgen.peers.views import local_model, mesh_models, peer_rows, report_as_dict
+from meshgen.peers.views import local_model, mesh_adapters, mesh_models, peer_rows, report_as_dict
 from meshgen.peers.worker import Worker
 from meshgen.protocols.advert import (
     MAX_ADDRESS_BYTES,
@@ -292,12 +292,12 @@ class Peer:
         adverts = [signed.message for signed in self.directory.adverts()]
         if self.directory.own is not None and self.worker is not None:
             adverts.append(self.directory.own.message)
-        found = mesh_models(adverts)
+        found, adapters = mesh_models(adverts), mesh_adapters(adverts)
         try:
             local = [local_model(model) for model in self.catalog.models()] if self.catalog else []
         except CatalogError as error:
-            return {"mesh": found, "local": [], "fault": str(error)}
-        return {"mesh": found, "local": local}
+            return {"mesh": found, "adapters": adapters, "local": [], "fault": str(error)}
+        return {"mesh": found, "adapters": adapters, "local": local}
 
     def add_model(self, name: str, path: Path) -> dict[str, Any]:
         """Raises ValueError with a text for people."""

@@ -32,6 +32,15 @@ def mesh_models(adverts: Iterable[Advert]) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda row: (-row["workers"], row["name"]))
 
 
+def mesh_adapters(adverts: Iterable[Advert]) -> list[dict[str, Any]]:
+    """Each LoRA, inversion, ControlNet and post-processor that is offered; those of most workers first."""
+    found: dict[bytes, dict[str, Any]] = {}
+    for adapter in (adapter for advert in adverts for adapter in advert.adapters):
+        row = {"name": adapter.name, "kind": adapter.kind, "family": adapter.family, "digest": adapter.digest.hex()}
+        found.setdefault(adapter.digest, row | {"workers": 0})["workers"] += 1
+    return sorted(found.values(), key=lambda row: (row["kind"], -row["workers"], row["name"]))
+
+
 def _peer_row(peer: str, advert: Advert, links: dict[PeerId, PeerLink]) -> dict[str, Any]:
     link = links.get(PeerId(peer))
     return {
@@ -44,6 +53,7 @@ def _peer_row(peer: str, advert: Advert, links: dict[PeerId, PeerLink]) -> dict[
         "vram_total_mib": advert.vram_total_mib,
         "vram_free_mib": advert.vram_free_mib,
         "models": [model.name for model in advert.models],
+        "policies": list(advert.policies),
         "queued": advert.queued,
         "slots": advert.slots,
         "max_pixels": advert.max_pixels,

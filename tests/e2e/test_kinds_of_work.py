@@ -62,14 +62,22 @@ def offered(town: Town) -> set[str]:
     return {model["name"] for model in town.requester.get("/v1/models")["mesh"]}
 
 
-def done(town: Town, path: str, **body: Any) -> list[bytes]:
-    """The results, in order, of a job that another node does."""
+def done(town: Town, path: str, worker: str = "painter", **body: Any) -> list[bytes]:
+    """The results, in order, of a job that this worker does."""
     job_id = town.requester.post(path, body)["id"]
     wait_for(lambda: town.job(job_id)["state"] in ("done", "failed", "cancelled"), f"a job of {path}", JOB_S)
     job = town.job(job_id)
-    assert job["state"] == "done", (job["error"], job["notes"], town.node("painter").log[-3000:])
-    assert {part["worker_alias"] for part in job["parts"]} == {"painter"} and job["mkudos"] > 0
+    assert job["state"] == "done", (job["error"], job["notes"], town.node(worker).log[-3000:])
+    assert {part["worker_alias"].partition("#")[0] for part in job["parts"]} == {worker} and job["mkudos"] > 0
     return [town.requester.fetch(result["url"]) for result in job["results"]]
+
+
+def workers(town: Town) -> set[str]:
+    return {peer["alias"] for peer in town.requester.get("/v1/peers")["peers"] if peer["models"]}
+
+
+def policies(town: Town, alias: str) -> list[str]:
+    return [word for peer in town.requester.get("/v1/peers")["peers"] if peer["alias"] == alias for word in peer["policies"]]
 
 
 def drawn(town: Town, **body: Any) -> np.ndarray[Any, Any]:
@@ -165,6 +173,21 @@ def test_forms_of_alchemy(town: Town, scene: np.ndarray[Any, Any]) -> None:
     after = drawn(town, post=["RealESRGAN_x4plus_anime_6B"])
     assert after.shape == (4 * SIDE, 4 * SIDE, 3)
     assert np.abs(after - pixels(grown)).max() <= 2, "after the picture, or later: the same"
+
+
+def test_a_seed_is_the_same_picture_on_another_worker(town: Town, scene: np.ndarray[Any, Any]) -> None:
+    """Of the same fingerprint: the same weights on the same kind of machine. The first one pauses meanwhile."""
+    town.launch("other", "worker", worker__device="cpu", worker__declines="text,alchemy")
+    town.await_ready("other")
+    town.node("painter").api.post("/v1/worker/pause", {"message": "a rest"})
+    try:
+        wait_for(lambda: {"painter", "other"} <= workers(town), "the requester to know both", START_S)
+        wait_for(lambda: "paused" in policies(town, "painter"), "the requester to hear of the pause", START_S)
+        assert np.abs(drawn(town, worker="other") - scene).max() <= 2
+    finally:
+        town.node("painter").api.post("/v1/worker/resume", {})
+        town.node("other").stop()
+        del town.mesh.nodes["other"]
 
 
 def test_everything_was_paid_for(town: Town, scene: np.ndarray[Any, Any]) -> None:

@@ -135,8 +135,8 @@ class FakeNode:
         return [{"peer_id": BOB.peer_id, "alias": "bob", "roles": ["worker"]}]
 
     def models(self) -> dict[str, Any]:
-        mesh = [{"name": "sd15", "digests": ["ab" * 32], "workers": 2, "queued": 3}]
-        return {"mesh": mesh, "local": [{"name": name, "path": str(path)} for name, path in self.local.items()]}
+        mesh = [{"name": "sd15", "family": "sd1", "digests": ["ab" * 32], "workers": 2, "queued": 3}]
+        return {"mesh": mesh, "adapters": [], "local": [{"name": name, "path": str(path)} for name, path in self.local.items()]}
 
     def add_model(self, name: str, path: Path) -> dict[str, Any]:
         if not path.is_dir():
