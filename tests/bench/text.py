@@ -14,7 +14,7 @@ AIM = 0.95
 
 
 def text(rounds: int = ROUNDS) -> dict[str, float]:
-    """Rates are the best of a few rounds on one thread, ratios the median of all; empty if there is no packaged model or no torch."""
+    """Rates are the best of the rounds, on one thread, ratios their median; empty without torch or the packaged model."""
     from meshgen.engine.text.packaged import packaged_text_model
 
     found = packaged_text_model()
