@@ -45,7 +45,6 @@ class Wardrobe:
         self._loras: OrderedDict[str, None] = OrderedDict()  # read, the last used last
         self._worn: tuple[Lora, ...] = ()
         self._vectors: OrderedDict[bytes, Vectors] = OrderedDict()
-        self._control: tuple[bytes, Any] | None = None
 
     def wear(self, pipe: Any, loras: tuple[Lora, ...], files: Files) -> None:
         """These LoRAs and no others act from now on. Raises EngineError, and then none does."""
@@ -83,15 +82,6 @@ class Wardrobe:
             self._vectors.popitem(last=False)
         return found
 
-    def controlnet(self, pipe: Any, control: Control | None, files: Files, place: str) -> Any:
-        """The model for it, on the device; the last one is kept. None for none. Raises EngineError."""
-        if control is None:
-            return None
-        if self._control is None or self._control[0] != control.digest:
-            self._control = None
-            self._control = (control.digest, _controlnet(pipe, _path(control, files), control.name, place))
-        return self._control[1]
-
     def _read(self, pipe: Any, lora: Lora, files: Files) -> str:
         name = lora.digest.hex()
         if name not in self._loras:
@@ -119,6 +109,29 @@ class Wardrobe:
             pipe.delete_adapters(name)
 
 
+class ControlNets:
+    """The last one that was used on a device stays there."""
+
+    def __init__(self) -> None:
+        self._held: tuple[Path, Any] | None = None
+
+    def get(self, pipe: Any, control: Control | None, files: Files, place: str) -> Any:
+        """The model for it, on the device; None for none. Raises EngineError."""
+        if control is None:
+            return None
+        path = _path(control, files)
+        if self._held is None or self._held[0] != path:
+            self.let_go()
+            self._held = (path, _controlnet(pipe, path, control.name))
+        model = self._held[1]
+        if type(model).__name__ != _CONTROLNETS.get(family_of(pipe)) or not _alike(model, pipe):
+            raise EngineError("unsupported", f"the ControlNet {control.name[:64]} is made for another family of models")
+        return model.to(place, pipe.dtype)
+
+    def let_go(self) -> None:
+        self._held = None
+
+
 def _weights(pipe: Any, lora: Lora) -> dict[str, float]:
     parts = pipe._lora_loadable_modules
     return {part: lora.clip_weight if part.startswith("text_encoder") else lora.weight for part in parts}
@@ -135,18 +148,15 @@ def _family(adapter: Lora, files: Files) -> str:
     return str(files.get(adapter.digest.hex(), {}).get("family", ""))
 
 
-def _controlnet(pipe: Any, path: Path, name: str, place: str) -> Any:
+def _controlnet(pipe: Any, path: Path, name: str) -> Any:
     try:
-        model = _from_folder(path, pipe.dtype) if path.is_dir() else _from_file(pipe, path)
+        return (_from_folder(path, pipe.dtype) if path.is_dir() else _from_file(pipe, path)).eval()
     except torch.OutOfMemoryError:
         raise
     except _UNFIT:
         raise EngineError(
             "unsupported", f"the ControlNet {name[:64]} does not fit this model, or its files are damaged"
         ) from None
-    if type(model).__name__ != _CONTROLNETS.get(family_of(pipe)) or not _alike(model, pipe):
-        raise EngineError("unsupported", f"the ControlNet {name[:64]} is made for another family of models")
-    return model.to(place, pipe.dtype).eval()
 
 
 def _alike(model: Any, pipe: Any) -> bool:

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 from PIL import Image
 
-from meshgen.engine.adapting import Files, Wardrobe
+from meshgen.engine.adapting import ControlNets, Files, Wardrobe
 from meshgen.engine.conditioning import Canvas, canvas_of
 from meshgen.engine.controls import map_of
 from meshgen.engine.decoding import decode, unpacked
@@ -66,6 +66,7 @@ class Studio:
     def __init__(self, device: str, dtype: str, threads: int = 0, plan: Plan | None = None) -> None:
         self.device = find_device(device, dtype)
         self._pipelines = Pipelines(self.device, threads, plan)
+        self._controlnets = ControlNets()
         self._wardrobes: WeakKeyDictionary[Any, Wardrobe] = WeakKeyDictionary()
 
     def load(self, model: dict[str, Any]) -> Loaded:
@@ -99,7 +100,7 @@ class Studio:
         _check(loaded, work)
         wardrobe = self._wardrobes.setdefault(loaded.pipe, Wardrobe())
         dress = partial(wardrobe.wear, loaded.pipe, work.loras, files or {})
-        control = partial(wardrobe.controlnet, loaded.pipe, work.control, files or {}, loaded.device.place)
+        control = partial(self._controlnets.get, loaded.pipe, work.control, files or {}, loaded.device.place)
         shots = None
         while shots is None:
             shots = attempt(lambda: self._shots(loaded, members, wardrobe, dress, files or {}))
@@ -113,6 +114,7 @@ class Studio:
 
     def make_room(self, loaded: Loaded) -> bool:
         """After memory ran out. False: there is no more to be had."""
+        self._controlnets.let_go()
         self._pipelines.let_go(keep=1)
         return loaded.relieve()
 
