@@ -10,12 +10,12 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
 
-from meshgen.engine.catalog import Catalog
+from meshgen.engine.catalog import Catalog, CatalogError
 from meshgen.engine.port import Engine, EngineError
 from meshgen.gateway.serve import GatewayError, serve_gateway
 from meshgen.identity import IdentityError, load_or_create
@@ -137,6 +137,7 @@ async def _open_engine(settings: Settings, catalog: Catalog, home: Path) -> Asyn
 async def _opened(stack: AsyncExitStack, worker: WorkerSettings, catalog: Catalog, home: Path) -> Engine | None:
     """What this machine can be a worker with: torch and alchemy, alchemy alone, or nothing."""
     alchemist = None
+    await trio.to_thread.run_sync(_read_models, catalog)
     if importlib.util.find_spec("onnxruntime") is not None:
         from meshgen.engine.alchemy.alchemist import open_alchemist
 
@@ -165,3 +166,9 @@ async def _opened(stack: AsyncExitStack, worker: WorkerSettings, catalog: Catalo
     except EngineError as error:
         log.warning("this node can't be a worker: %s", error)
         return None
+
+
+def _read_models(catalog: Catalog) -> None:
+    """What comes with packages is hashed when it is first looked at: in a thread, now, rather than on the loop later."""
+    with suppress(CatalogError):  # the engine says so
+        catalog.models()

@@ -29,6 +29,8 @@ from meshgen.engine.port import EngineError, TextWork, Work
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 """Models are folders on this machine; nothing is looked up elsewhere."""
+QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+"""The log is for people: no bars, no advice on packages."""
 _READ_BYTES = 1 << 16
 
 
@@ -109,7 +111,7 @@ def main() -> None:
     options = _options()
     mouth = Mouth(_take_stdout())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the node, which ends this
-    os.environ |= OFFLINE
+    os.environ |= OFFLINE | QUIET
     sys.excepthook = _show_without_values
     threading.excepthook = _end_at_once
     mailbox = Mailbox(sys.stdin.fileno())
