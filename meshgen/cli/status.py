@@ -46,8 +46,10 @@ def _worker(worker: dict[str, Any] | None, wanted: bool) -> list[tuple[str, str]
     if not worker:
         return [("worker", "takes no work: this node has no engine; its log and `meshgen doctor` say more")] * wanted
     memory = f", {worker['vram_free_mib']} of {worker['vram_total_mib']} MiB free"
-    drawn = count(worker["pictures"], "picture")
-    work = f"{drawn} drawn, {worker['queued']} queued, {worker['failed']} failed, {worker['unpaid']} unpaid"
+    done = count(worker["pictures"], "result")
+    work = f"{done}, {worker['queued']} queued, {worker['failed']} failed, {worker['unpaid']} unpaid"
+    if (error := worker.get("estimate_error")) is not None:
+        work += f"; its estimates were {error:.0%} off"
     return [
         ("worker", show_reasons(worker)),
         ("device", f"{worker['device']}: {worker['device_name']}{memory}"),

@@ -98,6 +98,9 @@ class FakeEngine:
     def estimate_s(self, work_model: str, width: int, height: int, steps: int, count: int) -> float:  # noqa: ARG002
         return self.seconds_per_picture * count
 
+    def estimate_error(self) -> float | None:
+        return None
+
     @asynccontextmanager
     async def run(self, work: AnyWork) -> AsyncGenerator[AsyncIterator[EngineEvent]]:
         self._check(work)

@@ -237,6 +237,9 @@ class Engine(Protocol):
         ``steps`` are tokens for a text model.
         """
 
+    def estimate_error(self) -> float | None:
+        """By how much estimates were off lately: the median, as a share of what it took. None before the first job."""
+
     def run(self, work: AnyWork) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
         """Run one job; every seed yields exactly one Picture or Answer unless EngineError is raised.
 

@@ -282,6 +282,7 @@ class Peer:
             "pictures": tally.pictures,
             "failed": tally.failed,
             "unpaid": tally.unpaid,
+            "estimate_error": self.engine.estimate_error(),
         } | self.overseer.brief()
 
     def peers(self) -> list[dict[str, Any]]:

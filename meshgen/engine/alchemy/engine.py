@@ -39,6 +39,9 @@ class AlchemyEngine:
     def estimate_s(self, work_model: str, width: int, height: int, steps: int, count: int) -> float:  # noqa: ARG002
         return self._alchemist.estimate_s(work_model, width * height) * count
 
+    def estimate_error(self) -> float | None:
+        return None
+
     @asynccontextmanager
     async def run(self, work: AnyWork) -> AsyncGenerator[AsyncIterator[EngineEvent]]:
         if not isinstance(work, FormWork):
