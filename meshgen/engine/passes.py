@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -55,32 +55,18 @@ class Pass:
         self._loaded.set_scheduler(self._work.scheduler)
         kind = kind_of(canvases[0] if canvases else None)
         pipe = pipe_for(self._loaded.pipe, kind, controlnet)
-        exclusive = alone(pipe) if canvases else nullcontext()
         blend = Blend(pipe, canvases, self._generators) if blends(pipe, kind) else None
-
-        def on_step(pipe: Any, at: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            latents = tensors["latents"]
-            self._watch.on_call(at, getattr(pipe, "num_timesteps", self._work.steps), more, latents, size)
-            return {"latents": blend(pipe, at, latents)} if blend else {}
-
-        possible = {
-            **self._prompts,
+        given = {
             **self._pictures(pipe, canvases, maps, masked=blend is None),
-            "width": size[0],
-            "height": size[1],
-            "num_inference_steps": self._work.steps,
-            "guidance_scale": self._work.guidance_scale,
             "strength": _strength(strength, self._work.steps),
-            "controlnet_conditioning_scale": self._work.control.weight if self._work.control else 1.0,
-            "generator": self._generators,
-            "output_type": "pil" if family_of(pipe) == "other" else "latent",
-            "callback_on_step_end": on_step,
+            "callback_on_step_end": self._on_step(size, more, blend),
         }
-        takes = inspect.signature(type(pipe).__call__).parameters
-        with exclusive, certain(pipe.vae) if maps and family_of(pipe) == "sd3" else nullcontext():
-            drawn = pipe(**{name: value for name, value in possible.items() if name in takes}).images
-        self._watch.end_pass(getattr(pipe, "num_timesteps", self._work.steps))
-        return drawn
+        with ExitStack() as guards:
+            if canvases:
+                guards.enter_context(alone(pipe))
+            if maps and family_of(pipe) == "sd3":
+                guards.enter_context(certain(pipe.vae))
+            return self._call(pipe, size, given)
 
     def run_twice(self, first: Size, size: Size, controlnet: Any = None, maps: Sequence[Image.Image] = ()) -> Any:
         """Composed at ``first``, refined at ``size``."""
@@ -89,6 +75,32 @@ class Pass:
         images = decode(self._loaded.pipe, unpacked(self._loaded.pipe, latents, first))
         canvases = [Canvas(image.resize(size, Image.Resampling.LANCZOS), None) for image in images]
         return self.run(size, canvases, strength=HIRES_STRENGTH)
+
+    def _call(self, pipe: Any, size: Size, given: dict[str, Any]) -> Any:
+        work = self._work
+        possible = {
+            **self._prompts,
+            **given,
+            "width": size[0],
+            "height": size[1],
+            "num_inference_steps": work.steps,
+            "guidance_scale": work.guidance_scale,
+            "controlnet_conditioning_scale": work.control.weight if work.control else 1.0,
+            "generator": self._generators,
+            "output_type": "pil" if family_of(pipe) == "other" else "latent",
+        }
+        takes = inspect.signature(type(pipe).__call__).parameters
+        drawn = pipe(**{name: value for name, value in possible.items() if name in takes}).images
+        self._watch.end_pass(getattr(pipe, "num_timesteps", work.steps))
+        return drawn
+
+    def _on_step(self, size: Size, more: float, blend: Blend | None) -> Callable[..., dict[str, Any]]:
+        def on_step(pipe: Any, at: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            latents = tensors["latents"]
+            self._watch.on_call(at, getattr(pipe, "num_timesteps", self._work.steps), more, latents, size)
+            return {"latents": blend(pipe, at, latents)} if blend else {}
+
+        return on_step
 
     @staticmethod
     def _pictures(pipe: Any, canvases: Sequence[Canvas], maps: Sequence[Image.Image], masked: bool) -> dict[str, Any]:
