@@ -18,9 +18,12 @@ from meshgen.engine.drawing import Cancelled, Drawing, Member, Studio
 from meshgen.engine.frames import Frame
 from meshgen.engine.memory import Fit
 from meshgen.engine.pipelines import Loaded, attempt
-from meshgen.engine.port import EngineError, TextWork, Work
+from meshgen.engine.port import EngineError, Lora, TextWork, Work
 from meshgen.engine.text.scribe import Scribe
 from meshgen.engine.tuning import Plan
+
+Outfit = tuple[dict[str, Any], tuple[Lora, ...]]
+"""A model, and what it wears."""
 
 
 class Job(Protocol):
@@ -72,12 +75,15 @@ class Task:
         for job in self.jobs:
             job.end(reason, message)
 
-    def goes_with(self, other: Task) -> bool:
-        """Whether its prompts can be encoded while the other is drawn."""
-        mine, its = self.work, other.work
-        if not isinstance(mine, Work) or not isinstance(its, Work) or mine.tiling or its.tiling:
-            return False
-        return self.model == other.model and mine.loras == its.loras
+    @property
+    def outfit(self) -> Outfit | None:
+        """Tasks of equal outfits can overlap; None: with no other."""
+        work = self.work
+        return (self.model, work.loras) if isinstance(work, Work) and not work.tiling else None
+
+
+TEXT = "text"
+"""What text models are together among those in memory."""
 
 
 class SharedStudio(Studio):
@@ -97,7 +103,10 @@ class Workshop:
         self._max_batch = plan.max_batch
         self._most: dict[tuple[str, int], int] = {}
         """Pictures at once, by model and size, where memory ran out."""
-        self._current: Task | None = None
+        self._outfit: Outfit | None = None
+        """Of what is drawn now, if others can do something beside it."""
+        self._alone = threading.Lock()
+        """Held by whoever reads prompts ahead, and by who moves a model's parts."""
         self._ready: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._finisher = Finisher(self._again)
 
@@ -111,10 +120,13 @@ class Workshop:
 
     def _look_ahead(self, wait: Callable[[], tuple[Frame, Sequence[Job]]]) -> None:
         while True:
-            task, current = Task(*wait()), self._current
-            if current and current.drawings and task.goes_with(current) and _steady(current.drawings[0].loaded):
-                self._guarded(task, lambda task=task: self._encode(task))  # type: ignore[misc]
-            self._ready.put(lambda task=task: self._guarded(task, lambda: self._do(task)))  # type: ignore[misc]
+            self._prepare(Task(*wait()))
+
+    def _prepare(self, task: Task) -> None:
+        with self._alone:
+            if task.outfit is not None and task.outfit == self._outfit:
+                self._guarded(task, lambda: self._encode(task))
+        self._ready.put(lambda: self._guarded(task, lambda: self._do(task)))
 
     def _encode(self, task: Task) -> None:
         task.drawings = self._studio.encode(task.model, task.members(), task.files)
@@ -137,31 +149,32 @@ class Workshop:
             self._draw(task)
 
     def _write(self, task: Task) -> None:
-        self._current = None
+        self._outfit = None
         self._finisher.drain()
-        size = self._scribe.parameters_mib(task.model)
-        self._studio.make_room_for(("text", task.model["path"]), size, lambda: self._scribe.let_go(keep=0))
+        self._studio.make_room_for(TEXT, self._scribe.parameters_mib(task.model), lambda: self._scribe.let_go(keep=0))
         for job in task.jobs:
             if isinstance(job.work, TextWork):
                 self._scribe.write(task.model, job.work, job.tell, job.cancelled)
         task.end()
 
     def _draw(self, task: Task) -> None:
-        if self._current is None or not task.goes_with(self._current):
+        if task.outfit is None or task.outfit != self._outfit:
             self._finisher.drain()
-        self._current = task
+        self._outfit = None
         if task.drawings is None:
             self._encode(task)
-        waiting = deque(part for drawing in task.drawings or [] for part in drawing.cut(self._at_once(task)))
+        drawings, task.drawings = task.drawings or [], None
+        waiting = deque(part for drawing in drawings for part in drawing.cut(self._at_once(task)))
         task.expect(len(waiting) + 1)
+        self._outfit = task.outfit if drawings and _steady(drawings[0].loaded) else None
+        del drawings
         while waiting:
             self._draw_one(waiting.popleft(), task)
         task.done()
 
     def _draw_one(self, drawing: Drawing, task: Task) -> None:
-        overlaps = _steady(drawing.loaded) and isinstance(task.work, Work) and not task.work.tiling
         try:
-            if overlaps and attempt(lambda: _denoised(drawing)):
+            if self._outfit is not None and attempt(lambda: _denoised(drawing)):
                 self._finisher.take(drawing, task)
             else:
                 self._draw_carefully(drawing, task)
@@ -170,7 +183,13 @@ class Workshop:
 
     def _draw_carefully(self, drawing: Drawing, task: Task) -> None:
         """Memory is short: nothing beside it, then fewer at once, then all measures. Raises EngineError."""
-        self._finisher.drain()
+        self._outfit = None
+        with self._alone:
+            self._finisher.drain()
+            self._draw_in_parts(drawing, task)
+        task.done()
+
+    def _draw_in_parts(self, drawing: Drawing, task: Task) -> None:
         waiting = deque([drawing])
         while waiting:
             one = waiting.popleft()
@@ -183,7 +202,6 @@ class Workshop:
                 waiting.appendleft(one)
             else:
                 raise EngineError("out_of_memory", f"{one.what} does not fit into this device's memory")
-        task.done()
 
     def _again(self, drawing: Drawing, task: Task) -> None:
         """Decoding ran out of memory beside other work."""
