@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import trio
 
@@ -18,26 +19,31 @@ log = logging.getLogger(__name__)
 MAX_DEVICES = 64
 GATHER_S = 0.03
 """How long an idle device waits for more of the same, if there is reason to expect it; a lone job never waits."""
+GATHER_SHARE = 0.05
+"""...but no longer than so much of the job itself."""
 AGAIN_S = 0.25
 """So soon after a batch of several, several are expected again."""
 
 
+class Outlook(Protocol):
+    """What is known of an order's time."""
+
+    def work_s(self, order: Order) -> float: ...
+
+    def patience_s(self, order: Order) -> float:
+        """How long a child may be silent over it."""
+
+
 class Dispatcher:
-    """Implements :class:`meshgen.engine.seat.Keeper`. ``patience_s`` says how long a child may be silent over an order."""
+    """Implements :class:`meshgen.engine.seat.Keeper`."""
 
     def __init__(
-        self,
-        command: Sequence[str],
-        silence_s: float,
-        patience_s: Callable[[Order], float],
-        max_batch: int,
-        health: Health,
-        nursery: trio.Nursery,
+        self, command: Sequence[str], silence_s: float, outlook: Outlook, max_batch: int, health: Health, nursery: trio.Nursery
     ) -> None:
         self.seats: list[Seat] = []
         self._command = command
         self._silence_s = silence_s
-        self._patience_s = patience_s
+        self._outlook = outlook
         self._max_batch = max_batch
         self._nursery = nursery
         self._health = health
@@ -118,7 +124,8 @@ class Dispatcher:
             order.end(error)
 
     async def _gather(self) -> None:
-        deadline = trio.current_time() + GATHER_S
+        wait = min(GATHER_S, GATHER_SHARE * self._outlook.work_s(self._line.first)) if len(self._line) else 0.0
+        deadline = trio.current_time() + wait
         while self._expects_company() and trio.current_time() < deadline:
             self._wake = trio.Event()
             with trio.move_on_at(deadline):
@@ -145,7 +152,7 @@ class Dispatcher:
             self._last_party = len(party)
             for order in party:
                 order.company = pictures_of(party)
-            seat.begin(Batch(party, self._patience_s(party[0])), party[0].header)
+            seat.begin(Batch(party, self._outlook.patience_s(party[0])), party[0].header)
 
     def _most(self, seat: Seat) -> int:
         return most_pictures(self._line.first.work, seat.batch_pixels, self._max_batch)

@@ -111,7 +111,7 @@ class Pool:
         self._health = Health()
         self._speed = Speed()
         self._numbers = numbers(1)
-        self._dispatcher = Dispatcher(command, silence_s, self._patience_s, max_batch, self._health, nursery)
+        self._dispatcher = Dispatcher(command, silence_s, self, max_batch, self._health, nursery)
 
     # -- the engine's port
 
@@ -275,7 +275,13 @@ class Pool:
             return self.estimate_s(work.model, 0, 0, 1, 1)
         return self.estimate_s(work.model, work.width, work.height, 1, order.company) / 2
 
-    def _patience_s(self, order: Order) -> float:
+    def work_s(self, order: Order) -> float:
+        work = order.work
+        if isinstance(work, TextWork):
+            return self.estimate_s(work.model, 0, 0, work.max_tokens, order.pictures)
+        return self.estimate_s(work.model, work.width, work.height, work.steps, order.pictures)
+
+    def patience_s(self, order: Order) -> float:
         if not self._speed.measured(order.work.model):
             return SILENCE_S
         return max(PATIENCE_S, PATIENCE_STEPS * self._step_s(order))

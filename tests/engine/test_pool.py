@@ -228,14 +228,13 @@ async def test_jobs_that_wait_and_fit_are_one_batch(home: Path) -> None:
             found: list[list[bytes]] = []
 
             async def waiting() -> None:
-                found.extend(
-                    await collect(engine, work(seeds=(1,)), work(steps=5), work(prompt="another", seeds=(1,)), work(), work())
-                )
+                alike = [work(seeds=(seed,), prompt=f"prompt {seed}") for seed in range(4)]
+                found.extend(await collect(engine, *alike, work(steps=5)))
 
             nursery.start_soon(waiting)
             await until(lambda: len(engine._dispatcher._line) == 5)
         await until(lambda: len(found) == 5)
-    assert found == [[b"\x89PNG3"], [b"\x89PNG1"] * 2, [b"\x89PNG3"], [b"\x89PNG3"] * 2, [b"\x89PNG1"] * 2]
+    assert found == [[b"\x89PNG4"]] * 4 + [[b"\x89PNG1"] * 2]
 
 
 async def test_a_member_that_is_cancelled_leaves_the_others_alone(home: Path, tmp_path: Path) -> None:
