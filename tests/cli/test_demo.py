@@ -34,7 +34,7 @@ def test_a_demos_folder_is_cleared(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("alias", ["[/]", "[red]x", "[link=http://a]b"])
 def test_an_alias_is_shown_as_it_is(alias: str) -> None:
-    bars = Bars()
+    bars = Bars("picture")
     bars._progress.live.console = Console(file=io.StringIO(), force_terminal=True, width=100)
     bars.step(0, 1, 4, alias)
     with bars._progress.live.console.capture() as captured:

@@ -99,7 +99,7 @@ def test_ctrl_c_cancels_and_keeps_what_came(town: Town, tmp_path: Path) -> None:
     assert process.returncode == 130
     job = jobs()[0]
     assert job["state"] == "cancelled"
-    assert f"{len(job['pictures'])} of 16 pictures had arrived" in err
+    assert f"{len(job['results'])} of 16 pictures had arrived" in err
     assert len(list(tmp_path.iterdir())) == len(job["results"])
     assert 1 <= len(job["results"]) < 16
     assert before - town.requester.get("/v1/credit/balance")["balance_mkudos"] == job["mkudos"]

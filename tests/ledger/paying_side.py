@@ -82,7 +82,7 @@ class RequesterShell:
         except Malformed as error:
             return Step(f"{label}, which breaks the protocol ({error}), and leaves", self._end(me), leaves=True)
         match event:
-            case ResultArrived(index=index, png=got):
+            case ResultArrived(index=index, data=got):
                 whole = me.whole + (got == self.deal.pictures[index])
                 return Step(label, replace(me, at=R.PROMISING, side=Snapshot(side), whole=whole))
             case Done():

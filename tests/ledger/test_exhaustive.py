@@ -108,8 +108,8 @@ def test_an_award_that_is_sent_before_its_hold_is_on_disk_is_found() -> None:
 
 
 def test_a_bill_that_counts_before_its_picture_is_whole_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    lax = {**job_sides._FROM_WORKER, Turn.SENDING: (*job_sides._FROM_WORKER[Turn.SENDING], BillMessage)}
-    monkeypatch.setattr(job_sides, "_FROM_WORKER", lax)
+    lax = {**job_sides.FROM_WORKER, Turn.SENDING: (*job_sides.FROM_WORKER[Turn.SENDING], BillMessage)}
+    monkeypatch.setattr(job_sides, "FROM_WORKER", lax)
     found = fault_of(Scope(1, crashes=0, faults=1))
     assert "did not get whole" in found.fault
     assert any("loses message" in step for step in found.trace)
