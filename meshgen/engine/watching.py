@@ -11,7 +11,9 @@ from meshgen.engine.port import Work
 from meshgen.engine.previews import Previewer
 
 PREVIEW_GAP_S = 0.5
-"""A batch shows no previews sooner than this after the last ones."""
+"""A batch shows no previews sooner than this after the last ones..."""
+PREVIEW_SHARE = 100
+"""...and none before they have cost less than one part in so many of the time."""
 
 
 class Cancelled(Exception):
@@ -43,7 +45,7 @@ class Watch:
         self._steps = self._members[0].work.steps
         self._step = 0
         self._calls = 0  # of the denoiser, in passes that are over
-        self._previewed_at = -PREVIEW_GAP_S
+        self._next_preview = 0.0
 
     def living(self) -> list[Member]:
         """Raises Cancelled if there are none."""
@@ -76,10 +78,11 @@ class Watch:
         """``due``: rows of the latents, and whose they are."""
         wanted = [(row, member, index) for row, (member, index) in due if member.shown.get(index, 0) < self._step]
         now = time.monotonic()
-        if not wanted or now - self._previewed_at < PREVIEW_GAP_S:
+        if not wanted or now < self._next_preview:
             return
-        self._previewed_at = now
         jpegs = self._previewer.jpegs(latents[[row for row, _, _ in wanted]], size)
+        spent_s = time.monotonic() - now
+        self._next_preview = now + max(PREVIEW_GAP_S, PREVIEW_SHARE * spent_s)
         for (_, member, index), jpeg in zip(wanted, jpegs, strict=False):
             member.shown[index] = self._step
             member.tell("preview", index=index, step=self._step, jpeg=jpeg)

@@ -90,6 +90,7 @@ def previews_of(job: Work, family: str = "sd1", place: Studio | None = None) -> 
 
 def test_previews_are_small_jpegs_that_go_forward(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "PREVIEW_GAP_S", 0)
+    monkeypatch.setattr(watching, "PREVIEW_SHARE", 0)
     shown = previews_of(work(steps=5, preview_every=2, seeds=(1, 2)))
     assert [(fields["index"], fields["step"]) for fields in shown] == [(0, 2), (1, 2), (0, 4), (1, 4)]
     with Image.open(BytesIO(shown[0]["jpeg"])) as image:
@@ -104,6 +105,7 @@ def test_previews_keep_their_distance_and_come_only_if_wanted(monkeypatch: pytes
 
 def test_each_job_gets_the_previews_that_it_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "PREVIEW_GAP_S", 0)
+    monkeypatch.setattr(watching, "PREVIEW_SHARE", 0)
     shown: list[list[int]] = [[], [], []]
 
     def member(number: int, every: int) -> Member:
@@ -120,6 +122,7 @@ def test_each_job_gets_the_previews_that_it_asked_for(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_large_decoder_is_looked_through_once(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "PREVIEW_GAP_S", 0)
+    monkeypatch.setattr(watching, "PREVIEW_SHARE", 0)
     monkeypatch.setattr(previews, "SMALL_DECODER", 0)
     place, decoded = Studio("cpu", "auto", threads=1), []
     monkeypatch.setattr(previews, "decode", lambda pipe, latents: decoded.append(latents) or decode(pipe, latents))
