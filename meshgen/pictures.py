@@ -44,6 +44,10 @@ _SAMPLERS = {
 }
 
 
+_UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error)
+"""What decoders raise for damaged headers."""
+
+
 class PictureError(ValueError):
     """The bytes are not the picture that they should be; the text says why."""
 
@@ -76,7 +80,7 @@ def check_png(data: bytes, width: int, height: int) -> None:
 
 
 class Shape(NamedTuple):
-    """Of an encoded picture, in pixels."""
+    """Of an encoded picture as it is looked at, in pixels."""
 
     width: int
     height: int
@@ -94,11 +98,20 @@ def measure(data: bytes) -> Shape:
             with Image.open(BytesIO(data), formats=INPUT_FORMATS) as image:
                 width, height = image.size
                 transparent = "A" in image.getbands() or "transparency" in image.info
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, struct.error) as error:
+                if _lies_on_its_side(image):
+                    width, height = height, width
+    except (*_UNREADABLE, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise PictureError(f"it is no {', '.join(INPUT_FORMATS)} that can be read ({type(error).__name__})") from None
     if max(width, height) > MAX_SIDE:
         raise PictureError(f"it has {width}x{height} pixels; a side has at most {MAX_SIDE}")
     return Shape(width, height, transparent)
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    """As cameras save what they took upright. Only by what stands before the pixels: nothing is decoded for it."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return False
+    return image.getexif().get(0x0112) in (5, 6, 7, 8)
 
 
 def with_text(png: bytes, texts: Mapping[str, str]) -> bytes:

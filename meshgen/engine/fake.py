@@ -169,7 +169,8 @@ class FakeEngine:
         if fault == "garbage":
             return b"this is not a picture"
         label = f"{work.model}\n{seed}" if self.seconds_per_picture else work.model
-        grown = prod(adapter.enlarge for adapter in self._adapters if adapter.kind == "post" and adapter.name in work.post)
+        grows = {adapter.name: adapter.enlarge for adapter in self._adapters if adapter.kind == "post"}
+        grown = prod(grows.get(name, 1) for name in work.post)
         width = work.width * grown + (fault == "wrong_size")
         return _tint(_body(label, width, work.height * grown), work.model, seed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isqrt, prod
 from typing import Any
 
@@ -21,7 +21,7 @@ from meshgen.peers.request import (
 from meshgen.pictures import PictureError, measure
 from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.offer import MAX_SIDE, Need
+from meshgen.protocols.offer import MAX_ENLARGE, MAX_SIDE, Need
 from meshgen.protocols.work import (
     MAX_INPUT_BYTES,
     ControlOrder,
@@ -52,9 +52,11 @@ class Assignment:
     model: ModelAdvert
     width: int
     height: int
-    inputs: tuple[bytes, ...]
+    inputs: tuple[bytes, ...] = field(repr=False)
     adapters: Adapters
     transparent: bool = False
+    named: tuple[Input, ...] = ()
+    """The inputs as the order names them."""
 
     def order(self, offer_id: bytes, digest: bytes, seeds: tuple[int, ...]) -> Order:
         """``digest``: the weights that the worker said it would use. Raises Malformed for what no order may hold."""
@@ -64,7 +66,7 @@ class Assignment:
                 return _text_order(request, self.model.name, offer_id, digest, seeds)
             case FormRequest():
                 size = self.width, self.height
-                return FormOrder(offer_id, request.model, digest, *size, inputs=(_input("source", request.source),))
+                return FormOrder(offer_id, request.model, digest, *size, inputs=self.named)
             case ImageRequest():
                 return self._work_order(request, offer_id, digest, seeds)
 
@@ -94,7 +96,8 @@ class Assignment:
         if isinstance(self.request, FormRequest):
             adapter = self.adapters.get(("post", self.request.model))
             return adapter.enlarge if adapter else 1
-        return prod(adapter.enlarge for (kind, _), adapter in self.adapters.items() if kind == "post")
+        posts = self.request.post if isinstance(self.request, ImageRequest) else ()
+        return prod(self.adapters["post", name].enlarge for name in posts)
 
     def _source_features(self) -> set[str]:
         if not isinstance(self.request, ImageRequest) or not self.request.source:
@@ -102,8 +105,6 @@ class Assignment:
         return {"inpainting"} if self.request.mask or self.transparent else {"img2img"}
 
     def _work_order(self, request: ImageRequest, offer_id: bytes, digest: bytes, seeds: tuple[int, ...]) -> WorkOrder:
-        control = request.control
-        given = {"source": request.source, "mask": request.mask, "control": control.image if control else b""}
         return WorkOrder(
             offer_id=offer_id,
             prompt=request.prompt,
@@ -117,14 +118,14 @@ class Assignment:
             scheduler=request.scheduler,
             seeds=seeds,
             preview_every=request.preview_every,
-            inputs=tuple(_input(role, data) for role, data in given.items() if data),
+            inputs=self.named,
             strength_milli=round(request.strength * 1000),
             clip_skip=request.clip_skip,
             tiling=int(request.tiling),
             hires_fix=int(request.hires_fix),
             loras=tuple(self._lora(wish) for wish in request.loras),
             inversions=tuple(self._inversion(wish) for wish in request.inversions),
-            control=(self._control(control),) if control else (),
+            control=(self._control(request.control),) if request.control else (),
             post=tuple(PostOrder(name, self.adapters["post", name].digest) for name in request.post),
         )
 
@@ -143,7 +144,8 @@ class Assignment:
 
 def assign(request: Request, model: ModelAdvert, find: Find) -> Assignment:
     """Raises RequestError that names what is wrong, or what no known worker has."""
-    inputs, transparent = _inputs(request)
+    given, transparent = _inputs(request)
+    named = tuple(_input(role, data) for role, data in given.items())
     width, height = _size(request, model)
     adapters: dict[tuple[str, str], AdapterAdvert] = {}
     for kind, name in _wanted(request):
@@ -153,12 +155,23 @@ def assign(request: Request, model: ModelAdvert, find: Find) -> Assignment:
                 continue  # it enlarges nothing, or who offers it did not say
             raise RequestError("no_adapter", f"no worker is known that has the {kind} {name!r} for {model.name}", kind)
         adapters[kind, name] = found
-    made = Assignment(request, model, width, height, inputs, adapters, transparent)
+    made = Assignment(request, model, width, height, tuple(given.values()), adapters, transparent, named)
+    _check_enlarged(made)
     try:
         made.order(bytes(32), model.digest, (0,)).encode()
     except Malformed as error:
         raise RequestError("bad_request", str(error), _field_of(error)) from None
     return made
+
+
+def _check_enlarged(made: Assignment) -> None:
+    """Raises RequestError for what no offer may say."""
+    request, most = made.request, MAX_SIDE // max(made.width, made.height, 1)
+    if isinstance(request, ImageRequest) and request.control and request.control.return_map and made.enlarge > 1:
+        raise RequestError("bad_request", "a map is handed back as it is: ask for no upscaler with it", "post")
+    if made.enlarge > min(most, MAX_ENLARGE):
+        why = f"{made.width}x{made.height} can't grow {made.enlarge} times: {MAX_ENLARGE} at most, up to {MAX_SIDE} pixels a side"
+        raise RequestError("bad_size", why, "source" if isinstance(request, FormRequest) else "post")
 
 
 def _field_of(error: Malformed) -> str:
@@ -178,10 +191,10 @@ def _wanted(request: Request) -> list[tuple[str, str]]:
     return []
 
 
-def _inputs(request: Request) -> tuple[tuple[bytes, ...], bool]:
-    """The pictures that go in, and whether the first is transparent somewhere."""
+def _inputs(request: Request) -> tuple[dict[str, bytes], bool]:
+    """The pictures that go in, by role, and whether the source is transparent somewhere."""
     if isinstance(request, TextRequest):
-        return (), False
+        return {}, False
     given = {"source": request.source}
     if isinstance(request, ImageRequest):
         given |= {"mask": request.mask, "control": request.control.image if request.control else b""}
@@ -189,7 +202,7 @@ def _inputs(request: Request) -> tuple[tuple[bytes, ...], bool]:
         if data:
             _measured(name, data)
     transparent = bool(request.source) and measure(request.source).transparent
-    return tuple(data for data in given.values() if data), transparent
+    return {name: data for name, data in given.items() if data}, transparent
 
 
 def _measured(name: str, data: bytes) -> tuple[int, int]:

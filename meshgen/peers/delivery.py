@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 
 import trio
@@ -16,11 +17,12 @@ from meshgen.net.guard import single_errors
 from meshgen.net.port import Channel, NetError
 from meshgen.peers.inspection import clean
 from meshgen.peers.orders import work_of
+from meshgen.pictures import PictureError, measure
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import Claim
 from meshgen.protocols.job import FAILURES, MAX_PIECE_BYTES, Settled, Stop
 from meshgen.protocols.job_sides import Fed, Paid, WorkerSide
-from meshgen.protocols.work import Order
+from meshgen.protocols.work import FormOrder, Order
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class Unpaid(Exception):
 
 
 class Unfed(Exception):
-    """The pictures that the order is about did not come in time."""
+    """The pictures that the order is about did not come in time, or are not what the order says."""
 
 
 class Delivery:
@@ -78,6 +80,8 @@ class Delivery:
         self._settled = trio.Event()
         self._last_progress_s = float("-inf")
         self._position = (0, 0)  # picture, step
+        self._previewed: dict[int, int] = {}  # the last step of each picture that was shown
+        self._pieces: Counter[int] = Counter()
 
     async def run(self) -> bytes | None:
         """Raises nothing that a requester can cause; EngineError only if this node's engine must be looked after."""
@@ -139,6 +143,7 @@ class Delivery:
                     await self._fed.wait()
                 if not self._fed.is_set():
                     raise Unfed
+                _check_source(self._order, self._inputs)
             work = work_of(self._order, self._inputs)
             async with self._turn(self._engine.company(work)), self._engine.run(work) as events:
                 async for event in events:
@@ -155,10 +160,14 @@ class Delivery:
                     self._last_progress_s = trio.current_time()
                     await send(side.progress(index, step))
             case Preview(index, step, jpeg):
-                await send(side.preview(index, step, jpeg))
+                if step > self._previewed.get(index, -1):  # an engine that starts again shows the first steps twice
+                    self._previewed[index] = step
+                    await send(side.preview(index, step, jpeg))
             case TextPart(index, text):
                 for piece in _pieces(text):
-                    await send(side.piece(index, piece))
+                    self._pieces[index] += 1
+                    if self._pieces[index] <= side.terms.steps:  # or a text again: the result counts
+                        await send(side.piece(index, piece))
             case Picture(index, _, data, seconds) | Answer(index, _, data, _, seconds):
                 await self._deliver(index, data, seconds)
 
@@ -196,6 +205,17 @@ class Delivery:
                     self._settled.set()
                     return
         everything.cancel()  # the requester ended the channel: nobody waits for what would be drawn
+
+
+def _check_source(order: Order, inputs: Sequence[bytes]) -> None:
+    """The price of a form is for the size that was offered, and so is its answer's. Raises Unfed."""
+    if isinstance(order, FormOrder):
+        try:
+            shape = measure(inputs[0])
+        except PictureError:
+            raise Unfed from None
+        if (shape.width, shape.height) != (order.width, order.height):
+            raise Unfed
 
 
 def _pieces(text: str) -> Iterator[str]:

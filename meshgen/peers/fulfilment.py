@@ -41,8 +41,9 @@ LASTING = frozenset(("unknown_model", "too_large", "too_many_steps", "unsupporte
 """Refusals that waiting does not mend."""
 HARMLESS = frozenset(("full", "expired", "not_mine"))
 """Losses that say nothing against the worker: it was asked at the wrong time."""
-OWNERS_WORD = {"policy": "policy", "paused": "paused", "withdrawn": "paused"}
-"""Nor do these, and what they are called in a refusal: its owner does not want this job, or none now. It is not asked again."""
+BLAMELESS = {"policy": "policy", "paused": "paused", "withdrawn": "paused", "bad_input": "bad_input"}
+"""Nor do these, and what they are called in a refusal: its owner does not want this job, or none now, or it can't use a picture
+that was sent. It is not asked again."""
 
 
 class Fulfilment:
@@ -247,11 +248,11 @@ class Fulfilment:
         trust = self._means.market.trust
         if lost.lied:
             trust.lied(worker)
-        elif lost.reason not in HARMLESS and lost.reason not in OWNERS_WORD:
+        elif lost.reason not in HARMLESS and lost.reason not in BLAMELESS:
             trust.lost(worker)
-        if lost.reason in OWNERS_WORD:
+        if lost.reason in BLAMELESS:
             self._losses[worker] = MAX_LOSSES
-            self._unwanted[worker] = No(OWNERS_WORD[lost.reason])
+            self._unwanted[worker] = No(BLAMELESS[lost.reason])
         elif lost.lied or lost.reason in ("gone", "silent", "slow"):
             self._losses[worker] = MAX_LOSSES
         elif lost.reason not in HARMLESS:
@@ -273,7 +274,7 @@ class Fulfilment:
             self._add(part, part.indices[arrived.index], arrived.seed, arrived.data, paid, arrived.compute_ms / 1000)
 
     def _add(self, part: Part, index: int, seed: int, data: bytes, paid: Paid, seconds: float) -> None:
-        media = media_of(data)
+        media = media_of(data, self._job.request)
         self._job.results[index] = Finished(
             index=index,
             seed=seed,

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from meshgen import __version__
 from meshgen.peers.assignment import Assignment
 from meshgen.peers.job import Job, Part
-from meshgen.peers.request import FormRequest, ImageRequest, TextRequest
+from meshgen.peers.request import FormRequest, ImageRequest, Request, TextRequest
 from meshgen.pictures import SIGNATURE, PictureError, bare, check_png, parameters_text, with_text
 from meshgen.protocols.codec import Malformed
 
 PNG, JSON, TEXT = "image/png", "application/json", "text/plain"
 
 
-def media_of(data: bytes) -> str:
-    """A result says by its bytes what it is; :meth:`Inspection.check` has seen to it that it may be that."""
-    return PNG if data.startswith(SIGNATURE) else JSON if data.startswith(b"{") else TEXT
+def media_of(data: bytes, request: Request) -> str:
+    """A text is one whatever it begins with; :meth:`Inspection.check` has seen to it that anything else is what it says."""
+    return TEXT if isinstance(request, TextRequest) else PNG if data.startswith(SIGNATURE) else JSON
 
 
 def clean(text: str) -> str:
@@ -38,29 +38,39 @@ class Inspection:
         if isinstance(request, TextRequest):
             return  # the protocol has seen that it is a text; two may be alike
         if isinstance(request, FormRequest) and not data.startswith(SIGNATURE):
-            _check_found(data)
+            _check_found(data, request.model)
             return
         self.check_picture(data, assignment.width * assignment.enlarge, assignment.height * assignment.enlarge)
+        if _follows_its_seed(request):
+            self._check_new(data)
 
-    def check_picture(self, png: bytes, width: int, height: int) -> None:
+    @staticmethod
+    def check_picture(png: bytes, width: int, height: int) -> None:
         """Raises Malformed."""
         try:
             check_png(png, width, height)
         except PictureError as error:
             raise Malformed(f"picture: {error}") from None
+
+    def _check_new(self, png: bytes) -> None:
         digest = hashlib.sha256(png).digest()
         if digest in self._seen:
             raise Malformed("picture: the same one came twice in this job")
         self._seen.add(digest)
 
 
-def _check_found(data: bytes) -> None:
+def _follows_its_seed(request: Request) -> bool:
+    """Two seeds give two pictures; a map has no seed, and of a source all may be kept."""
+    return isinstance(request, ImageRequest) and not request.source and not (request.control and request.control.return_map)
+
+
+def _check_found(data: bytes, form: str) -> None:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
         raise Malformed("form: what was found is no JSON") from None
-    if not isinstance(found, dict):
-        raise Malformed("form: what was found is no JSON object")
+    if not isinstance(found, dict) or form not in found:
+        raise Malformed(f"form: what was found says nothing of {form}")
 
 
 @dataclass(frozen=True, slots=True)

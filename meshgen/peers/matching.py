@@ -105,6 +105,7 @@ _WORDS: Mapping[str, str] = {
     "engine": "{have} a broken engine",
     "silent": "did not answer",
     "failed": "failed earlier in this job",
+    "bad_input": "can't use a picture that was sent",
     "advised": "{are} advised against by those whom this node follows",
     "contradiction": "gave two different answers",
 }

@@ -31,7 +31,7 @@ from meshgen.peers.bookkeeping import Bookkeeping
 from meshgen.peers.charter_file import parse_charter
 from meshgen.peers.charter_home import keep, with_charter
 from meshgen.peers.charters import Charters
-from meshgen.peers.describing import adapter_adverts, model_adverts, plain
+from meshgen.peers.describing import adapter_adverts, filled, model_adverts, plain
 from meshgen.peers.directory import Directory
 from meshgen.peers.market import Market
 from meshgen.peers.means import Means, RequesterPolicy
@@ -203,7 +203,7 @@ class Peer:
         worker, settings, head = self.settings.worker, self.settings, self.ledger.head()
         device = self.engine.device() if self.engine and self.worker else None
         self._advert_seq = max(self._advert_seq + 1, now_ms)
-        return Advert(
+        advert = Advert(
             net=self.ledger.net,
             seq=self._advert_seq,
             expires_ms=expires_ms,
@@ -214,8 +214,8 @@ class Peer:
             device_kind=device.kind if device else "",
             device_name=plain(device.name)[:64] if device else "",
             vram_total_mib=device.vram_total_mib if device else 0,
-            vram_free_mib=device.vram_free_mib if device else 0,
-            models=self._model_adverts(),
+            vram_free_mib=min(device.vram_free_mib, device.vram_total_mib) if device else 0,
+            models=(),
             max_pixels=worker.max_pixels if device else 0,
             max_steps=worker.max_steps if device else 0,
             max_count=worker.max_count if device else 0,
@@ -225,8 +225,8 @@ class Peer:
             queued=self.worker.queued if self.worker else 0,
             head_seq=head.seq,
             head_id=head.id,
-            adapters=self._adapter_adverts(),
         )
+        return filled(advert, self._model_adverts(), self._adapter_adverts())
 
     def _model_adverts(self) -> tuple[ModelAdvert, ...]:
         return model_adverts(self.overseer.models(), self.engine) if self.overseer and self.engine else ()

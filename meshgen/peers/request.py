@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 class RequestError(ValueError):
@@ -113,3 +113,13 @@ class FormRequest:
 
 
 Request = ImageRequest | TextRequest | FormRequest
+
+
+def without_pictures(request: Request) -> Request:
+    """What is kept of a request that is over: its pictures may be many megabytes."""
+    match request:
+        case ImageRequest():
+            return replace(request, source=b"", mask=b"", control=None)
+        case FormRequest():
+            return replace(request, source=b"")
+    return request

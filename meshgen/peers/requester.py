@@ -13,7 +13,7 @@ from meshgen.peers.assignment import assign
 from meshgen.peers.fulfilment import Fulfilment
 from meshgen.peers.job import Job
 from meshgen.peers.means import Means
-from meshgen.peers.request import FormRequest, ImageRequest, Request, RequestError, TextRequest
+from meshgen.peers.request import FormRequest, ImageRequest, Request, RequestError, TextRequest, without_pictures
 from meshgen.peers.supply import Quote
 from meshgen.peers.trouble import own_trouble
 from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
@@ -88,6 +88,7 @@ class Requester:
             except trio.TooSlowError:
                 why = "the time for it is over"
         job.finished_ms = self._means.now_ms()
+        job.request = without_pictures(job.request)
         arrived, wanted = len(job.results), job.request.count
         noun = (
             "pictures"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -51,6 +52,8 @@ AWARD_S = 10.0
 MAX_BIDS = 2048
 FAMILIES_S = 10.0
 FORGET_S = 60.0
+MAX_INPUT_MIB = 256
+"""Of all accepted jobs' pictures together; one whose pictures are beyond that is refused as full."""
 MAX_ANSWERING = 64
 """Gossiped offers answered at the same time; more are dropped, their requesters offer again."""
 
@@ -103,6 +106,7 @@ class Worker:
         self._seal_key = SealKey.generate()
         self._bids: OrderedDict[bytes, _Standing] = OrderedDict()  # by bid id
         self._answers: OrderedDict[bytes, Signed[Bid]] = OrderedDict()  # by offer id: one offer, one bid, both ways
+        self._input_bytes = 0  # of the pictures that came, or are to come, with jobs that are not over
         self._holds: dict[bytes, int] = {}  # those that pay for a job already, and when they expire
         self._answering = trio.CapacityLimiter(MAX_ANSWERING)
         self._queue = queue
@@ -304,8 +308,17 @@ class Worker:
         agreed, order, verdict = accepted
         seconds = self._engine.estimate_s(order.model, *units(order), agreed.count)
         reserved = self._ledger.standings.reserved(agreed.payer, agreed.mkudos * agreed.count)
-        with self._queue.accepted(verdict.rank, agreed.count, seconds) as ticket, reserved:
+        with self._queue.accepted(verdict.rank, agreed.count, seconds) as ticket, reserved, self._holding_inputs(agreed):
             await self._deliver(channel, agreed, order, ticket)
+
+    @contextmanager
+    def _holding_inputs(self, agreed: Terms) -> Iterator[None]:
+        size = _input_bytes(agreed)
+        self._input_bytes += size
+        try:
+            yield
+        finally:
+            self._input_bytes -= size
 
     async def _accept(self, award: Signed[Award]) -> tuple[Terms, Order, Verdict] | No:
         standing = self._bids.get(award.message.bid_id)
@@ -346,6 +359,8 @@ class Worker:
         except Malformed as error:
             log.info("an award was refused: %s", error)
             return No("bad_offer")
+        if self._input_bytes + _input_bytes(agreed) > MAX_INPUT_MIB * 2**20:
+            return No("full")
         if ruled := self._overseer.no_order(order, verdict):
             return ruled
         self._holds[info.hold_id] = info.expires_ms
@@ -378,3 +393,7 @@ class Worker:
             self.tally.unpaid += side.owed_mkudos > side.paid_mkudos
             with trio.CancelScope(shield=True):
                 await self._collector.collect(side, receipt)
+
+
+def _input_bytes(agreed: Terms) -> int:
+    return sum(given.size for given in agreed.inputs)

@@ -96,7 +96,8 @@ class ResultStart(Record):
     LIMITS = _SMALL
     index: Annotated[int, UInt(0, MAX_COUNT - 1)]
     seed: Annotated[int, UInt()]
-    size: Annotated[int, UInt(1, MAX_RESULT_BYTES)]
+    size: Annotated[int, UInt(0, MAX_RESULT_BYTES)]
+    """0 for an empty text alone: no chunk follows."""
     sha256: Hash
     salt: Annotated[bytes, Bin(16)]
     compute_ms: Annotated[int, UInt(0, 2**40)]

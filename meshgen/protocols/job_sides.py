@@ -132,6 +132,8 @@ class _Side:
             raise Malformed(f"{start.TAG}.index: picture {index} comes twice")
         if start.seed != agreed.seeds[index]:
             raise Malformed(f"{start.TAG}.seed: not the one that was asked for")
+        if not start.size and agreed.kind != "text":
+            raise Malformed(f"{start.TAG}.size: only a text may be empty")
         if start.size > agreed.max_result_bytes:
             raise Malformed(f"{start.TAG}.size: {start.size} bytes, where {agreed.max_result_bytes} are the most")
 
@@ -221,6 +223,8 @@ class RequesterSide(_Side):
             case ResultStart():
                 self._begin(message)
                 self._start, self._data, self.turn = message, bytearray(), Turn.SENDING
+                if not message.size:
+                    self._take_chunk(message, b"")
                 return None
             case Chunk():
                 assert self._start is not None

@@ -14,7 +14,7 @@ from meshgen.protocols.offer import Award, Bid, Offer
 from meshgen.protocols.work import FormOrder, Input, Order, TextOrder, WorkOrder
 
 PNG_FRAME_BYTES = 64 * 1024
-"""Room for what is not pixels; a form's JSON fits too."""
+"""Room for what is not pixels; a form's JSON has no more."""
 TOKEN_BYTES, TEXT_FRAME_BYTES = 256, 1024
 Kind = Literal["picture", "text", "form"]
 
@@ -56,6 +56,8 @@ class Terms:
         """The cheap part of "is it what was ordered": a text is UTF-8, a form's answer a JSON object or a picture, a picture has
         PNG's signature and the size in its first chunk. Raises Malformed."""
         if self.kind == "text" or (self.kind == "form" and data.startswith(b"{")):
+            if self.kind == "form" and len(data) > PNG_FRAME_BYTES:
+                raise Malformed(f"what a form found has {len(data)} bytes, more than {PNG_FRAME_BYTES}")
             try:
                 data.decode()
             except UnicodeDecodeError:

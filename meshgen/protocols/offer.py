@@ -93,7 +93,7 @@ class Offer(Record):
     """1: what comes out may be not safe for work, as far as the requester knows."""
     needs: Annotated[tuple[Need, ...], Array(Need, MAX_NEEDS)] = ()
     enlarge: Annotated[int, UInt(1, MAX_ENLARGE)] = 1
-    """How many times the sides grow in post-processing."""
+    """How many times the sides grow in post-processing; they end within MAX_SIDE."""
     tokens: Annotated[int, UInt(0, MAX_TOKENS)] = 0
     """The most that one text may have."""
     context: Annotated[int, UInt(0, MAX_CONTEXT)] = 0
@@ -108,6 +108,8 @@ class Offer(Record):
         low = 8 if draws else 0 if text else 1
         if min(self.width, self.height) < low or (text and self.width + self.height):
             raise Malformed(f"{self.TAG}.width: {self.width}x{self.height} is no size for the family {self.family}")
+        if max(self.width, self.height) * self.enlarge > MAX_SIDE:
+            raise Malformed(f"{self.TAG}.enlarge: {self.enlarge} times {self.width}x{self.height}, beyond {MAX_SIDE} a side")
         if not 0 < self.expires_ms - self.created_ms <= MAX_OFFER_LIFETIME_MS:
             raise Malformed(f"{self.TAG}.expires_ms: it must be 1 to {MAX_OFFER_LIFETIME_MS} ms after created_ms")
         _check_total(self.TAG, self.max_mkudos, self.count)

@@ -49,6 +49,7 @@ const RULES = {
     need(m.steps > 0 === draws, "steps: of pictures, and of nothing else");
     const least = draws ? 8 : writes ? 0 : 1;
     need(Math.min(m.width, m.height) >= least && !(writes && m.width + m.height), "width, height: no such size");
+    need(Math.max(m.width, m.height) * m.enlarge <= 8192, "enlarge: beyond 8192 pixels a side");
   },
   "work/1": (m) => {
     const roles = m.inputs.map(({ role }) => role);

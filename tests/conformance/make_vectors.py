@@ -268,6 +268,7 @@ def agreement_vectors() -> Iterator[Vector]:
         ("offer", Offer, "offer-of-a-text-without-tokens", {"family": "text", "steps": 0, "width": 0, "height": 0}, "tokens"),
         ("offer", Offer, "offer-of-a-text-with-a-size", {"family": "text", "steps": 0, "tokens": 5}, "width"),
         ("offer", Offer, "offer-of-a-form-without-a-size", {"family": "alchemy", "steps": 0, "width": 0}, "width"),
+        ("offer", Offer, "offer-grows-beyond-a-picture", {"width": 8192, "enlarge": 2}, "enlarge"),
         ("offer", Offer, "offer-model-with-newline", {"model": "a\nb"}, "model"),
         ("work", WorkOrder, "work-prompt-with-escape", {"prompt": "\x1b[31m"}, "prompt"),
         (

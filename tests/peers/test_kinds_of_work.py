@@ -15,7 +15,7 @@ import trio.testing
 from PIL import Image
 
 from meshgen.engine.fake import FakeEngine, fake_model
-from meshgen.engine.port import AdapterInfo, AnyWork, EngineEvent, FormWork, TextWork, Work
+from meshgen.engine.port import AdapterInfo, Answer, AnyWork, EngineEvent, FormWork, Picture, Preview, TextPart, TextWork, Work
 from meshgen.peers.job import Job
 from meshgen.peers.peer import Peer
 from meshgen.peers.request import (
@@ -209,3 +209,136 @@ async def test_what_no_order_may_hold_is_refused_at_once(
         with pytest.raises(RequestError) as caught:
             asker.requester.submit(request_)
         assert (caught.value.code, caught.value.field) == (code, where), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (ImageRequest("x", control=ControlWish("canny", picture(), return_map=True), post=("upscaler",)), "a map is handed back"),
+        (ImageRequest("x", post=("upscaler",) * 3), "can't grow 64 times"),
+        (ImageRequest("x", width=1024, height=512, post=("upscaler",) * 2), "can't grow 16 times"),
+        (FormRequest("upscaler", picture(size=(2100, 16))), "can't grow 4 times"),
+    ],
+)
+async def test_what_no_offer_may_say_is_said_before_a_worker_is_asked(
+    request_: Request, why: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with pair() as (_, _, asker, engine):
+        assert asker.requester is not None
+        job = asker.requester.submit(request_)
+        await job.wait()
+        assert job.state == "failed" and why in job.error
+        assert not engine.given and not job.parts and asker.ledger.head().seq <= 1
+
+
+async def test_the_same_upscaler_twice_enlarges_twice(autojump_clock: trio.testing.MockClock) -> None:
+    async with pair() as (_, _, asker, _):
+        job = await done(asker, ImageRequest("x", steps=2, post=("upscaler", "upscaler")))
+        with Image.open(BytesIO(job.results[0].data)) as image:
+            assert image.size == (1024, 1024)
+
+
+class Saying(Recorder):
+    """Answers everything with the same bytes, each index its own event."""
+
+    def __init__(self, *events: EngineEvent) -> None:
+        super().__init__()
+        self._said = events
+
+    @asynccontextmanager
+    async def run(self, work: AnyWork) -> AsyncIterator[AsyncIterator[EngineEvent]]:
+        async def said() -> AsyncIterator[EngineEvent]:
+            for event in self._said:
+                yield event
+
+        yield said()
+
+
+@asynccontextmanager
+async def asking(*events: EngineEvent) -> AsyncIterator[Peer]:
+    async with virtual_mesh() as mesh:
+        await mesh.add("worker", "worker", Saying(*events))
+        yield await mesh.requester("asker")
+
+
+@pytest.mark.parametrize("said", [b"", b"{ not json"])
+async def test_a_text_may_be_empty_or_begin_with_anything(said: bytes, autojump_clock: trio.testing.MockClock) -> None:
+    async with asking(Answer(0, 5, said, "text/plain", 0.1)) as asker:
+        job = await done(asker, TextRequest("Once upon", seed=5))
+        assert (job.results[0].data, job.results[0].media) == (said, "text/plain")
+
+
+async def test_an_engine_that_begins_again_breaks_no_job(autojump_clock: trio.testing.MockClock) -> None:
+    again = [TextPart(0, "a"), TextPart(0, "b")] * 3
+    async with asking(*again, Answer(0, 5, b"ab", "text/plain", 0.1)) as asker:
+        assert (await done(asker, TextRequest("Once upon", tokens=2, seed=5))).results[0].data == b"ab"
+    shown = [Preview(0, step, b"jpeg") for step in (2, 4, 2, 4)]
+    drawn = [event async for event in FakeEngine(MODELS)._draw_all(_work())]
+    async with asking(*shown, *drawn) as asker:
+        assert (await done(asker, ImageRequest("x", steps=4, seed=5, preview_every=2))).results
+
+
+def _work() -> Work:
+    return Work("fake", "x", "", 64, 64, 4, 5.0, "", (5,))
+
+
+async def test_maps_are_alike_and_no_lie(autojump_clock: trio.testing.MockClock) -> None:
+    drawn = [event async for event in FakeEngine(MODELS)._draw_all(_work()) if isinstance(event, Picture)]
+    both = [replace(drawn[0], index=index, seed=5 + index) for index in (0, 1)]
+    async with asking(*both) as asker:
+        await done(asker, ImageRequest("x", steps=4, seed=5, count=2, control=ControlWish("canny", picture(), return_map=True)))
+
+
+async def test_a_form_says_what_it_is_about(autojump_clock: trio.testing.MockClock) -> None:
+    async with asking(Answer(0, 0, b'{"caption": "a cat"}', "application/json", 0.1)) as asker:
+        assert asker.requester is not None
+        job = asker.requester.submit(FormRequest("nsfw", picture()))
+        await job.wait()
+        assert job.state == "failed" and "says nothing of nsfw" in job.notes[0]
+
+
+async def test_a_form_is_done_for_the_size_that_was_offered(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever offers a small picture and sends a large one gets nothing for it."""
+    monkeypatch.setattr("meshgen.peers.assignment._size", lambda request, model: (8, 8))
+    async with pair() as (_, worker, asker, engine):
+        assert asker.requester is not None
+        job = asker.requester.submit(FormRequest("upscaler", picture(size=(800, 800))))
+        await job.wait()
+        assert job.state == "failed" and not engine.given and "can't use a picture that was sent" in job.error
+        assert asker.requester._means.market.trust.of(worker.net.peer_id) == 1.0
+
+
+async def test_a_photo_taken_upright_keeps_its_shape(autojump_clock: trio.testing.MockClock) -> None:
+    file, exif = BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.effect_noise((80, 40), 90).save(file, "JPEG", exif=exif)
+    async with pair() as (_, _, asker, _):
+        assert asker.requester is not None
+        job = asker.requester.submit(FormRequest("nsfw", file.getvalue()))
+        await job.wait()
+        assert (job.state, job.width, job.height) == ("done", 40, 80)
+
+
+async def test_what_is_over_keeps_no_sources(autojump_clock: trio.testing.MockClock) -> None:
+    async with pair() as (_, _, asker, _):
+        job = await done(asker, ImageRequest("x", steps=2, source=picture()))
+        assert isinstance(job.request, ImageRequest) and not job.request.source and job.request.prompt == "x"
+
+
+async def test_a_worker_holds_so_many_sources_at_a_time(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = picture(size=(400, 400))
+    monkeypatch.setattr("meshgen.peers.worker.MAX_INPUT_MIB", 1)
+    async with pair() as (_, worker, asker, _):
+        assert asker.requester is not None and worker.worker is not None
+        jobs = [asker.requester.submit(ImageRequest("x", steps=2, source=source)) for _ in range(4)]
+        most = 0
+        while not all(job.final for job in jobs):
+            most = max(most, worker.worker._input_bytes)
+            await trio.sleep(0.1)
+        assert [job.state for job in jobs] == ["done"] * 4
+        await trio.sleep(20.0)  # the worker settles the last one
+        assert len(source) <= most <= 2**20 and worker.worker._input_bytes == 0

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from meshgen.protocols.codec import Value
-from meshgen.protocols.offer import MAX_OFFER_LIFETIME_MS
+from meshgen.protocols.offer import MAX_OFFER_LIFETIME_MS, MAX_SIDE
 from meshgen.protocols.record import Array, Bin, Record, Text, UInt, field_kinds
 
 MODULES = ("advert", "offer", "work", "job")
@@ -71,7 +71,8 @@ def _measures(drawn: dict[str, Any]) -> dict[str, Any]:
     least = 1 if drawn["family"] == "alchemy" else 8
     steps = 0 if drawn["family"] == "alchemy" else max(drawn["steps"], 1)
     sides = {side: max(drawn[side], least) for side in ("width", "height")}
-    return {**sides, "steps": steps, "tokens": 0, "context": 0}
+    enlarge = max(1, min(drawn["enlarge"], MAX_SIDE // max(sides.values())))
+    return {**sides, "steps": steps, "enlarge": enlarge, "tokens": 0, "context": 0}
 
 
 def _inputs(drawn: dict[str, Any]) -> dict[str, Any]:
