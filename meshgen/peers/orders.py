@@ -1,10 +1,12 @@
-"""From what crosses the net to what the engine takes: the same way for a worker and for one who draws for himself."""
+"""From what crosses the net to what the engine takes, and for how long: the same way for a worker and for one who draws for
+himself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshgen.engine.port import AnyWork, Control, FormWork, Inversion, Lora, TextWork, Work
+from meshgen.engine.port import AnyWork, Control, Engine, FormWork, Inversion, Lora, TextWork, Work
+from meshgen.protocols.offer import Offer
 from meshgen.protocols.work import FormOrder, InversionOrder, Order, TextOrder, WorkOrder, from_weight
 
 
@@ -40,15 +42,35 @@ def work_of(order: Order, inputs: Sequence[bytes]) -> AnyWork:
     )
 
 
-def units(order: Order) -> tuple[int, int, int]:
-    """Width, height and steps, as :meth:`meshgen.engine.port.Engine.estimate_s` takes them."""
+def result_s(engine: Engine, offer: Offer) -> float:
+    """Seconds of compute for one result of an offer, as estimated."""
+    seconds = engine.estimate_s(offer.model, offer.width, offer.height, offer.steps or offer.tokens or 1, 1)
+    posts = [need.digest for need in offer.needs if need.kind == "post"]
+    return seconds + _after_s(engine, posts, offer.width, offer.height)
+
+
+def order_s(engine: Engine, order: Order) -> float:
+    """The same for all results of an order."""
+    count = len(order.seeds)
     match order:
         case WorkOrder():
-            return order.width, order.height, order.steps
+            seconds = engine.estimate_s(order.model, order.width, order.height, order.steps, count)
+            return seconds + count * _after_s(engine, [post.digest for post in order.post], order.width, order.height)
         case TextOrder():
-            return 0, 0, order.tokens
+            return engine.estimate_s(order.model, 0, 0, order.tokens, count)
         case FormOrder():
-            return order.width, order.height, 1
+            return engine.estimate_s(order.model, order.width, order.height, 1, count)
+
+
+def _after_s(engine: Engine, posts: Sequence[bytes], width: int, height: int) -> float:
+    """Of the post-processors, one after the other, over one picture: an upscaler may take longer than the drawing."""
+    known = {adapter.digest: adapter for adapter in engine.adapters() if adapter.kind == "post"} if posts else {}
+    seconds = 0.0
+    for digest in posts:
+        if post := known.get(digest):
+            seconds += engine.estimate_s(post.name, width, height, 1, 1)
+            width, height = width * post.enlarge, height * post.enlarge
+    return seconds
 
 
 def _inversion(order: InversionOrder) -> Inversion:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from meshgen.engine.port import Engine, EngineEvent
 from meshgen.ledger.standing import OWNER
 from meshgen.peers.matching import Choice, find_model, lacking
-from meshgen.peers.orders import units, work_of
+from meshgen.peers.orders import order_s, result_s, work_of
 from meshgen.peers.queue import Queue
 from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
 from meshgen.protocols.offer import Offer
@@ -39,15 +39,13 @@ class OwnEngine:
         found = find_model(self.models(), offer.model, offer.digest)
         if found is None or offer.width * offer.height > found.max_pixels or lacking(offer, found, self.adapters()):
             return None
-        seconds = self._engine.estimate_s(offer.model, offer.width, offer.height, offer.steps or offer.tokens or 1, 1)
-        return Choice(offer.count, 0, self._queue.wait_ms(OWNER), round(seconds * 1000))
+        return Choice(offer.count, 0, self._queue.wait_ms(OWNER), round(result_s(self._engine, offer) * 1000))
 
     @asynccontextmanager
     async def do(self, order: Order, inputs: Sequence[bytes]) -> AsyncIterator[AsyncIterator[EngineEvent]]:
         """The engine's events, once it is the work's turn. Raises EngineError."""
         count = len(order.seeds)
-        seconds = self._engine.estimate_s(order.model, *units(order), count)
         work = work_of(order, inputs)
-        with self._queue.accepted(OWNER, count, seconds) as ticket:
+        with self._queue.accepted(OWNER, count, order_s(self._engine, order)) as ticket:
             async with self._queue.turn(ticket, self._engine.company(work)), self._engine.run(work) as events:
                 yield events

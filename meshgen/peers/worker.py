@@ -28,7 +28,7 @@ from meshgen.peers.collector import Collector
 from meshgen.peers.delivery import Delivery
 from meshgen.peers.market import offer_topic
 from meshgen.peers.matching import No, find_model, refusal
-from meshgen.peers.orders import units
+from meshgen.peers.orders import order_s, result_s
 from meshgen.peers.overseer import Overseer
 from meshgen.peers.queue import Queue, Ticket
 from meshgen.peers.tariff import offer_mkudos, scaled
@@ -273,7 +273,7 @@ class Worker:
         model = find_model(advert.models, offer.model, offer.digest)
         assert model is not None  # refusal() has seen to it
         head = self._ledger.head()
-        seconds = self._engine.estimate_s(offer.model, offer.width, offer.height, offer.steps or offer.tokens or 1, 1)
+        seconds = result_s(self._engine, offer)
         return Bid(
             net=offer.net,
             offer_id=signed.id,
@@ -306,7 +306,7 @@ class Worker:
             await channel.send(sign(self._identity, no).wire, last=True)
             return
         agreed, order, verdict = accepted
-        seconds = self._engine.estimate_s(order.model, *units(order), agreed.count)
+        seconds = order_s(self._engine, order)
         reserved = self._ledger.standings.reserved(agreed.payer, agreed.mkudos * agreed.count)
         with self._queue.accepted(verdict.rank, agreed.count, seconds) as ticket, reserved, self._holding_inputs(agreed):
             await self._deliver(channel, agreed, order, ticket)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from meshgen.engine.fake import FakeEngine, fake_model
 from meshgen.engine.port import AdapterInfo, Answer, AnyWork, EngineEvent, FormWork, Picture, Preview, TextPart, TextWork, Work
+from meshgen.peers.assignment import assign
 from meshgen.peers.job import Job
 from meshgen.peers.peer import Peer
 from meshgen.peers.request import (
@@ -342,3 +343,29 @@ async def test_a_worker_holds_so_many_sources_at_a_time(
         assert [job.state for job in jobs] == ["done"] * 4
         await trio.sleep(20.0)  # the worker settles the last one
         assert len(source) <= most <= 2**20 and worker.worker._input_bytes == 0
+
+
+async def test_what_comes_after_a_picture_takes_time_too(autojump_clock: trio.testing.MockClock) -> None:
+    """Else a requester gives up a worker that enlarges for longer than it draws."""
+
+    class Slow(Recorder):
+        def estimate_s(self, work_model: str, width: int, height: int, steps: int, count: int) -> float:
+            return width * height / 64**2 * 100.0 if work_model == "upscaler" else super().estimate_s(work_model, 0, 0, 0, count)
+
+    async with virtual_mesh() as mesh:
+        await mesh.add("worker", "worker", Slow())
+        asker = await mesh.requester("asker")
+        plain = await asked_ms(asker, ImageRequest("x", steps=2))
+        assert await asked_ms(asker, ImageRequest("x", steps=2, post=("upscaler", "upscaler"))) == plain + 1700 * 1000
+
+
+async def asked_ms(asker: Peer, request: ImageRequest) -> int:
+    """What the only worker bids for a picture."""
+    assert asker.requester is not None
+    means = asker.requester._means
+    model = means.known_model("fake", ("other",))
+    assert model is not None
+    offer = means.draft(assign(request, model, means.known_adapter), 1, 10**6)
+    async with trio.open_nursery() as nursery:
+        answers = await means.market.ask(offer, 5.0, {}, nursery)
+    return next(iter(answers.bids.values())).message.picture_ms
