@@ -126,7 +126,7 @@ class Assignment:
             loras=tuple(self._lora(wish) for wish in request.loras),
             inversions=tuple(self._inversion(wish) for wish in request.inversions),
             control=(self._control(request.control),) if request.control else (),
-            post=tuple(PostOrder(name, self.adapters["post", name].digest) for name in request.post),
+            post=tuple(PostOrder(post.name, post.digest) for post in (self.adapters["post", name] for name in request.post)),
         )
 
     def _lora(self, wish: LoraWish) -> LoraOrder:

@@ -37,7 +37,9 @@ OWN_WINDOW_S = 0.25
 """Whose own device can draw waits no longer for the mesh to offer help."""
 MAX_LOSSES = 3
 """A job gives up on a worker that lost so many of its parts; on one that went away, stalled or lied, at once."""
-LASTING = frozenset(("unknown_model", "too_large", "too_many_steps", "unsupported", "price", "policy", "standing", "failed", "bad_input"))
+LASTING = frozenset(
+    ("unknown_model", "too_large", "too_many_steps", "unsupported", "price", "policy", "standing", "failed", "bad_input")
+)
 """Refusals that waiting does not mend."""
 HARMLESS = frozenset(("full", "expired", "not_mine"))
 """Losses that say nothing against the worker: it was asked at the wrong time."""

@@ -3,9 +3,10 @@ himself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from meshgen.engine.port import AnyWork, Control, Engine, FormWork, Inversion, Lora, TextWork, Work
+from meshgen.protocols.advert import AdapterAdvert
 from meshgen.protocols.offer import Offer
 from meshgen.protocols.work import FormOrder, InversionOrder, Order, TextOrder, WorkOrder, from_weight
 
@@ -40,6 +41,12 @@ def work_of(order: Order, inputs: Sequence[bytes]) -> AnyWork:
         control=_control(order, given.get("control", b"")),
         post=tuple(post.name for post in order.post),
     )
+
+
+def names_what_it_needs(order: Order, adapters: Iterable[AdapterAdvert]) -> bool:
+    """Post-processors are run by name, and agreed on by digest: do both mean the same?"""
+    names = {adapter.digest: adapter.name for adapter in adapters if adapter.kind == "post"}
+    return not isinstance(order, WorkOrder) or all(names.get(post.digest) == post.name for post in order.post)
 
 
 def result_s(engine: Engine, offer: Offer) -> float:

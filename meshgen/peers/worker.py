@@ -28,7 +28,7 @@ from meshgen.peers.collector import Collector
 from meshgen.peers.delivery import Delivery
 from meshgen.peers.market import offer_topic
 from meshgen.peers.matching import No, find_model, refusal
-from meshgen.peers.orders import order_s, result_s
+from meshgen.peers.orders import names_what_it_needs, order_s, result_s
 from meshgen.peers.overseer import Overseer
 from meshgen.peers.queue import Queue, Ticket
 from meshgen.peers.tariff import offer_mkudos, scaled
@@ -313,12 +313,11 @@ class Worker:
 
     @contextmanager
     def _holding_inputs(self, agreed: Terms) -> Iterator[None]:
-        size = _input_bytes(agreed)
-        self._input_bytes += size
+        self._input_bytes += agreed.input_bytes
         try:
             yield
         finally:
-            self._input_bytes -= size
+            self._input_bytes -= agreed.input_bytes
 
     async def _accept(self, award: Signed[Award]) -> tuple[Terms, Order, Verdict] | No:
         standing = self._bids.get(award.message.bid_id)
@@ -359,7 +358,9 @@ class Worker:
         except Malformed as error:
             log.info("an award was refused: %s", error)
             return No("bad_offer")
-        if self._input_bytes + _input_bytes(agreed) > MAX_INPUT_MIB * 2**20:
+        if not names_what_it_needs(order, self._own_advert().adapters):
+            return No("bad_offer")
+        if self._input_bytes + agreed.input_bytes > MAX_INPUT_MIB * 2**20:
             return No("full")
         if ruled := self._overseer.no_order(order, verdict):
             return ruled
@@ -393,7 +394,3 @@ class Worker:
             self.tally.unpaid += side.owed_mkudos > side.paid_mkudos
             with trio.CancelScope(shield=True):
                 await self._collector.collect(side, receipt)
-
-
-def _input_bytes(agreed: Terms) -> int:
-    return sum(given.size for given in agreed.inputs)

@@ -46,6 +46,10 @@ class Terms:
         return len(self.seeds)
 
     @property
+    def input_bytes(self) -> int:
+        return sum(given.size for given in self.inputs)
+
+    @property
     def max_result_bytes(self) -> int:
         """No PNG of this size needs more: 8 bytes a pixel (RGBA of 16 bits, uncompressed) and its frame. A token is no novel."""
         if self.kind == "text":

@@ -17,7 +17,9 @@ from PIL import Image
 from meshgen.engine.fake import FakeEngine, fake_model
 from meshgen.engine.port import AdapterInfo, Answer, AnyWork, EngineEvent, FormWork, Picture, Preview, TextPart, TextWork, Work
 from meshgen.peers.assignment import assign
+from meshgen.peers.describing import adapter_adverts
 from meshgen.peers.job import Job
+from meshgen.peers.orders import names_what_it_needs
 from meshgen.peers.peer import Peer
 from meshgen.peers.request import (
     ControlWish,
@@ -29,7 +31,9 @@ from meshgen.peers.request import (
     RequestError,
     TextRequest,
 )
+from meshgen.protocols.work import PostOrder, WorkOrder
 from meshgen.testing import VirtualMesh, net_mkudos, virtual_mesh
+from tests.conformance.samples import SAMPLES
 
 FEATURES = (
     "txt2img",
@@ -369,3 +373,18 @@ async def asked_ms(asker: Peer, request: ImageRequest) -> int:
     async with trio.open_nursery() as nursery:
         answers = await means.market.ask(offer, 5.0, {}, nursery)
     return next(iter(answers.bids.values())).message.picture_ms
+
+
+async def test_an_upscaler_may_be_called_by_its_digest(autojump_clock: trio.testing.MockClock) -> None:
+    async with pair() as (_, _, asker, engine):
+        await done(asker, ImageRequest("x", steps=2, post=((b"u" * 32).hex()[:10],)))
+        assert isinstance(engine.given[0], Work) and engine.given[0].post == ("upscaler",)
+
+
+async def test_an_upscaler_under_another_ones_digest_is_refused(autojump_clock: trio.testing.MockClock) -> None:
+    """The offer speaks of one that enlarges nothing, the order names one that does."""
+    plain = AdapterInfo("post", "plain", b"p" * 32)
+    order = replace(SAMPLES[WorkOrder], post=(PostOrder("upscaler", plain.digest),))  # type: ignore[type-var]
+    adapters = adapter_adverts([*ADAPTERS, plain])
+    assert not names_what_it_needs(order, adapters)
+    assert names_what_it_needs(replace(order, post=(PostOrder("plain", plain.digest),)), adapters)
