@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from meshgen.protocols.advert import NO_NSFW, PICTURE_FAMILIES, AdapterAdvert, Advert, ModelAdvert
+from meshgen.protocols.advert import NO_NSFW, NO_POST, PICTURE_FAMILIES, AdapterAdvert, Advert, ModelAdvert
 from meshgen.protocols.offer import MAX_OFFER_LIFETIME_MS, Offer
 
 TRUST_FLOOR = 0.05
@@ -39,6 +39,8 @@ def refusal(offer: Offer, advert: Advert, now_ms: int) -> No | None:
     if "paused" in advert.policies:
         return No("paused")
     if offer.nsfw and NO_NSFW in advert.policies:
+        return No("policy")
+    if NO_POST in advert.policies and any(need.kind == "post" for need in offer.needs):
         return No("policy")
     most = min(advert.max_pixels, model.max_pixels) if offer.family in PICTURE_FAMILIES else model.max_pixels
     if offer.width * offer.height > most:

@@ -24,7 +24,8 @@ _FEATURES = {
     "post-processing": ("post-processing",),
 }
 """What is declined, and the features of a model that this takes away."""
-_ADAPTERS = {"lora": "lora", "inversion": "inversion", "controlnet": "controlnet", "post-processing": "post"}
+_ADAPTERS = {"lora": "lora", "inversion": "inversion", "controlnet": "controlnet"}
+"""Post-processors are told even so: an upscaler that is a form has to say how much it enlarges. The policy says the rest."""
 _FAMILIES = {"text": "text", "alchemy": "alchemy"}
 DECLINABLE = ("nsfw", *_FEATURES, *_FAMILIES)
 MAX_POLICIES = 16

@@ -20,6 +20,8 @@ ADAPTERS = ("lora", "inversion", "controlnet", "post")
 MAX_ADAPTERS = 64
 NO_NSFW = "no-nsfw"
 """The policy of those who refuse offers that say ``nsfw``."""
+NO_POST = "no-post-processing"
+"""The policy of those who refuse offers of pictures that need a post-processor, though they may tell of some: for forms."""
 ROLES = ("requester", "worker", "hub", "archivist", "observer")
 MAX_MODELS = 64
 MAX_ADDRESSES = 8

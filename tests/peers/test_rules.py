@@ -89,7 +89,7 @@ def test_demand_decides_who_is_top() -> None:
 def test_what_is_declined_is_not_advertised(declined: str, gone: set[str]) -> None:
     given = rules(declines=[declined])
     assert set(PICTURES) - set(given.served(MODELS, {})[0].features) == gone
-    kinds = {"lora": "lora", "inversion": "inversion", "controlnet": "controlnet", "post-processing": "post"}
+    kinds = {"lora": "lora", "inversion": "inversion", "controlnet": "controlnet"}  # post-processors: for forms
     adapters = [AdapterInfo(kind, kind, HASH) for kind in kinds.values()]
     left = [adapter.kind for adapter in given.adapters(adapters)]
     assert left == [kind for word, kind in kinds.items() if word != declined]
