@@ -34,8 +34,8 @@ VOUCHER_S = 15.0
 SETTLE_S = 10.0
 
 
-INPUT_S = 60.0
-"""A requester has so long to send the pictures that its order is about."""
+INPUT_S, INPUT_BYTES_PER_S = 60.0, 128 * 1024
+"""A requester has so long to send the pictures that its order is about, and as long as they take at this rate."""
 
 
 class Unpaid(Exception):
@@ -139,7 +139,8 @@ class Delivery:
         """Once it is this job's turn; the channel has its pulse also while it waits."""
         async with send:
             if self._order.inputs:
-                with trio.move_on_after(INPUT_S):
+                size = sum(item.size for item in self._order.inputs)
+                with trio.move_on_after(INPUT_S + size / INPUT_BYTES_PER_S):
                     await self._fed.wait()
                 if not self._fed.is_set():
                     raise Unfed

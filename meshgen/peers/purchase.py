@@ -148,7 +148,8 @@ class Purchase:
                 raise Lost("gone", "left before it was done")
             event = side.feed(message)
             if isinstance(event, Accepted) and self._inputs:
-                await channel.send(*side.give(self._inputs))
+                for chunk in side.give(self._inputs):
+                    await channel.send(chunk)
             if isinstance(event, ResultArrived):
                 self._check(event.data)
                 self.arrived.append(event)

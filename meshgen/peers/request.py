@@ -123,3 +123,13 @@ def without_pictures(request: Request) -> Request:
         case FormRequest():
             return replace(request, source=b"")
     return request
+
+
+def input_bytes(request: Request) -> int:
+    """Of the pictures that go in."""
+    match request:
+        case ImageRequest(source=source, mask=mask, control=control):
+            return len(source) + len(mask) + (len(control.image) if control else 0)
+        case FormRequest(source=source):
+            return len(source)
+    return 0

@@ -13,7 +13,7 @@ from meshgen.peers.assignment import assign
 from meshgen.peers.fulfilment import Fulfilment
 from meshgen.peers.job import Job
 from meshgen.peers.means import Means
-from meshgen.peers.request import FormRequest, ImageRequest, Request, RequestError, TextRequest, without_pictures
+from meshgen.peers.request import FormRequest, ImageRequest, Request, RequestError, TextRequest, input_bytes, without_pictures
 from meshgen.peers.supply import Quote
 from meshgen.peers.trouble import own_trouble
 from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
@@ -23,6 +23,7 @@ from meshgen.protocols.offer import MAX_COUNT, MAX_SIDE
 log = logging.getLogger(__name__)
 
 SWEEP_S = 30.0
+MAX_OPEN_INPUT_BYTES = 256 * 2**20
 _ANY_MODEL = ModelAdvert("any", bytes(32), "other", 64, 1, (), 0)
 """Stands for the one that is found later: a request must fit into an order whatever that will be."""
 
@@ -52,6 +53,10 @@ class Requester:
             raise RequestError("not_ready", "the node is still starting")
         if sum(not job.final for job in self.jobs.values()) >= self.policy.open_jobs:
             raise RequestError("too_many_jobs", f"{self.policy.open_jobs} jobs are open already; wait for one, or cancel one")
+        held = sum(input_bytes(job.request) for job in self.jobs.values() if not job.final)
+        if held + input_bytes(request) > MAX_OPEN_INPUT_BYTES:
+            most = MAX_OPEN_INPUT_BYTES // 2**20
+            raise RequestError("too_many_jobs", f"the pictures of open jobs come to more than {most} MiB; wait for one to end")
         request = self._completed(request)
         seed = request.seed if request.seed is not None else self._means.rng.randrange(2**32)
         job = Job(id=secrets.token_hex(8), request=request, created_ms=self._means.now_ms(), seed=seed)

@@ -30,7 +30,7 @@ Others' breaches raise Malformed and end the side; what was paid stays paid. One
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 from meshgen.identity import Identity
@@ -168,14 +168,14 @@ class RequesterSide(_Side):
             self.turn = Turn.ENDED
             raise
 
-    def give(self, inputs: Sequence[bytes]) -> list[bytes]:
-        """The order's pictures in chunks, due once it is accepted."""
+    def give(self, inputs: Sequence[bytes]) -> Iterator[bytes]:
+        """The order's pictures, chunk by chunk, due once it is accepted."""
         if self.turn is not Turn.FEEDING:
             raise OutOfTurn(f"no pictures are due: {self.turn.value}")
         if [(len(data), hashlib.sha256(data).digest()) for data in inputs] != [(i.size, i.sha256) for i in self.terms.inputs]:
             raise OutOfTurn("these are not the pictures that the order names")
         self.turn = Turn.DRAWING
-        return [chunk for data in inputs for chunk in chunks(data)]
+        return (chunk for data in inputs for chunk in chunks(data))
 
     def pay(self, identity: Identity) -> bytes:
         """The signed voucher for ``owed_mkudos``, due after each picture."""
@@ -293,7 +293,7 @@ class WorkerSide(_Side):
         self.terms.check_result(data)
         messages = [self._say(start, Turn.BILLING)]
         self._complete(start)
-        return messages + chunks(data)
+        return [*messages, *chunks(data)]
 
     def bill(self, identity: Identity) -> bytes:
         return self._say(BillMessage(self._due_bill().sign(identity).encode()), Turn.PAYING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -83,8 +84,8 @@ RequesterEvent = Accepted | Refusal | Progress | Preview | Piece | ResultArrived
 WorkerEvent = Paid | Stop | Settled | Fed
 
 
-def chunks(data: bytes) -> list[bytes]:
-    return [Chunk(data[at : at + CHUNK_BYTES]).encode() for at in range(0, len(data), CHUNK_BYTES)]
+def chunks(data: bytes) -> Iterator[bytes]:
+    return (Chunk(data[at : at + CHUNK_BYTES]).encode() for at in range(0, len(data), CHUNK_BYTES))
 
 
 def filled(held: bytearray, data: bytes, size: int) -> bool:
