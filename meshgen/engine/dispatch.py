@@ -113,6 +113,7 @@ class Dispatcher:
                 self._fail_all(self._line.of_model(order.work.model), EngineError("bad_model", fault))
         else:
             order.alone = order.alone or company > 1
+            order.again()
             self._line.join_first(order)
             self._wake.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 
 import trio
@@ -29,6 +30,8 @@ class Order:
         self.ended = trio.Event()
         self._answered: set[int] = set()
         self._near: set[int] = set()
+        self._written: Counter[int] = Counter()  # characters of each text, in this try
+        self._shown: Counter[int] = Counter()  # ...and in all tries
         self._send, self._receive = trio.open_memory_channel[EngineEvent | EngineError](math.inf)
 
     @property
@@ -66,7 +69,7 @@ class Order:
             case "preview":
                 self._show(frame["index"], Preview(frame["index"], frame["step"], frame["jpeg"]))
             case "text":
-                self._show(frame["index"], TextPart(frame["index"], frame["text"]))
+                self._read(frame["index"], frame["text"])
             case "picture":
                 self._answer(frame["index"], Picture(frame["index"], frame["seed"], frame["png"], frame["seconds"]))
             case "answer":
@@ -79,6 +82,18 @@ class Order:
                 self._send.send_nowait(error)
             self._send.close()
             self.ended.set()
+
+    def _read(self, index: int, text: str) -> None:
+        """A text that is written again begins with the very words that were shown."""
+        self._written[index] += len(text)
+        new = min(len(text), self._written[index] - self._shown[index])
+        if new > 0:
+            self._shown[index] += new
+            self._show(index, TextPart(index, text[-new:]))
+
+    def again(self) -> None:
+        """It goes to a child once more, from its beginning."""
+        self._written.clear()
 
     def _show(self, index: int, event: EngineEvent) -> None:
         if index not in self._answered and not self.gone:

@@ -170,7 +170,7 @@ class Progress:
 class Preview:
     index: int
     step: int
-    jpeg: bytes
+    jpeg: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class Picture:
 
     index: int
     seed: int
-    png: bytes
+    png: bytes = field(repr=False)
     seconds: float  # of compute, this picture's share
 
 

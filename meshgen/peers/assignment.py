@@ -131,11 +131,12 @@ class Assignment:
 
     def _lora(self, wish: LoraWish) -> LoraOrder:
         clip_weight = wish.weight if wish.clip_weight is None else wish.clip_weight
-        return LoraOrder(wish.name, self.adapters["lora", wish.name].digest, to_weight(wish.weight), to_weight(clip_weight))
+        lora = self.adapters["lora", wish.name]
+        return LoraOrder(lora.name, lora.digest, to_weight(wish.weight), to_weight(clip_weight))
 
     def _inversion(self, wish: InversionWish) -> InversionOrder:
-        digest = self.adapters["inversion", wish.name].digest
-        return InversionOrder(wish.name, digest, wish.place or "none", to_weight(wish.weight))
+        inversion = self.adapters["inversion", wish.name]  # asked for by its digest, perhaps; its token is its name
+        return InversionOrder(inversion.name, inversion.digest, wish.place or "none", to_weight(wish.weight))
 
     def _control(self, wish: ControlWish) -> ControlOrder:
         digest = self.adapters["controlnet", wish.name].digest

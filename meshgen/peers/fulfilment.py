@@ -265,7 +265,7 @@ class Fulfilment:
             if self._declined[worker] >= MAX_LOSSES:  # a bid that never holds is none
                 self._losses[worker] = MAX_LOSSES
                 trust.lost(worker)
-        self._job.note(f"{self._means.directory.alias(worker)} {lost}; its pictures are offered again")
+        self._job.note(f"{self._means.directory.alias(worker)} {lost}; its part is offered again")
 
     def _keep(self, part: Part, purchase: Purchase) -> None:
         """What arrived and is signed for becomes the person's."""

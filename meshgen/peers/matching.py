@@ -134,7 +134,7 @@ def _phrase(reason: str, number: int, limit: int) -> str:
     if reason == "too_many_steps" and limit:
         return f"{number} allow{'s' * one} at most {limit} steps"
     if reason == "price" and limit:
-        return f"{number} ask{'s' * one} at least {limit / 1000:g} kudos a picture"
+        return f"{number} ask{'s' * one} at least {limit / 1000:g} kudos each"
     words = _WORDS.get(reason, f"refused ({reason})")
     words = words.replace("(s)", "s" if one else "").replace("{are}", "is" if one else "are")
     return f"{number} {words.replace('{have}', 'has' if one else 'have')}"

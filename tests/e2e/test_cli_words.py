@@ -83,7 +83,7 @@ def test_a_node_that_only_watches_says_so(town: Town, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "meshgen.cli", "--home", str(town.node("hub").home), "generate", "a lighthouse"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path)
     assert done.returncode == 1
-    assert "asks for no pictures" in done.stderr
+    assert "asks for nothing" in done.stderr
 
 
 def test_ctrl_c_cancels_and_keeps_what_came(town: Town, tmp_path: Path) -> None:
