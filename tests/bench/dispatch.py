@@ -52,7 +52,7 @@ class Client:
         job = json.loads(self._ask("POST", "/v1/jobs", body))["id"]
         if json.loads(self._ask("GET", f"/v1/jobs/{job}?wait_s=50"))["state"] != "done":
             return False
-        return self._ask("GET", f"/v1/jobs/{job}/pictures/0").startswith(b"\x89PNG")
+        return self._ask("GET", f"/v1/jobs/{job}/results/0").startswith(b"\x89PNG")
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         self._connection.request(method, path, body, self._headers)
