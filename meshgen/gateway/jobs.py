@@ -98,9 +98,7 @@ def _answer(node: NodeFace, body: GenerateBody | TextBody | FormBody) -> Respons
 
 def _requester(node: NodeFace) -> RequesterFace:
     if node.requester is None:
-        raise ApiError(
-            409, "no_requester", "this node asks for nothing", hint="add requester to node.roles and start it again"
-        )
+        raise ApiError(409, "no_requester", "this node asks for nothing", hint="add requester to node.roles and start it again")
     return node.requester
 
 
