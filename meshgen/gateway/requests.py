@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from meshgen.gateway.bodies import Body
 from meshgen.peers.request import ControlWish, FormRequest, ImageRequest, InversionWish, LoraWish, TextRequest
 from meshgen.protocols.offer import MAX_CONTEXT, MAX_COUNT, MAX_SIDE, MAX_STEPS, MAX_TOKENS
-from meshgen.protocols.work import MAX_INPUT_BYTES, MAX_INVERSIONS, MAX_LORAS, MAX_POST, MAX_STOPS, PLACES
+from meshgen.protocols.order import MAX_INPUT_BYTES, MAX_INVERSIONS, MAX_LORAS, MAX_POST, MAX_STOPS, PLACES
 
 MAX_PROMPT = 8000  # characters: models that draw read 77 to 512 tokens
 MAX_TEXT = 32_000

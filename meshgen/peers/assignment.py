@@ -22,7 +22,7 @@ from meshgen.pictures import PictureError, measure
 from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.offer import MAX_ENLARGE, MAX_SIDE, Need
-from meshgen.protocols.work import (
+from meshgen.protocols.order import (
     MAX_INPUT_BYTES,
     ControlOrder,
     FormOrder,

@@ -22,7 +22,7 @@ from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import Claim
 from meshgen.protocols.job import FAILURES, MAX_PIECE_BYTES, Settled, Stop
 from meshgen.protocols.job_sides import Fed, Paid, WorkerSide
-from meshgen.protocols.work import FormOrder, Order
+from meshgen.protocols.order import FormOrder, Order
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from meshgen.protocols.envelope import Signed
 from meshgen.protocols.job import Piece, Preview, Progress
 from meshgen.protocols.job_sides import RequesterEvent, ResultArrived
 from meshgen.protocols.offer import Bid, Offer
-from meshgen.protocols.work import Order
+from meshgen.protocols.order import Order
 
 ROUND_GAP_S = 2.0
 """After a round that brought nobody, and before the same offer is made again."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from meshgen.engine.port import AnyWork, Control, Engine, FormWork, Inversion, Lora, TextWork, Work
 from meshgen.protocols.advert import AdapterAdvert
 from meshgen.protocols.offer import Offer
-from meshgen.protocols.work import FormOrder, InversionOrder, Order, TextOrder, WorkOrder, from_weight
+from meshgen.protocols.order import FormOrder, InversionOrder, Order, TextOrder, WorkOrder, from_weight
 
 
 def work_of(order: Order, inputs: Sequence[bytes]) -> AnyWork:

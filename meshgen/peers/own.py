@@ -16,7 +16,7 @@ from meshgen.peers.orders import order_s, result_s, work_of
 from meshgen.peers.queue import Queue
 from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
 from meshgen.protocols.offer import Offer
-from meshgen.protocols.work import Order
+from meshgen.protocols.order import Order
 
 
 class OwnEngine:

@@ -24,8 +24,8 @@ from meshgen.protocols.job import Accepted, Done, Failed, Piece, Preview, Progre
 from meshgen.protocols.job_sides import RequesterEvent, RequesterSide, ResultArrived
 from meshgen.protocols.job_terms import terms
 from meshgen.protocols.offer import MAX_CHAIN_ENTRIES, Award, Bid, Offer, Refusal
+from meshgen.protocols.order import Order
 from meshgen.protocols.sealing import seal
-from meshgen.protocols.work import Order
 
 log = logging.getLogger(__name__)
 

@@ -40,9 +40,9 @@ from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.job_sides import WorkerSide
 from meshgen.protocols.job_terms import Terms, terms
 from meshgen.protocols.offer import BID_PROTOCOL, MAX_OFFER_LIFETIME_MS, OFFER_PROTOCOL, Award, Bid, Cancel, Offer, Refusal
+from meshgen.protocols.order import Order
 from meshgen.protocols.record import Record
 from meshgen.protocols.sealing import SealKey, unseal
-from meshgen.protocols.work import Order
 
 log = logging.getLogger(__name__)
 

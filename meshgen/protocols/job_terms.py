@@ -11,7 +11,7 @@ from meshgen.protocols.credit import Entry, Hold
 from meshgen.protocols.envelope import Signed
 from meshgen.protocols.job import MAX_RESULT_BYTES
 from meshgen.protocols.offer import Award, Bid, Offer
-from meshgen.protocols.work import FormOrder, Input, Order, TextOrder, WorkOrder
+from meshgen.protocols.order import FormOrder, Input, Order, TextOrder, WorkOrder
 
 PNG_FRAME_BYTES = 64 * 1024
 """Room for what is not pixels; a form's JSON has no more."""

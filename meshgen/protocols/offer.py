@@ -166,7 +166,7 @@ class Award(Record):
     chain: Annotated[tuple[bytes, ...], Array(Bin(1, 4096 + 128), MAX_CHAIN_ENTRIES)] = field(repr=False)
     """The requester's entries after the bid's ``known_seq``, the HOLD last (fewer if they are too many: then pull)."""
     sealed: Annotated[bytes, Bin(1, MAX_SEALED_BYTES)] = field(repr=False)
-    """An order of :mod:`meshgen.protocols.work`, sealed to the bid's key."""
+    """An order of :mod:`meshgen.protocols.order`, sealed to the bid's key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from meshgen.protocols.codec import Limits, Malformed, decode
-from meshgen.protocols.work import Order, decode_order
+from meshgen.protocols.order import Order, decode_order
 
 BUCKET_BYTES = 256
 OVERHEAD_BYTES = 32 + 16  # the encapsulated key, the tag

@@ -26,8 +26,8 @@ from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.job_sides import RequesterSide, WorkerSide
 from meshgen.protocols.job_terms import terms
 from meshgen.protocols.offer import OFFER_PROTOCOL, Award, Bid, Offer, Refusal
+from meshgen.protocols.order import WorkOrder
 from meshgen.protocols.sealing import SealKey, seal, unseal
-from meshgen.protocols.work import WorkOrder
 from meshgen.testing.mesh import NET, VirtualMesh, identity, now_ms
 
 MODEL = fake_model()

@@ -28,7 +28,7 @@ const DECODERS = {
   credit: decodeCredit,
   advert: decodePlain,
   offer: decodePlain,
-  work: decodePlain,
+  order: decodePlain,
   job: decodePlain,
   charter: decodeCharter,
 };

@@ -1,4 +1,4 @@
-// protocols/advert, offer, work, job, charter: messages, read by the tables of their specs.
+// protocols/advert, offer, order, job, charter: messages, read by the tables of their specs.
 
 import { readFileSync } from "node:fs";
 import { decode, need } from "./codec.mjs";
@@ -101,7 +101,7 @@ function fieldsOf(tag, section) {
   return Object.fromEntries(types.map(([name, type]) => [name, type.replace("a known word", words(name))]));
 }
 
-["advert", "offer", "work", "job", "charter"].forEach(readSpec);
+["advert", "offer", "order", "job", "charter"].forEach(readSpec);
 
 export const bytesOf = (tag) => MOST_BYTES[tag];
 

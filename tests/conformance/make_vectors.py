@@ -10,14 +10,14 @@ from typing import Any
 import msgpack
 
 from meshgen.identity import Identity
-from meshgen.protocols import advert, job, offer, work
+from meshgen.protocols import advert, job, offer, order
 from meshgen.protocols.advert import Advert
 from meshgen.protocols.codec import Value, encode
 from meshgen.protocols.envelope import message_id, sign
 from meshgen.protocols.offer import MAX_OFFER_LIFETIME_MS, Bid, Cancel, Offer
+from meshgen.protocols.order import Input, WorkOrder
 from meshgen.protocols.record import Array, Bin, Record, Text, UInt, field_kinds
 from meshgen.protocols.sealing import SealKey
-from meshgen.protocols.work import Input, WorkOrder
 from tests.conformance.hpke import hpke_seal
 from tests.conformance.samples import NOW_MS, REQUESTER, SAMPLES, WORKER, h
 from tests.conformance.vectors import FOLDER, Vector, describe, describe_value
@@ -31,7 +31,7 @@ def all_vectors() -> Iterator[Vector]:
     yield from codec_vectors()
     yield from envelope_vectors()
     yield from sealing_vectors()
-    for module in (advert, offer, work, job):
+    for module in (advert, offer, order, job):
         for kind in module.VECTOR_DECODERS:
             yield from record_vectors(module.__name__.split(".")[-1], kind)
     yield from agreement_vectors()
@@ -270,16 +270,16 @@ def agreement_vectors() -> Iterator[Vector]:
         ("offer", Offer, "offer-of-a-form-without-a-size", {"family": "alchemy", "steps": 0, "width": 0}, "width"),
         ("offer", Offer, "offer-grows-beyond-a-picture", {"width": 8192, "enlarge": 2}, "enlarge"),
         ("offer", Offer, "offer-model-with-newline", {"model": "a\nb"}, "model"),
-        ("work", WorkOrder, "work-prompt-with-escape", {"prompt": "\x1b[31m"}, "prompt"),
+        ("order", WorkOrder, "work-prompt-with-escape", {"prompt": "\x1b[31m"}, "prompt"),
         (
-            "work",
+            "order",
             WorkOrder,
             "work-with-two-sources",
             {"inputs": (source,) * 2, "control": ()},
             "one of a kind",
         ),
-        ("work", WorkOrder, "work-with-a-control-without-its-picture", {"inputs": ()}, "control"),
-        ("work", WorkOrder, "work-model-not-ascii", {"model": "modèle"}, "model"),
+        ("order", WorkOrder, "work-with-a-control-without-its-picture", {"inputs": ()}, "control"),
+        ("order", WorkOrder, "work-model-not-ascii", {"model": "modèle"}, "model"),
     ]
     for protocol, cls, name, changes, error in bad:
         fields = {field: changes.get(field, part) for field, part in zip(_names(cls), SAMPLES[cls].to_value()[1:], strict=True)}

@@ -31,8 +31,7 @@ from meshgen.protocols.job import (
     VoucherMessage,
 )
 from meshgen.protocols.offer import Award, Bid, Cancel, Need, Offer, Refusal
-from meshgen.protocols.record import Record
-from meshgen.protocols.work import (
+from meshgen.protocols.order import (
     ControlOrder,
     FormOrder,
     Input,
@@ -42,6 +41,7 @@ from meshgen.protocols.work import (
     TextOrder,
     WorkOrder,
 )
+from meshgen.protocols.record import Record
 
 NOW_MS = 1_789_000_000_000
 REQUESTER = Identity.from_seed(bytes(range(32)))

@@ -18,8 +18,8 @@ from meshgen.protocols.envelope import Signed, sign
 from meshgen.protocols.job_sides import RequesterSide, WorkerSide
 from meshgen.protocols.job_terms import Terms, terms
 from meshgen.protocols.offer import Award, Bid, Offer
+from meshgen.protocols.order import WorkOrder
 from meshgen.protocols.record import peek_tag
-from meshgen.protocols.work import WorkOrder
 from tests.ledger.people import EXPIRES_MS, NET, START_MS, Author, author
 from tests.protocols.deals import SIDE, STEPS, png
 

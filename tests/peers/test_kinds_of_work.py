@@ -31,7 +31,7 @@ from meshgen.peers.request import (
     RequestError,
     TextRequest,
 )
-from meshgen.protocols.work import PostOrder, WorkOrder
+from meshgen.protocols.order import PostOrder, WorkOrder
 from meshgen.testing import VirtualMesh, net_mkudos, virtual_mesh
 from tests.conformance.samples import SAMPLES
 

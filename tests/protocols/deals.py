@@ -9,7 +9,7 @@ from meshgen.protocols.credit import HOLD, Entry, Hold, job_id, make_entry
 from meshgen.protocols.envelope import Signed, sign
 from meshgen.protocols.job_terms import Terms, terms
 from meshgen.protocols.offer import Award, Bid, Offer
-from meshgen.protocols.work import WorkOrder
+from meshgen.protocols.order import WorkOrder
 from tests.conformance.samples import NET, NOW_MS, REQUESTER, SECRET, WORKER, h
 
 PRICE = 500

@@ -12,7 +12,7 @@ from meshgen.protocols.codec import Value
 from meshgen.protocols.offer import MAX_OFFER_LIFETIME_MS, MAX_SIDE
 from meshgen.protocols.record import Array, Bin, Record, Text, UInt, field_kinds
 
-MODULES = ("advert", "offer", "work", "job")
+MODULES = ("advert", "offer", "order", "job")
 PRINTABLE = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
 UNICODE = st.characters(exclude_categories=("Cs", "Cc"))
 MOST_BYTES = 300

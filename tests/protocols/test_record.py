@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from meshgen.protocols.codec import Malformed, encode
 from meshgen.protocols.job import Chunk
+from meshgen.protocols.order import MAX_PROMPT_BYTES, WorkOrder
 from meshgen.protocols.record import Array, Bin, Record, Text, UInt, decode_any, field_kinds, peek_tag
-from meshgen.protocols.work import MAX_PROMPT_BYTES, WorkOrder
 from tests.conformance.samples import SAMPLES, SECRET
 from tests.protocols.strategies import record_kinds, records
 

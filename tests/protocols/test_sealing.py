@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.offer import MAX_COUNT, MAX_SEALED_BYTES
+from meshgen.protocols.order import MAX_PROMPT_BYTES, WorkOrder
 from meshgen.protocols.sealing import BUCKET_BYTES, OVERHEAD_BYTES, SealKey, seal, unseal
-from meshgen.protocols.work import MAX_PROMPT_BYTES, WorkOrder
 from tests.conformance.hpke import hpke_seal
 from tests.conformance.samples import SAMPLES, SECRET, h
 from tests.protocols.strategies import records

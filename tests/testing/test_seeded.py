@@ -11,7 +11,7 @@ import trio
 from meshgen.identity import Identity, verify
 from meshgen.protocols import sealing
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.work import WorkOrder
+from meshgen.protocols.order import WorkOrder
 from meshgen.testing import seeded
 
 WORK = WorkOrder(bytes(32), "a boat", "", "fake", bytes(32), 64, 64, 4, 5000, "", (1,), 0)
