@@ -41,6 +41,8 @@ LASTING = frozenset(
     ("unknown_model", "too_large", "too_many_steps", "unsupported", "price", "policy", "standing", "failed", "bad_input")
 )
 """Refusals that waiting does not mend."""
+ASKED_WRONGLY = frozenset(("bad_input", "unsupported", "unknown_model", "bad_model"))
+"""What an engine says of work that it will not do better another time."""
 HARMLESS = frozenset(("full", "expired", "not_mine"))
 """Losses that say nothing against the worker: it was asked at the wrong time."""
 BLAMELESS = {"policy": "policy", "paused": "paused", "withdrawn": "paused", "bad_input": "bad_input"}
@@ -65,6 +67,8 @@ class Fulfilment:
         self._pause = False
         self._inspection = Inspection()
         self._why = ""
+        self._own_no: No | None = None  # why the own device would not do it...
+        self._own_fault = ""  # ...or what its engine said when it tried
         self._max_mkudos = means.max_mkudos(job.request)  # for the whole job: a new charter does not raise it
         self._max_hold_mkudos = means.charter().limits.max_hold_mkudos
         self._assignment: Assignment
@@ -123,7 +127,8 @@ class Fulfilment:
 
     async def _round(self, nursery: trio.Nursery) -> tuple[bool, bool]:
         """Offer what is missing and start what was won: (did anything start, is waiting in vain)."""
-        avoid = {peer: self._unwanted.get(peer, No("failed")) for peer, losses in self._losses.items() if losses >= MAX_LOSSES}
+        lost = {peer for peer, losses in self._losses.items() if losses >= MAX_LOSSES} - {self._means.net.peer_id}
+        avoid = {peer: self._unwanted.get(peer, No("failed")) for peer in lost}
         avoid |= self._means.advised_against()
         offer = self._means.draft(self._assignment, len(self._missing), self._max_mkudos)
         own = self._own_choice(offer)
@@ -143,14 +148,23 @@ class Fulfilment:
                     nursery.start_soon(self._own_part, indices)
         if not any(given):
             self._tell_nobody(answers)
-        refusals = answers.refusals.values()
-        hopeless = bool(refusals) and not answers.bids and all(no.reason in LASTING for no in refusals)
+        refusals = self._refusals(answers)
+        hopeless = bool(refusals) and not choices and all(no.reason in LASTING for no in refusals)
         return any(given), hopeless
 
     def _own_choice(self, offer: Offer) -> Choice | None:
         """The own device, unless it failed this job before."""
         own = self._means.own
-        return own.choice(offer) if own and self._losses[self._means.net.peer_id] < MAX_LOSSES else None
+        if own is None or self._losses[self._means.net.peer_id] >= MAX_LOSSES:
+            return None
+        found = own.choice(offer)
+        self._own_no = found if isinstance(found, No) else None
+        return found if isinstance(found, Choice) else None
+
+    def _refusals(self, answers: Answers) -> list[No]:
+        """The own device's among them."""
+        own = No("failed") if self._own_fault else self._own_no
+        return [*answers.refusals.values(), *([own] if own else [])]
 
     def _choice(self, bid: Signed[Bid]) -> Choice:
         message = bid.message
@@ -201,8 +215,10 @@ class Fulfilment:
             part.state = "done"
         except EngineError as error:
             part.state, part.why = "lost", str(error)
-            self._losses[means.net.peer_id] += 1
-            job.note(f"this node's own engine failed: {error}")
+            asked_wrongly = error.reason in ASKED_WRONGLY
+            self._losses[means.net.peer_id] += MAX_LOSSES if asked_wrongly else 1
+            self._own_fault = f"this node can't do that: {error}" if asked_wrongly else f"this node's own engine failed: {error}"
+            job.note(self._own_fault)
         finally:
             self._end(part)
 
@@ -294,8 +310,12 @@ class Fulfilment:
     # -- telling
 
     def _tell_nobody(self, answers: Answers) -> None:
-        knowing = len(answers.refusals.keys() | set(answers.asked))
-        why = explain(self._assignment.model.name, knowing, answers.refusals.values())
+        others = len(answers.refusals.keys() | set(answers.asked))
+        if self._own_fault and not others:
+            why = self._own_fault
+        else:
+            refusals = self._refusals(answers)
+            why = explain(self._assignment.model.name, others + len(refusals) - len(answers.refusals), refusals)
         if why != self._why:
             self._why = why
             self._job.note(why)

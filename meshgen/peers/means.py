@@ -14,7 +14,7 @@ from meshgen.peers.advice import Advice
 from meshgen.peers.assignment import Assignment, assign
 from meshgen.peers.directory import Directory
 from meshgen.peers.market import Market
-from meshgen.peers.matching import No
+from meshgen.peers.matching import Choice, No
 from meshgen.peers.own import OwnEngine
 from meshgen.peers.request import ImageRequest, Request, RequestError, TextRequest
 from meshgen.peers.supply import Quote, find_adapter, find_weights, price_levels
@@ -140,5 +140,5 @@ class Means:
             tariff_mkudos=tariff,
             max_mkudos=offer.max_mkudos,
             levels=price_levels([advert for peer in able if (advert := self.directory.get(peer))], tariff),
-            own=self.own is not None and self.own.choice(offer) is not None,
+            own=self.own is not None and isinstance(self.own.choice(offer), Choice),
         )

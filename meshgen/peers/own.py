@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from meshgen.engine.port import Engine, EngineEvent
 from meshgen.ledger.standing import OWNER
-from meshgen.peers.matching import Choice, find_model, lacking
+from meshgen.peers.matching import Choice, No, find_model, lacking
 from meshgen.peers.orders import order_s, result_s, work_of
 from meshgen.peers.queue import Queue
 from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
@@ -34,11 +34,15 @@ class OwnEngine:
         self.models = models
         self.adapters = adapters
 
-    def choice(self, offer: Offer) -> Choice | None:
-        """The own device as the allocation sees it; None if it can't do this."""
+    def choice(self, offer: Offer) -> Choice | No | None:
+        """The own device as the allocation sees it, or why it can't do this; None if it does not know the model."""
         found = find_model(self.models(), offer.model, offer.digest)
-        if found is None or offer.width * offer.height > found.max_pixels or lacking(offer, found, self.adapters()):
+        if found is None:
             return None
+        if offer.width * offer.height > found.max_pixels:
+            return No("too_large", found.max_pixels)
+        if no := lacking(offer, found, self.adapters()):
+            return no
         return Choice(offer.count, 0, self._queue.wait_ms(OWNER), round(result_s(self._engine, offer) * 1000))
 
     @asynccontextmanager
