@@ -223,3 +223,18 @@ def test_an_alias_is_plain(alias: str) -> None:
 @pytest.mark.parametrize("friends", [["12D3KooWGzh9gqYzvQfqrLFVbAyQqKtpLkXTGxPFNSoH8vAZxSGK"], ["ab" * 32], []])
 def test_friends_are_peers_or_accounts(friends: list[str]) -> None:
     assert list(load_settings(overrides={"worker.friends": friends}).worker.friends) == friends
+
+
+def test_lists_in_the_environment_may_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESHGEN_WORKER__HOURS", '["22:00-07:00", "sat 10:00-18:00"]')
+    given = {"worker.refuse_patterns": '["a{2,3}", "[bc]d"]', "node.roles": "worker, hub"}
+    settings = load_settings(overrides=given)
+    assert settings.worker.hours == ("22:00-07:00", "sat 10:00-18:00")
+    assert settings.worker.refuse_patterns == ("a{2,3}", "[bc]d") and settings.node.roles == ("worker", "hub")
+    assert load_settings(overrides={"worker.refuse_patterns": '["x]{2,3}'}).worker.refuse_patterns == ('["x]{2,3}',)
+
+
+@pytest.mark.parametrize("given", ['["(abc"]', "[1", "(abc"])
+def test_patterns_that_are_none_are_refused_however_they_are_given(given: str) -> None:
+    with pytest.raises(SettingsError, match=r"refuse_patterns.*no regular expression"):
+        load_settings(overrides={"worker.refuse_patterns": given})

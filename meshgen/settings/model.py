@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from typing import Annotated, Literal
 
@@ -38,13 +39,24 @@ def peer_address(text: str) -> str:
 
 
 def _split(value: object) -> object:
-    """Lists may be given as ``a, b`` too, which is all that an environment variable can hold."""
+    """Lists may be given as ``a, b`` too, or as JSON, where nothing but text can be given: in the environment, by ``--set``."""
+    value = _from_json(value)
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _one(value: object) -> object:
-    """A pattern may hold commas: an environment variable holds one."""
+    """A pattern may hold commas: such a text is one, unless it is a list in JSON."""
+    value = _from_json(value)
     return tuple(filter(None, (value,))) if isinstance(value, str) else value
+
+
+def _from_json(value: object) -> object:
+    if not isinstance(value, str) or not value.lstrip().startswith('["'):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _window(text: str) -> str:
