@@ -52,7 +52,7 @@ def _lines(key: str, value: Any, values: Values) -> list[Line]:
         except (ValueError, TypeError) as error:
             return [Line(key, "decide", f"its value can't be taken over: {error}")]
     if key in DECIDE:
-        return [Line(key, "decide", DECIDE[key]) if _is_set(value) else Line(key, "none", "not set there")]
+        return [Line(key, "decide", DECIDE[key]) if _is_set(value) else Line(key, "none", "empty or off there")]
     return [Line(key, "none", NONE.get(key, "no key of AI Horde's workers that is known here"))]
 
 
@@ -70,7 +70,10 @@ def _flag(value: Any) -> bool:
 
 
 def _number(value: Any, least: int, most: int) -> int:
-    number = int(value)
+    try:
+        number = int(value)
+    except (ValueError, TypeError):
+        raise ValueError(f"a whole number is expected, not {str(value)[:20]!r}") from None
     if isinstance(value, bool) or not least <= number <= most:
         raise ValueError(f"{least} to {most} is possible here")
     return number
@@ -139,7 +142,9 @@ def _models(setting: str) -> Callable[[str, Any, Values], list[Line]]:
 def _dynamic(values: Values) -> list[str]:
     if not _flag(values.get("dynamic_models", False)):
         return []
-    return [f"TOP {_number(values.get('number_of_dynamic_models') or 1, 1, 999)}"]
+    number = values.get("number_of_dynamic_models")
+    wanted = 1 if number is None else _number(number, 0, 999)
+    return [f"TOP {wanted}"] if wanted else []
 
 
 def _named_models(setting: str, key: str, words: list[str]) -> list[Line]:

@@ -35,7 +35,7 @@ def take_over(call: Call, file: Path, *, yes: bool, replace: bool) -> None:
     if written:
         _write(call.home, changes)
     document = {"lines": [_row(line) for line in lines], "settings": found, "kept": kept, "written": changes if written else {}}
-    call.result(document | {"config": str(config)}, _ending(config, changes, written))
+    call.result(document | {"config": str(config)}, _ending(config, found, changes, written))
 
 
 def _read(file: Path) -> Mapping[str, Any]:
@@ -136,9 +136,11 @@ def _row(line: Line) -> dict[str, Any]:
     return {"key": line.key, "fate": line.fate, "text": line.text, "settings": dict(line.settings)}
 
 
-def _ending(config: Path, changes: Mapping[str, Any], written: bool) -> str:
+def _ending(config: Path, found: Mapping[str, Any], changes: Mapping[str, Any], written: bool) -> str:
     if written:
         return f"{count(len(changes), 'setting')} written into {config}; the old one is {config.name}.before-import\n" + (
             "The node takes them up when it starts again; worker must be among node.roles."
         )
-    return "nothing was written" if changes else "nothing to write: your config says all of it already"
+    if changes:
+        return "nothing was written"
+    return "nothing to write: your config says all of it already" if found else "nothing to write: nothing could be taken over"

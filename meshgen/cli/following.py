@@ -35,9 +35,9 @@ def follow(
             for event in _events(api, job_id):
                 if event.kind == "result":
                     fetch(api.get(address))
-                watcher.see(event)
                 if hear:
                     hear(event)
+                watcher.see(event)
             fetch(api.get(address))  # whose event was lost with a connection
     except KeyboardInterrupt:
         api.delete(address)

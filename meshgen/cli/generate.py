@@ -37,7 +37,7 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option(
     "--guidance", type=click.FloatRange(0, 100), default=5.0, show_default=True, help="How closely to follow the prompt."
 )
-@click.option("--scheduler", default="", help="By diffusers' name (default: the model's own).")
+@click.option("--scheduler", default="", help="By AI Horde's name or diffusers' (default: the model's own).")
 @click.option("--n", "-n", "number", type=click.IntRange(1, 64), default=1, show_default=True, help="How many pictures.")
 @click.option("--out", "-o", default=None, metavar="DIR|FILE", help="Where to save them; a name ending in .png is a file.")
 @picture_options

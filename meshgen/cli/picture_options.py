@@ -13,6 +13,7 @@ import click
 from meshgen.cli.faults import Fault
 
 MAX_PICTURE_BYTES = 16 * 1024 * 1024
+STRENGTH = 0.75
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -38,9 +39,7 @@ class Weighted(click.ParamType[dict[str, Any]]):
 _OPTIONS = (
     click.option("--source", type=_FILE, default=None, help="A picture to start from, painted anew where transparent."),
     click.option("--mask", type=_FILE, default=None, help="What of the source is painted anew: white; black stays."),
-    click.option(
-        "--strength", type=click.FloatRange(0, 1), default=0.75, show_default=True, help="How much of the source is given up."
-    ),
+    click.option("--strength", type=click.FloatRange(0, 1), default=None, help="How much of the source is given up.  [0.75]"),
     click.option("--lora", "loras", type=Weighted("weight", "clip_weight"), multiple=True, help="A LoRA; may be given again."),
     click.option("--inversion", "inversions", multiple=True, metavar="NAME", help="A textual inversion that the prompt names."),
     click.option("--control", type=Weighted("weight"), default=None, help="ControlNet by its type (canny, depth, ...)."),
@@ -66,15 +65,21 @@ def picture_body(given: dict[str, Any]) -> dict[str, Any]:
     flags = {"is_map": given.pop("control_map"), "return_map": given.pop("return_map")}
     if control and not control_image:
         raise Fault("--control needs a picture to follow", "give --control-image, or --source")
+    if not control and any(flags.values()):
+        raise Fault("--control-map and --return-map say something of --control", "give --control too, such as --control canny")
+    strength = given.pop("strength")
+    if strength is not None and not source:
+        raise Fault("--strength says how much of a source is given up", "give --source too")
     body: dict[str, Any] = {
         "source": source,
+        "strength": STRENGTH if strength is None else strength,
         "mask": _encoded(given.pop("mask")),
         "loras": list(given.pop("loras")),
         "inversions": [{"name": name} for name in given.pop("inversions")],
         "control": control | flags | {"image": control_image} if control else None,
         "post": list(given.pop("post")),
     }
-    same = ("strength", "clip_skip", "tiling", "hires_fix", "nsfw")
+    same = ("clip_skip", "tiling", "hires_fix", "nsfw")
     return body | {name: given.pop(name) for name in same}
 
 

@@ -41,7 +41,7 @@ def _text(found: dict[str, Any]) -> str:
         ("sensors", _sensors(found["sensors"])),
         ("refused", ", ".join(f"{number} by {rule}" for rule, number in found["refused"].items()) or "no prompt"),
         *(("note", note) for note in found["notes"]),
-        *((f"  {key}", _shown(value)) for key, value in rules.items()),
+        *((f"  {key}", _shown(key, value)) for key, value in rules.items()),
     ]
     return "\n".join(f"{click.style(f'{name:20}', bold=True)} {value}" for name, value in lines)
 
@@ -53,5 +53,11 @@ def _sensors(found: dict[str, Any] | None) -> str:
     return found["fault"] or ", ".join(f"{value:.0f} {unit}" for value, unit in readings if value is not None) or "nothing tells"
 
 
-def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+_OPEN = {"hours": "at any hour", "max_temperature_c": "no ceiling", "max_power_w": "no ceiling", "only_friends": "no"}
+"""What a rule that is not set means."""
+
+
+def _shown(key: str, value: Any) -> str:
+    if not value and key in _OPEN:
+        return _OPEN[key]
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else "yes" if value is True else str(value)

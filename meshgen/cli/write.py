@@ -47,7 +47,7 @@ def write(call: Call, prompt: str, number: int, max_kudos: float | None, timeout
         call.result(job | {"results": [result | {"text": texts[result["index"]]} for result in job["results"]]})
     else:
         whole = "\n\n".join(_plain(texts[index]) for index in sorted(texts))
-        click.echo(reader.rest(whole))
+        reader.finish(whole)
         click.echo(_summary(job), err=True)
     if job["state"] != "done":
         click.get_current_context().exit(FAULT)
@@ -58,16 +58,23 @@ class Reader:
 
     def __init__(self) -> None:
         self._shown = ""
+        self._ended = False
 
     def hear(self, event: Event) -> None:
         if event.kind == "piece":
             piece = _plain(event.data["text"])
             self._shown += piece
             click.echo(piece, nl=False)
+        elif event.kind == "result" and self._shown:  # what is said next, of who wrote it, begins a line
+            self._ended = True
+            click.echo()
 
-    def rest(self, whole: str) -> str:
-        """What has not been shown; all of it, in a new line, if other words were shown."""
-        return whole[len(self._shown) :] if whole.startswith(self._shown) else f"\n{whole}"
+    def finish(self, whole: str) -> None:
+        """Show the rest; all of it, in a new line, if other words were shown or their line has ended."""
+        if not self._ended and whole.startswith(self._shown):
+            click.echo(whole[len(self._shown) :])
+        elif whole != self._shown:
+            click.echo(whole if self._ended else f"\n{whole}")
 
 
 def _plain(text: str) -> str:

@@ -262,3 +262,14 @@ def test_every_setting_of_the_example_can_be_written(tmp_path: Path) -> None:
     for text in (example(), example(Settings(), ())):
         (tmp_path / "c.yaml").write_text(with_settings(text, changes))
         assert load_settings(tmp_path / "c.yaml") == load_settings(overrides=changes)
+
+
+def test_no_dynamic_model_is_none() -> None:
+    given = {"models_to_load": ["Deliberate"], "dynamic_models": True}
+    assert taken(**given, number_of_dynamic_models=0)["worker.models"] == ["Deliberate"]
+    assert taken(**given)["worker.models"] == ["Deliberate", "TOP 1"]
+
+
+def test_what_is_no_number_is_said_in_words() -> None:
+    (line,) = translate({"max_power": "lots"})
+    assert (line.fate, line.settings) == ("decide", {}) and "a whole number is expected, not 'lots'" in line.text

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from meshgen.cli.client import Event
+from meshgen.cli.write import Reader
 from meshgen.peers.job import Finished, Job
 from meshgen.peers.request import ControlWish, FormRequest, ImageRequest, LoraWish, TextRequest
 from tests.cli.conftest import Running
@@ -44,6 +46,24 @@ def test_a_text_shows(meshgen: Cli, running: Running) -> None:
     assert json.loads(told.stdout)["results"][0]["text"] == "there was a fox."
     both = meshgen("write", SECRET, "-n", "2")
     assert both.stdout == "there was a fox.\n\nthere was a fox.\n"
+
+
+def test_what_was_not_streamed_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Pieces may be lost, or differ from the result, which counts; a line that was streamed whole is not shown again."""
+    for pieces, ended, shown in (
+        (["there ", "was."], True, "there was.\n"),
+        (["there "], False, "there was.\n"),
+        ([], True, "there was.\n"),
+        (["there "], True, "there \nthere was.\n"),
+        (["then "], False, "then \nthere was.\n"),
+    ):
+        reader = Reader()
+        for piece in pieces:
+            reader.hear(Event("1", "piece", {"index": 0, "text": piece}))
+        if ended:
+            reader.hear(Event("2", "result", {"index": 0}))
+        reader.finish("there was.")
+        assert capsys.readouterr().out == shown
 
 
 def test_control_characters_of_a_stranger_stay_out(meshgen: Cli, running: Running) -> None:
@@ -86,6 +106,8 @@ def test_what_goes_along_with_a_prompt(meshgen: Cli, running: Running, tmp_path:
         (["--lora", "pencil:thick"], 2, "a weight is a number"),
         (["--lora", "a:1:2:3"], 2, "is not NAME[:WEIGHT]"),
         (["--control", "canny"], 1, "--control needs a picture to follow"),
+        (["--strength", "0.3"], 1, "give --source too"),
+        (["--return-map"], 1, "give --control too"),
         (["--lora", "pencil:9"], 1, "less than or equal to 5"),
     ],
 )
