@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from meshgen.engine.catalog import Catalog, CatalogError
+from meshgen.engine.models.catalog import Catalog, CatalogError
 from meshgen.engine.port import Engine, EngineError
 from meshgen.gateway.serve import GatewayError, serve_gateway
 from meshgen.identity import IdentityError, load_or_create
@@ -148,7 +148,7 @@ async def _opened(stack: AsyncExitStack, worker: WorkerSettings, catalog: Catalo
 
         log.info("without torch this node does alchemy alone; for pictures and texts: pip install 'meshgen-node[worker]'")
         return AlchemyEngine(alchemist)
-    from meshgen.engine.pool import open_engine
+    from meshgen.engine.pool.engine import open_engine
 
     engine = open_engine(
         catalog,

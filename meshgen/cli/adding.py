@@ -13,8 +13,8 @@ from meshgen.cli.model_views import below, cut
 from meshgen.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from meshgen.engine.catalog import Catalog, Entry
-    from meshgen.engine.places import Found
+    from meshgen.engine.models.catalog import Catalog, Entry
+    from meshgen.engine.models.places import Found
 
 UPSCALER = "an upscaler: those are not on this list, alchemy takes them from its own folder"
 
@@ -57,7 +57,7 @@ def see(found: Sequence[Found], wish: Wish) -> list[Seen]:
 
 
 def _see(one: Found, wish: Wish) -> Seen:
-    from meshgen.engine.judging import NotTaken, judge
+    from meshgen.engine.models.judging import NotTaken, judge
 
     if one.fault or one.kind == "post":
         return Seen(one, one.kind, fault=one.fault or UPSCALER)
@@ -87,7 +87,7 @@ def add_one(catalog: Catalog, name: str, path: Path, wish: Wish) -> Entry:
 
 def add_all(catalog: Catalog, found: Sequence[Found], wish: Wish) -> Added:
     """Each is on the list as soon as it is read, so that an interruption loses only the one at hand. Raises Cancelled."""
-    from meshgen.engine.catalog import CatalogError, name_for
+    from meshgen.engine.models.catalog import CatalogError, name_for
 
     done = Added()
     places = {entry.path: entry for entry in catalog.entries()}

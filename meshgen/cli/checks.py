@@ -178,7 +178,7 @@ def engine(patient: Patient) -> Iterator[Finding]:
 
 
 def _models(folder: Path) -> Iterator[Finding]:
-    from meshgen.engine.catalog import Catalog, CatalogError
+    from meshgen.engine.models.catalog import Catalog, CatalogError
 
     catalog = Catalog(folder)
     try:

@@ -10,8 +10,8 @@ from meshgen.cli.verb import count, table
 
 if TYPE_CHECKING:
     from meshgen.cli.adding import Seen
-    from meshgen.engine.catalog import Entry
-    from meshgen.engine.places import Found
+    from meshgen.engine.models.catalog import Entry
+    from meshgen.engine.models.places import Found
 
 NAME_WIDTH, LICENCE_WIDTH, WHAT_WIDTH = 26, 10, 47
 KINDS = {

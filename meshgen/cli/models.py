@@ -28,7 +28,7 @@ from meshgen.cli.progress import Progress
 from meshgen.cli.verb import Call, count, verb
 
 if TYPE_CHECKING:
-    from meshgen.engine.catalog import Catalog
+    from meshgen.engine.models.catalog import Catalog
 
 
 @click.group(invoke_without_command=True)
@@ -141,7 +141,7 @@ def check(call: Call) -> None:
 @verb
 def scan(call: Call) -> None:
     """Look for places on this machine that have models."""
-    from meshgen.engine.places import look_through, suggest
+    from meshgen.engine.models.places import look_through, suggest
 
     places = [(place, look_through(place.path)) for place in suggest()]
     document = {
@@ -169,13 +169,13 @@ def _name_and_path(words: tuple[str, ...]) -> tuple[str, Path]:
 
 
 def _is_place(path: Path) -> bool:
-    from meshgen.engine.places import kind_of_place
+    from meshgen.engine.models.places import kind_of_place
 
     return bool(kind_of_place(path))
 
 
 def _add_one(call: Call, catalog: Catalog, name: str, path: Path, wish: Wish) -> None:
-    from meshgen.engine.catalog import name_for
+    from meshgen.engine.models.catalog import name_for
 
     chosen_name = name or name_for(path)
     known = next((entry for entry in catalog.entries() if entry.name == chosen_name), None)
@@ -191,7 +191,7 @@ def _add_one(call: Call, catalog: Catalog, name: str, path: Path, wish: Wish) ->
 def _add_several(
     call: Call, catalog: Catalog, name: str, path: Path, wish: Wish, only: tuple[str, ...], everything: bool
 ) -> None:
-    from meshgen.engine.places import look_through
+    from meshgen.engine.models.places import look_through
 
     found = look_through(path)
     if not found:
@@ -230,14 +230,14 @@ def _summary(done: Added, root: Path) -> str:
 
 
 def _catalog(home: Path) -> Catalog:
-    from meshgen.engine.catalog import Catalog
+    from meshgen.engine.models.catalog import Catalog
 
     return Catalog(home)
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    from meshgen.engine.catalog import CatalogError
+    from meshgen.engine.models.catalog import CatalogError
 
     try:
         yield

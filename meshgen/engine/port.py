@@ -1,6 +1,7 @@
 """What peers compute: the seam between a worker and whatever draws its pictures.
 
-:mod:`meshgen.engine.pool` runs diffusers in child processes; :mod:`meshgen.engine.fake` draws labelled pictures in a known time.
+:mod:`meshgen.engine.pool.engine` runs diffusers in child processes; :mod:`meshgen.engine.fake` draws labelled pictures in a known
+time.
 Nothing here imports torch, and neither may anything in the node's own process.
 """
 
@@ -38,7 +39,7 @@ class ModelInfo:
     """A model that this engine can run. ``digest`` identifies the weights, so that two peers mean the same by a name."""
 
     name: str
-    digest: bytes  # SHA-256, 32 bytes: see meshgen.engine.catalog
+    digest: bytes  # SHA-256, 32 bytes: see meshgen.engine.models.catalog
     family: str  # one of meshgen.protocols.advert.FAMILIES
     default_size: int  # pixels of a side
     max_pixels: int

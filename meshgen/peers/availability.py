@@ -14,8 +14,8 @@ from typing import Any
 
 import trio
 
+from meshgen.engine.pool.sensors import Reading, read_sensors
 from meshgen.engine.port import Engine, ModelInfo
-from meshgen.engine.sensors import Reading, read_sensors
 from meshgen.peers.ceilings import Ceiling
 from meshgen.peers.hours import Hours, LocalTime, local_time
 from meshgen.peers.matching import No

@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from meshgen import __version__
-from meshgen.engine.catalog import Catalog, CatalogError
+from meshgen.engine.models.catalog import Catalog, CatalogError
 from meshgen.engine.port import Engine, Room
 from meshgen.home import read_kin
 from meshgen.identity import Identity, public_key_of

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
-from meshgen.engine.devices import Device, find_device
+from meshgen.engine.diffusion.devices import Device, find_device
 
 PROMPT = "a red circle above a blue square on a yellow background"
 PNG_LEVEL = 4

@@ -22,9 +22,9 @@ import psutil
 import trio
 
 from meshgen.engine.bundled import model_path
-from meshgen.engine.catalog import Catalog
-from meshgen.engine.child import Mouth
-from meshgen.engine.pool import Pool, open_engine
+from meshgen.engine.diffusion.child import Mouth
+from meshgen.engine.models.catalog import Catalog
+from meshgen.engine.pool.engine import Pool, open_engine
 from meshgen.engine.port import Picture, Progress, Work
 from tests.bench.bare import PROMPT
 
@@ -160,7 +160,7 @@ async def _overhead(pool: Pool, one: Work, shape: Shape) -> float:
 async def _spent(pool: Pool, job: Work) -> float:
     if pool.device().kind != "cpu":
         return await _timed(pool, [[job]])
-    [child] = [one for one in psutil.Process().children() if "meshgen.engine.child" in one.cmdline()]
+    [child] = [one for one in psutil.Process().children() if "meshgen.engine.diffusion.child" in one.cmdline()]
     before = child.cpu_times()
     await _draw(pool, [job])
     after = child.cpu_times()

@@ -19,7 +19,7 @@ def text(rounds: int = ROUNDS) -> dict[str, float]:
 
     found = packaged_text_model()
     try:
-        from meshgen.engine.devices import find_device
+        from meshgen.engine.diffusion.devices import find_device
         from meshgen.engine.text.scribe import Scribe
     except ImportError:
         return {}

@@ -11,9 +11,9 @@ from click.testing import Result
 
 from meshgen.cli.adding import add_all, add_one
 from meshgen.cli.faults import Cancelled
-from meshgen.engine import catalog as catalog_module
-from meshgen.engine.catalog import Catalog
-from meshgen.engine.places import look_through
+from meshgen.engine.models import catalog as catalog_module
+from meshgen.engine.models.catalog import Catalog
+from meshgen.engine.models.places import look_through
 from tests.engine.folders import SD1_SHAPES, clip_vocabulary, hub_model, lora_file, model_folder, safetensors, tensor_file
 
 Cli = Callable[..., Result]

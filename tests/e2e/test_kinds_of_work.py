@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from meshgen.cli.local_mesh import local_mesh, wait_for
-from meshgen.engine.catalog import Catalog
+from meshgen.engine.models.catalog import Catalog
 from meshgen.ledger.verify import verify_home
 from tests.e2e.conftest import Town
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-from meshgen.engine.frames import Frame, Unpacker, pack
+from meshgen.engine.pool.frames import Frame, Unpacker, pack
 
 SHY = {"shy": "crash", "narrow": "out_of_memory"}
 """Models that draw one job well, and do this with several."""

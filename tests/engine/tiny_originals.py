@@ -30,8 +30,8 @@ from transformers import (
     T5Tokenizer,
 )
 
-from meshgen.engine.single_file_configs import LATENTS, noise_scheduler
-from meshgen.engine.vocabularies import write_t5_tokenizer
+from meshgen.engine.diffusion.vocabularies import write_t5_tokenizer
+from meshgen.engine.models.single_file_configs import LATENTS, noise_scheduler
 
 LETTERS = [chr(code) for code in range(33, 127)]
 WORDS = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]

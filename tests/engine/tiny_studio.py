@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from meshgen.engine.adapting import Files
-from meshgen.engine.drawing import Member, Studio
+from meshgen.engine.diffusion.adapting import Files
+from meshgen.engine.diffusion.drawing import Member, Studio
 from meshgen.engine.port import Work
 from tests.engine.pictures import Pixels, pixels
 from tests.engine.tiny_pipelines import SAVE, save_tiny_controlnet, save_tiny_lora

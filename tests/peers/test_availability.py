@@ -13,8 +13,8 @@ import trio
 import trio.testing
 
 from meshgen.engine.fake import FakeEngine, fake_model
+from meshgen.engine.pool.sensors import Reading
 from meshgen.engine.port import ModelInfo
-from meshgen.engine.sensors import Reading
 from meshgen.peers.availability import POLL_S, Availability
 from meshgen.peers.pausing import MAX_PAUSE_MS, PAUSE_FILE, Pause, keep_pause, read_pause
 from meshgen.settings import load_settings

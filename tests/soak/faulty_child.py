@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Any
 
-from meshgen.engine import child
+from meshgen.engine.diffusion import child
 
 CRASH, HANG, NO_MEMORY, NO_MEMORY_TOGETHER = "crash", "hang", "no memory", "no memory together"
 
@@ -26,7 +26,7 @@ def main() -> None:
 def _make_faulty() -> None:
     import torch
 
-    from meshgen.engine.drawing import Drawing
+    from meshgen.engine.diffusion.drawing import Drawing
 
     denoise = Drawing.denoise
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import trio
 
-from meshgen.engine.catalog import Catalog
-from meshgen.engine.pool import Pool, open_engine
+from meshgen.engine.models.catalog import Catalog
+from meshgen.engine.pool.engine import Pool, open_engine
 from meshgen.engine.port import EngineError, Picture
 from tests.engine.folders import model_folder
 from tests.soak.mix import CANCELLED, DRAWN, Case

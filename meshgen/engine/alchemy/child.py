@@ -18,7 +18,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO
 
-from meshgen.engine.frames import Frame, FrameError, Unpacker, pack
+from meshgen.engine.pool.frames import Frame, FrameError, Unpacker, pack
 from meshgen.engine.port import EngineError
 
 QUIET = {

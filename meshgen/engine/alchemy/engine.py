@@ -7,7 +7,7 @@ import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
-from meshgen.engine.forms import Alchemist, answer_of
+from meshgen.engine.pool.forms import Alchemist, answer_of
 from meshgen.engine.port import AdapterInfo, AnyWork, DeviceInfo, EngineError, EngineEvent, FormWork, ModelInfo, Room
 
 

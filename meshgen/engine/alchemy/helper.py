@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from meshgen.engine.frames import Frame, FrameError, Unpacker, pack
+from meshgen.engine.pool.frames import Frame, FrameError, Unpacker, pack
 from meshgen.engine.port import EngineError
 
 REAP_S = 5.0

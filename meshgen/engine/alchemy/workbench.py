@@ -18,7 +18,7 @@ from meshgen.engine.alchemy.nsfw import Classifier
 from meshgen.engine.alchemy.onnx_file import to_onnx
 from meshgen.engine.alchemy.picture import open_picture, to_png
 from meshgen.engine.alchemy.upscale import Runs, Upscaler
-from meshgen.engine.frames import Frame
+from meshgen.engine.pool.frames import Frame
 from meshgen.engine.port import EngineError
 
 KEPT = 2

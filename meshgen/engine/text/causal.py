@@ -11,7 +11,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from meshgen.engine.devices import MIB, Device
+from meshgen.engine.diffusion.devices import MIB, Device
 from meshgen.engine.port import EngineError
 from meshgen.engine.text.text_folder import context_of
 

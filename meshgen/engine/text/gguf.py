@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshgen.engine.model_folder import ModelFolderError
+from meshgen.engine.models.model_folder import ModelFolderError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from meshgen.engine.devices import MIB, Device
-from meshgen.engine.moving import attempt, free_memory
+from meshgen.engine.diffusion.devices import MIB, Device
+from meshgen.engine.diffusion.moving import attempt, free_memory
 from meshgen.engine.port import EngineError, TextWork
 from meshgen.engine.text.causal import Causal, load_causal
 from meshgen.engine.text.text_folder import read_text_folder

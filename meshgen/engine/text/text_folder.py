@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshgen.engine.model_folder import MAX_CONFIG_BYTES, MAX_FILES, ModelFolderError
-from meshgen.engine.provenance import of_folder
-from meshgen.engine.tensor_file import PICKLES, TensorFileError, check_there, read_tensor_file
+from meshgen.engine.models.model_folder import MAX_CONFIG_BYTES, MAX_FILES, ModelFolderError
+from meshgen.engine.models.provenance import of_folder
+from meshgen.engine.models.tensor_file import PICKLES, TensorFileError, check_there, read_tensor_file
 from meshgen.engine.text.gguf import read_gguf
 
 CONFIG = "config.json"

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from meshgen.engine.frames import Frame, Unpacker, pack
+from meshgen.engine.pool.frames import Frame, Unpacker, pack
 
 
 def main() -> None:

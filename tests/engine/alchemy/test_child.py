@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from meshgen.engine.frames import Frame, pack
+from meshgen.engine.pool.frames import Frame, pack
 from tests.engine.alchemy.drawn import landscape, png
 from tests.engine.alchemy.tiny_models import save_upscaler
 

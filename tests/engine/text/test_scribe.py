@@ -15,7 +15,7 @@ pytest.importorskip("transformers")
 import torch
 from transformers import AutoModelForCausalLM
 
-from meshgen.engine.devices import find_device
+from meshgen.engine.diffusion.devices import find_device
 from meshgen.engine.port import EngineError, TextWork
 from meshgen.engine.text import writing
 from meshgen.engine.text.packaged import packaged_text_model

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from meshgen.engine.model_folder import ModelFolderError
+from meshgen.engine.models.model_folder import ModelFolderError
 from meshgen.engine.text.packaged import text_models
 from meshgen.engine.text.text_folder import looks_like_text, read_text_folder
 from tests.engine.text.tiny_models import causal_folder, gguf, safetensors
