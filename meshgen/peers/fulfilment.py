@@ -58,6 +58,7 @@ class Fulfilment:
         self._job = job
         self._background = background
         self._policy = means.policy
+        self._patience_s = means.policy.patience_s if job.request.patience_s is None else job.request.patience_s
         self._missing = deque(range(job.request.count))
         self._running = 0
         self._wake = trio.Event()
@@ -89,7 +90,8 @@ class Fulfilment:
         return self._why
 
     async def _rounds(self, nursery: trio.Nursery) -> None:
-        give_up_at = trio.current_time() + self._policy.patience_s
+        give_up_at = trio.current_time() + self._patience_s
+        job = self._job
         while self._missing or self._running:
             if not self._missing:
                 await self._wake.wait()
@@ -99,8 +101,8 @@ class Fulfilment:
                 await trio.sleep(ROUND_GAP_S)
             started, hopeless = await self._round(nursery)
             if started:
-                give_up_at = trio.current_time() + self._policy.patience_s
-            elif not self._running and (hopeless or trio.current_time() >= give_up_at):
+                give_up_at = trio.current_time() + self._patience_s
+            elif not self._running and ((hopeless and job.request.patience_s is None) or trio.current_time() >= give_up_at):
                 return
             if self._missing:
                 with trio.move_on_after(ROUND_GAP_S):
@@ -116,7 +118,7 @@ class Fulfilment:
         found = self._means.known_model(wanted, families)
         if found is None:
             job.note("looking for workers" + (f" with {wanted}" if wanted else ""))
-            with trio.move_on_after(self._policy.patience_s):
+            with trio.move_on_after(self._patience_s):
                 async with trio.open_nursery() as nursery:
                     if wanted:
                         nursery.start_soon(self._means.directory.search, wanted)
@@ -145,7 +147,7 @@ class Fulfilment:
                 if place < len(bids):
                     nursery.start_soon(self._part, answers.offer, bids[place], indices)
                 else:
-                    nursery.start_soon(self._own_part, indices)
+                    nursery.start_soon(self._own_part, indices, choices[place])
         if not any(given):
             self._tell_nobody(answers)
         refusals = self._refusals(answers)
@@ -176,8 +178,7 @@ class Fulfilment:
 
     async def _part(self, offer: Signed[Offer], bid: Signed[Bid], indices: tuple[int, ...]) -> None:
         worker, market = PeerId(bid.peer), self._means.market
-        part = Part(worker, self._means.directory.alias(worker), indices, bid.message.mkudos)
-        self._job.parts.append(part)
+        part = self._new_part(worker, self._means.directory.alias(worker), indices, bid.message)
         self._tell_part(part)
         purchase = self._purchase(offer, bid, part)
         market.outstanding[worker] += len(indices)
@@ -201,11 +202,16 @@ class Fulfilment:
         self._wake.set()
         self._wake = trio.Event()
 
-    async def _own_part(self, indices: tuple[int, ...]) -> None:
+    def _new_part(self, worker: PeerId, alias: str, indices: tuple[int, ...], terms: Bid | Choice) -> Part:
+        due_ms = self._means.now_ms() + terms.start_ms + terms.picture_ms * len(indices)
+        part = Part(worker, alias, indices, terms.mkudos, ahead_ms=terms.start_ms, due_ms=due_ms)
+        self._job.parts.append(part)
+        return part
+
+    async def _own_part(self, indices: tuple[int, ...], choice: Choice) -> None:
         means, job = self._means, self._job
         assert means.own is not None
-        part = Part(means.net.peer_id, "this node", indices, 0)
-        job.parts.append(part)
+        part = self._new_part(means.net.peer_id, "this node", indices, choice)
         self._tell_part(part)
         try:
             with single_errors():

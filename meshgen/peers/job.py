@@ -55,6 +55,10 @@ class Part:
     mkudos: int  # for one picture
     state: Literal["awarded", "running", "done", "lost"] = "awarded"
     why: str = ""
+    ahead_ms: int = 0
+    """From the award until the worker's device was to be free for it, as its bid said..."""
+    due_ms: int = 0
+    """...and when all should be there, by the clock. 0 = nothing is known."""
 
 
 @dataclass(slots=True)

@@ -62,6 +62,7 @@ class ImageRequest:
     shared: bool | None = None  # lets the pictures be shared, for less; None = as the settings say
     nsfw: bool = False  # what comes out may be not safe for work: goes to workers alone that take such jobs
     timeout_s: float | None = None
+    patience_s: float | None = None  # without any worker; None = as the settings say
     source: bytes = field(default=b"", repr=False)
     mask: bytes = field(default=b"", repr=False)  # white is painted anew
     strength: float = 0.75
@@ -95,6 +96,7 @@ class TextRequest:
     private: bool = False
     shared: bool | None = False
     timeout_s: float | None = None
+    patience_s: float | None = None  # without any worker; None = as the settings say
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class FormRequest:
     private: bool = False
     shared: bool | None = False
     timeout_s: float | None = None
+    patience_s: float | None = None  # without any worker; None = as the settings say
 
 
 Request = ImageRequest | TextRequest | FormRequest
