@@ -7,7 +7,7 @@
 | desk | requests that were taken in, by their ids |
 | images, texts, forms | ask, check, status, cancel |
 | pictures | results by URL, for a while |
-| users, workers, teams, stats, status, documents, styles | what there is to read: users are the mesh's accounts, workers its peers |
+| users, workers, teams, stats, status, documents, styles | to be read: users are the accounts of the mesh, workers its peers |
 | shared_keys | keys for others, with limits |
 | popping | existing workers fetch jobs here and hand in results |
 
