@@ -27,6 +27,7 @@ class Wish:
     licence: str = ""
     source: str = ""
     control: str = ""
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def add_one(catalog: Catalog, name: str, path: Path, wish: Wish) -> Entry:
                 wish.licence,
                 source=wish.source,
                 control=wish.control,
+                replaces=wish.replaces,
                 tell=lambda done, total: progress.at(100 * done // max(total, 1)),
             )
         except KeyboardInterrupt:
@@ -91,7 +93,7 @@ def add_all(catalog: Catalog, found: Sequence[Found], wish: Wish) -> Added:
 
     done = Added()
     places = {entry.path: entry for entry in catalog.entries()}
-    names = {entry.name for entry in places.values()}
+    names = set() if wish.replaces else {entry.name for entry in places.values()}
     for one in found:
         fault = one.fault or (UPSCALER if one.kind == "post" else "")
         name = name_for(one.path)

@@ -29,6 +29,7 @@ from meshgen.cli.verb import Call, count, verb
 
 if TYPE_CHECKING:
     from meshgen.engine.models.catalog import Catalog
+    from meshgen.engine.models.entries import Entry
 
 
 @click.group(invoke_without_command=True)
@@ -61,6 +62,7 @@ def list_local(call: Call) -> None:
 @click.option("--type", "control", default="", help="What a ControlNet follows: canny, depth, openpose, ...")
 @click.option("--licence", default="", help="What its card says, if the files do not.")
 @click.option("--source", default="", help="Where it came from, if the files do not say.")
+@click.option("--replace", "replaces", is_flag=True, help="Also if the list has something else under that name.")
 @click.option(
     "--allow-pickle", is_flag=True, help="Take weights that are not safetensors; they can run any code on this machine."
 )
@@ -73,6 +75,7 @@ def add(
     control: str,
     licence: str,
     source: str,
+    replaces: bool,
     allow_pickle: bool,
 ) -> None:
     """Serve the model or adapter at PATH; a running node takes it up by itself.
@@ -81,7 +84,7 @@ def add(
     ComfyUI, A1111 or Forge, or any other. Nothing is copied.
     """
     name, path = _name_and_path(words)
-    wish = Wish(allow_pickle, licence, source, control)
+    wish = Wish(allow_pickle, licence, source, control, replaces)
     with _explained():
         catalog = _catalog(call.home)
         if not _is_place(path):
@@ -175,17 +178,31 @@ def _is_place(path: Path) -> bool:
 
 
 def _add_one(call: Call, catalog: Catalog, name: str, path: Path, wish: Wish) -> None:
-    from meshgen.engine.models.catalog import name_for
+    from meshgen.engine.models.catalog import NameTaken, name_for
 
     chosen_name = name or name_for(path)
     known = next((entry for entry in catalog.entries() if entry.name == chosen_name), None)
-    if known is not None and not name and known.path != path:
+    try:
+        entry = add_one(catalog, chosen_name, path, wish)
+    except NameTaken as error:
         raise Fault(
-            f"{chosen_name} is on the list already, from {known.path}", f"give this one a name: meshgen models add NAME {path}"
+            str(error),
+            f"give this one a name: meshgen models add NAME {path}; or let it take that place: --replace",
+            code="taken",
+        ) from None
+    call.result(entry_row(entry), f"{entry.name} {_became(known, entry)}")
+
+
+def _became(known: Entry | None, entry: Entry) -> str:
+    if known is not None and (known.digest, known.path) == (entry.digest, entry.path):
+        return "is there already, and its files are the same" + (
+            "" if known.info == entry.info else "; what is told of it has changed"
         )
-    entry = add_one(catalog, chosen_name, path, wish)
-    text = f"{entry.name} is added: {kind_of(entry)} of the family {entry.info.family or '?'}, {size_of(entry)}, "
-    call.result(entry_row(entry), text + f"weights {entry.digest.hex()[:10]}")
+    if known is not None and known.digest == entry.digest:
+        return f"is there already; it is read from {entry.path} now"
+    how = "is added" if known is None else "has changed" if known.path == entry.path else "is replaced"
+    family, weights = entry.info.family or "?", entry.digest.hex()[:10]
+    return f"{how}: {kind_of(entry)} of the family {family}, {size_of(entry)}, weights {weights}"
 
 
 def _add_several(

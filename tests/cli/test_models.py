@@ -149,6 +149,26 @@ def test_the_same_name_from_elsewhere_needs_another(meshgen: Cli, tmp_path: Path
     assert {entry.name for entry in Catalog(home).entries()} == {"detail", "detail 2"}
 
 
+def test_a_name_that_is_taken_stays_with_what_has_it(meshgen: Cli, tmp_path: Path, home: Path) -> None:
+    first, other = lora_file(tmp_path / "a.safetensors"), lora_file(tmp_path / "b.safetensors", 1024)
+    meshgen("models", "add", "detail", str(first), "--licence", "cc0")
+    refused = meshgen("models", "add", "detail", str(other), code=1).output
+    assert str(first) in refused and "lora" in refused and "--replace" in refused
+    assert "there already, and its files are the same" in meshgen("models", "add", "detail", str(first)).output
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(first.read_bytes())
+    assert f"read from {copy} now" in meshgen("models", "add", "detail", str(copy)).output
+    assert Catalog(home).find("detail").info.licence == "cc0"
+    assert "detail is replaced" in meshgen("models", "add", "detail", str(other), "--replace").output
+    assert (Catalog(home).find("detail").path, Catalog(home).find("detail").info.licence) == (other, "")
+
+
+def test_a_name_that_is_nearly_one_is_guessed(meshgen: Cli, tmp_path: Path) -> None:
+    meshgen("models", "add", "watercolour", str(lora_file(tmp_path / "a.safetensors")))
+    for verb in ("show", "rm"):
+        assert "did you mean 'watercolour'?" in meshgen("models", verb, "watercolor", code=1).output
+
+
 def test_an_interruption_keeps_what_was_added(home: Path, comfy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = Catalog(home)
     whole = Catalog.add

@@ -15,6 +15,7 @@ from meshgen.engine.models.provenance import Provenance, of_file, of_folder
 from meshgen.engine.models.tensor_file import Shapes, TensorFile, read_tensor_file
 
 KINDS = ("lora", "inversion", "controlnet")
+TAKEN = "what is taken are models (.safetensors, .gguf or a folder), LoRAs, textual inversions and ControlNets"
 MAX_VECTORS = 75
 """A prompt has room for no more."""
 
@@ -127,7 +128,7 @@ def _kind(file: TensorFile) -> str:
     for pattern, what in _OTHERS:
         if any(re.search(pattern, name) for name in names):
             raise AdapterFileError(f"{file.path} is {what}")
-    raise AdapterFileError(f"{file.path} holds weights of a kind that is not known here")
+    raise AdapterFileError(f"{file.path} holds {_described(names)}, of no kind that is known here: {TAKEN}")
 
 
 def _is_controlnet(names: Iterable[str]) -> bool:
@@ -136,11 +137,21 @@ def _is_controlnet(names: Iterable[str]) -> bool:
 
 
 def _is_inversion(shapes: Shapes) -> bool:
-    """Few vectors and nothing else."""
+    """Few vectors and nothing else; under a name that says nothing, as wide as a text encoder's."""
     rows = [shape for name, shape in shapes.items() if name.startswith(("string_to_param.", "emb_params", "clip_l", "clip_g"))]
-    rows = rows or (list(shapes.values()) if len(shapes) == 1 else [])
+    if not rows and len(shapes) == 1:
+        rows = [shape for shape in shapes.values() if shape and shape[-1] in _TEXT_WIDTHS]
     few = [shape for shape in rows if len(shape) == 1 or (len(shape) == 2 and shape[0] <= MAX_VECTORS)]
     return bool(few) and len(few) == len(rows) and all(shape[-1] <= 8192 for shape in few)
+
+
+def _described(shapes: Shapes) -> str:
+    """The first tensor stands for all. Its name is the file's own: no control characters, not long."""
+    name, shape = next(iter(shapes.items()), ("", ()))
+    plain = "".join(char for char in name if char.isprintable())[:40]
+    sides = "x".join(map(str, shape[:8])) or "one number"
+    number = f"{len(shapes)} tensors, the first" if len(shapes) > 1 else "one tensor"
+    return f"{number} {plain!r} ({sides})" if shapes else "no tensors"
 
 
 def _lora_family(shapes: Shapes) -> str:

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from meshgen.engine.bundled import model_path
@@ -51,6 +52,10 @@ class CatalogError(ValueError):
     """A model can't be added or found; the text says why and how to mend it."""
 
 
+class NameTaken(CatalogError):
+    """Something else is on the list under that name."""
+
+
 class Catalog:
     """``home`` is the node's folder; nothing is written there before the first :meth:`add`. Methods block on files."""
 
@@ -83,7 +88,7 @@ class Catalog:
         """Raises CatalogError."""
         found = {entry.name: entry for entry in self.entries()}
         if name not in found:
-            raise CatalogError(f"nothing is called {name!r} here: there is {_some(found)}")
+            raise CatalogError(f"nothing is called {name!r} here: {_nearest(name, found)}")
         return found[name]
 
     def add(
@@ -95,25 +100,31 @@ class Catalog:
         *,
         source: str = "",
         control: str = "",
+        replaces: bool = False,
         tell: Tell | None = None,
     ) -> Entry:
         """Put a model or adapter on the list, or look anew at one that is there.
 
-        ``control`` is a ControlNet's type, if its name does not say; ``tell`` hears how far its files are read. Raises
-        CatalogError."""
+        ``control`` is a ControlNet's type, if its name does not say; ``replaces``: it may take the place of another of that
+        name; ``tell`` hears how far its files are read. Raises CatalogError, NameTaken."""
         self._check_name(name)
-        path = path.expanduser().absolute()
+        path, known = path.expanduser().absolute(), self._added.get(name)
         given = Provenance(licence, source)
-        self._added[name] = self._look(name, path, allow_pickle, given, self._hashes(path), control, tell)
+        if known is not None and not replaces:
+            given = given.or_else(Provenance(known.info.licence, known.info.source))
+        fresh = self._look(name, path, allow_pickle, given, self._hashes(path), control, tell)
+        if known is not None and not replaces and known.path != fresh.path and known.digest != fresh.digest:
+            raise NameTaken(f"{name} is on the list already: {_told(known)}")
+        self._added[name] = fresh
         self._write()
-        return self._added[name]
+        return fresh
 
     def remove(self, name: str) -> None:
         """Forget a model or adapter; its files stay. Raises CatalogError."""
         self._read()
         if self._added.pop(name, None) is None:
             shipped = name in _names(self.entries())
-            why = "it comes with meshgen" if shipped else f"there is {_some(self._added)}"
+            why = "it comes with meshgen" if shipped else _nearest(name, self._added)
             raise CatalogError(f"no model {name!r} to remove: {why}")
         self._write()
 
@@ -265,6 +276,16 @@ def _shipped() -> list[CatalogModel]:
         return found
     except (NotTaken, OSError) as error:
         raise CatalogError(str(error)) from None
+
+
+def _told(entry: Entry) -> str:
+    what = entry.kind if entry.kind != MODEL else f"a model of the family {entry.info.family}"
+    return f"{what} with the weights {entry.digest.hex()[:10]}, from {entry.path}"
+
+
+def _nearest(name: str, names: Collection[str]) -> str:
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there is {_some(names)}"
 
 
 def _some(names: Collection[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meshgen.engine.models.adapter_file import AdapterFileError, read_adapter
-from tests.engine.folders import lora_file, safetensors, tensor_file
+from tests.engine.folders import lora_file, tensor_file
 
 TO_K = "transformer_blocks.0.attn2.to_k"
 
@@ -110,7 +110,7 @@ def test_a_controlnets_folder(tmp_path: Path) -> None:
         ({"decoder.conv_in.weight": (1,), "encoder.conv_in.weight": (1,)}, "a VAE alone"),
         ({"text_model.encoder.layers.0.mlp.fc1.weight": (1,), "b": (1,)}, "a text encoder alone"),
         ({"down_blocks.0.resnets.0.conv1.weight": (1,), "b": (1,)}, "one part of a diffusers model"),
-        ({"a": (1,), "b": (2,)}, "not known here"),
+        ({"a": (1,), "b": (2,)}, "2 tensors, the first .a. .1., of no kind that is known here"),
     ],
 )
 def test_what_is_no_adapter_is_named(tmp_path: Path, shapes: dict[str, tuple[int, ...]], text: str) -> None:
@@ -118,8 +118,9 @@ def test_what_is_no_adapter_is_named(tmp_path: Path, shapes: dict[str, tuple[int
         read_adapter(tensor_file(tmp_path / "x.safetensors", shapes))
 
 
-def test_a_file_of_one_tensor_with_many_rows_is_no_inversion(tmp_path: Path) -> None:
-    (tmp_path / "x.safetensors").write_bytes(safetensors(b"1234"))
-    assert read_adapter(tmp_path / "x.safetensors").kind == "inversion"
-    with pytest.raises(AdapterFileError):
-        read_adapter(tensor_file(tmp_path / "y.safetensors", {"weight": (1000, 8)}))
+@pytest.mark.parametrize("shape", [(1000, 768), (1,), (2, 8), (), (3, 4, 768, 1)])
+def test_one_tensor_alone_is_an_inversion_only_if_it_looks_like_one(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    assert read_adapter(tensor_file(tmp_path / "x.safetensors", {"<cat>": (2, 768)})).kind == "inversion"
+    assert read_adapter(tensor_file(tmp_path / "x.safetensors", {"emb_params": (2, 8)})).kind == "inversion"
+    with pytest.raises(AdapterFileError, match=r"one tensor .we ird. .*what is taken are models"):
+        read_adapter(tensor_file(tmp_path / "y.safetensors", {"we\x1b ird": shape}))

@@ -113,7 +113,7 @@ def test_a_bad_folder_changes_nothing(home: Path, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"model_index\.json"):
         catalog.add("model", tmp_path)
     assert catalog.models() == Catalog(home).models() == [good]
-    with pytest.raises(CatalogError, match="there is model"):
+    with pytest.raises(CatalogError, match=r"did you mean .model."):
         catalog.remove("modle")
 
 
