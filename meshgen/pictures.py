@@ -23,6 +23,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 256 * 1024
 MAX_SIDE = 8192
 INPUT_FORMATS = ("PNG", "JPEG", "WEBP")
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_RIFF, _WEBP = b"RIFF", b"WEBP"
 _SHOWN = frozenset((b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"IDAT", b"IEND"))
 _HEADER_END = 33  # behind the signature (8) and IHDR (25)
 _SAMPLERS = {
@@ -73,8 +75,10 @@ def check_png(data: bytes, width: int, height: int) -> None:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(BytesIO(data), formats=("PNG",)) as image:
                 image.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureError(f"it can't be read ({type(error).__name__})") from None
+    except UnidentifiedImageError:
+        raise PictureError("it can't be read") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureError("it has too many pixels") from None
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         raise PictureError(f"it is damaged ({error})") from None
 
@@ -89,9 +93,12 @@ class Shape(NamedTuple):
 
 
 def measure(data: bytes) -> Shape:
-    """Of a PNG, JPEG or WebP, by its header: nothing is decoded. Raises PictureError."""
+    """Of a PNG, JPEG or WebP, by its header: nothing is decoded. Raises PictureError, also of one that is plainly cut off."""
     from PIL import Image, UnidentifiedImageError
 
+    check_kind(data)
+    if data.startswith(SIGNATURE) and len(data) >= _HEADER_END:
+        _check_sides(*struct.unpack(">II", data[16:24]))  # before PIL calls it a bomb, and says no figures
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -100,11 +107,46 @@ def measure(data: bytes) -> Shape:
                 transparent = "A" in image.getbands() or "transparency" in image.info
                 if _lies_on_its_side(image):
                     width, height = height, width
-    except (*_UNREADABLE, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise PictureError(f"it is no {', '.join(INPUT_FORMATS)} that can be read ({type(error).__name__})") from None
+    except Image.DecompressionBombError:
+        raise PictureError(f"it has too many pixels; a side has at most {MAX_SIDE}") from None
+    except (*_UNREADABLE, UnidentifiedImageError):
+        raise PictureError("it is damaged: its header can't be read") from None
+    _check_sides(width, height)
+    if _is_cut(data):
+        raise PictureError("it is cut off: its end is missing")
+    return Shape(width, height, transparent)
+
+
+def check_kind(data: bytes) -> None:
+    """By its first bytes alone. Raises PictureError."""
+    if not data:
+        raise PictureError("it is empty")
+    if not data.startswith((SIGNATURE, _JPEG)) and (data[:4], data[8:12]) != (_RIFF, _WEBP):
+        raise PictureError("it is no PNG, JPEG or WebP picture")
+
+
+def _check_sides(width: int, height: int) -> None:
     if max(width, height) > MAX_SIDE:
         raise PictureError(f"it has {width}x{height} pixels; a side has at most {MAX_SIDE}")
-    return Shape(width, height, transparent)
+
+
+def _is_cut(data: bytes) -> bool:
+    """Never true of a whole one, whatever follows behind its end; what is cut within may only be found when it is decoded."""
+    if data.startswith(SIGNATURE):
+        return not _reaches_end(data)
+    if data.startswith(_RIFF):
+        return len(data) < 8 + int(struct.unpack("<I", data[4:8])[0])
+    return _JPEG_END not in data
+
+
+def _reaches_end(png: bytes) -> bool:
+    at = len(SIGNATURE)
+    while at + 12 <= len(png):
+        size, kind = struct.unpack(">I4s", png[at : at + 8])
+        at += 12 + size
+        if kind == b"IEND":
+            return bool(at <= len(png))
+    return False
 
 
 def _lies_on_its_side(image: Image.Image) -> bool:

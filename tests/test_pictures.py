@@ -18,6 +18,7 @@ from meshgen.pictures import (
     PictureError,
     check_png,
     contact_sheet,
+    measure,
     parameters_text,
     text_of,
     with_text,
@@ -224,3 +225,43 @@ class TestSheet:
     @pytest.mark.parametrize("size", [(1, 500), (500, 1), (3, 3), (300, 200)])
     def test_any_proportion_fits(self, size: tuple[int, int]) -> None:
         check_png(contact_sheet([png(*size)], ["x"], cell=32), 36, 32 + 3 + 2 + 2)
+
+
+def encoded(kind: str) -> bytes:
+    file = BytesIO()
+    Image.effect_noise((40, 30), 50).convert("RGB").save(file, kind)
+    return file.getvalue()
+
+
+class TestMeasure:
+    """Of pictures that people send along. What is wrong is said in their words, not in a library's."""
+
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+    def test_what_is_cut_off_is_no_picture(self, kind: str) -> None:
+        whole = encoded(kind)
+        assert measure(whole)[:2] == (40, 30) and measure(whole + b"what follows")[:2] == (40, 30)
+        for end in range(len(whole) - 1):  # the last byte of a JPEG is half of its end, of a PNG a checksum's
+            with pytest.raises(PictureError, match=r"empty|no PNG, JPEG or WebP|damaged|cut off"):
+                measure(whole[:end])
+
+    @pytest.mark.parametrize(
+        ("data", "why"),
+        [
+            (b"", "it is empty"),
+            (b"just a note", "it is no PNG, JPEG or WebP picture"),
+            (b"GIF89a" + bytes(50), "it is no PNG, JPEG or WebP picture"),
+            (SIGNATURE + bytes(100), "it is damaged: its header can't be read"),
+            (hand_made(30_000, 30_000, b""), f"it has 30000x30000 pixels; a side has at most {MAX_SIDE}"),
+        ],
+    )
+    def test_what_can_not_be_used_is_said_in_plain_words(self, data: bytes, why: str) -> None:
+        with pytest.raises(PictureError) as caught:
+            measure(data)
+        assert str(caught.value) == why
+
+    @given(st.binary(max_size=200), st.sampled_from([b"", SIGNATURE, b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP"]))
+    def test_no_bytes_make_it_stumble(self, data: bytes, start: bytes) -> None:
+        try:
+            measure(start + data)
+        except PictureError as error:
+            assert "Error" not in str(error)
