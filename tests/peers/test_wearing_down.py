@@ -60,5 +60,5 @@ async def test_a_stranger_can_not_cancel_anothers_offer(autojump_clock: trio.tes
                     await channel.send(sign(who.who, Cancel(NET, offer.id)).wire)
                 await trio.sleep(1)
                 assert worker.worker is not None
-                assert (first.id in worker.worker._bids) is (who is eve)
+                assert (first.id in worker.worker.bidder._bids) is (who is eve)
                 assert (await alice.ask(worker, offer)).id == first.id, "one offer, one bid, whatever was cancelled"
