@@ -4,75 +4,84 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import trio
 
-from meshgen.engine.models.catalog import Catalog
 from meshgen.engine.pool.engine import Pool, open_engine
 from meshgen.engine.port import EngineError, Picture
-from tests.engine.folders import model_folder
-from tests.soak.mix import CANCELLED, DRAWN, Case
+from tests.soak.faulty_child import BORN, DEADLY
+from tests.soak.mix import CANCELLED, DRAWN, Case, Story, count
+from tests.soak.models import GOOD, catalog_of
+from tests.soak.watch import Sample, children_of, growth, take_sample
 
 CALLERS = 6
 JOB_S = 600.0
-SAMPLES = 20
-COMMAND = (sys.executable, "-m", "tests.soak.faulty_child")
-
-
-@dataclass
-class Sample:
-    """After so many jobs; sizes in MB."""
-
-    jobs: int
-    node_mb: float
-    node_files: int
-    child_mb: float
-    child_files: int
-    children: int
+SAMPLES = 100
+CHILD = "tests.soak.faulty_child"
+NO_ANSWER, MISSING = "no answer", "pictures are missing"
 
 
 @dataclass
 class Report:
+    """``happened``: faults, by kind of job; ``restarts``: processes that were replaced because of such a job."""
+
+    jobs: int
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     unexpected: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    children_started: set[int] = field(default_factory=set)
+    happened: Counter[str] = field(default_factory=Counter)
+    restarts: Counter[str] = field(default_factory=Counter)
+    children: int = 0
     left_behind: int = 0
     troubles: list[str] = field(default_factory=list)
 
     @property
-    def jobs(self) -> int:
+    def done(self) -> int:
         return self.outcomes.total()
 
+    @property
+    def wrong(self) -> list[str]:
+        """Empty if all was as it should be."""
+        left = [f"{self.left_behind} processes left behind"] if self.left_behind else []
+        lost = [f"{self.jobs - self.done} jobs were never asked"] if self.done != self.jobs else []
+        return [*self.unexpected, *left, *lost, *growth(self.samples)]
 
-async def soak(home: Path, jobs: Iterable[Case], silence_s: float) -> Report:
+
+async def soak(home: Path, told: Sequence[Story], silence_s: float) -> Report:
     """Raises nothing for a job's sake: what came of each is in the report."""
-    report, waiting = Report(), list(jobs)
-    every = max(len(waiting) // SAMPLES, 1)
-    async with open_engine(_catalog(home), "cpu", command=COMMAND, silence_s=silence_s) as pool, trio.open_nursery() as nursery:
+    report, waiting, deeds = Report(count(list(told))), list(told), home / "deeds"
+    names = {case.work.model for story in told for case in story} - {*GOOD, "unknown"}
+    catalog = await trio.to_thread.run_sync(catalog_of, home, sorted(names))
+    command = (sys.executable, "-m", CHILD, str(deeds))
+    async with open_engine(catalog, "cpu", command=command, silence_s=silence_s) as pool, trio.open_nursery() as nursery:
         assert isinstance(pool, Pool)
         for _ in range(CALLERS):
-            nursery.start_soon(_call, pool, waiting, report, every)
-    report.left_behind = len(_children())
+            nursery.start_soon(_call, pool, waiting, report)
+    report.left_behind = len(children_of(CHILD))
+    _read_deeds(deeds, report)
     return report
 
 
-async def _call(pool: Pool, waiting: list[Case], report: Report, every: int) -> None:
+async def _call(pool: Pool, waiting: list[Story], report: Report) -> None:
     while waiting:
-        case = waiting.pop(0)
-        outcome = "no answer"
-        with trio.move_on_after(JOB_S):
-            outcome = await _outcome(pool, case)
-        report.outcomes[case.kind, outcome] += 1
-        if outcome not in case.allowed:
-            report.unexpected.append(f"{case.kind}: {outcome}")
-        if report.jobs % every == 0:
-            report.samples.append(_sample(report))
+        for case in waiting.pop(0):
+            outcome = NO_ANSWER
+            with trio.move_on_after(JOB_S):
+                outcome = await _outcome(pool, case)
+            _note(report, case, outcome)
         report.troubles = pool.troubles()
+
+
+def _note(report: Report, case: Case, outcome: str) -> None:
+    report.outcomes[case.kind, outcome] += 1
+    if outcome not in case.allowed:
+        report.unexpected.append(f"{case.kind}, model {case.work.model}: {outcome}")
+    last = report.samples[-1].jobs if report.samples else 0
+    if outcome == DRAWN and report.done - last >= report.jobs // SAMPLES:  # a child is there then
+        report.samples.append(take_sample(report.done, children_of(CHILD)))
 
 
 async def _outcome(pool: Pool, case: Case) -> str:
@@ -90,38 +99,14 @@ async def _outcome(pool: Pool, case: Case) -> str:
                     pictures.add(event.index)
     except EngineError as error:
         return error.reason
-    return DRAWN if len(pictures) == len(case.work.seeds) else "pictures are missing"
+    return DRAWN if len(pictures) == len(case.work.seeds) else MISSING
 
 
-def _catalog(home: Path) -> Catalog:
-    from tests.engine.tiny_pipelines import save_tiny_sd, save_tiny_sdxl
-
-    catalog, sd = Catalog(home), save_tiny_sd(home / "a")
-    for name in ("sd", "hungry", "touchy", "sleepy"):
-        catalog.add(name, sd)
-    catalog.add("sdxl", save_tiny_sdxl(home / "b"))
-    catalog.add("hollow", model_folder(home / "hollow"))
-    return catalog
-
-
-def _children() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children(recursive=True) if COMMAND[2] in " ".join(_command(one))]
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
-
-
-def _sample(report: Report) -> Sample:
-    node, children = psutil.Process(), _children()
-    report.children_started |= {child.pid for child in children}
-    child_mb = child_files = 0.0
-    for child in children:
-        try:
-            child_mb, child_files = child.memory_info().rss / 1e6, child.num_fds()
-        except psutil.Error:
-            continue
-    return Sample(report.jobs, node.memory_info().rss / 1e6, node.num_fds(), child_mb, int(child_files), len(children))
+def _read_deeds(deeds: Path, report: Report) -> None:
+    """A child whose last deed was deadly was replaced because of it; the last child of all ended with the engine."""
+    rows = [line.split("\t") for line in deeds.read_text().splitlines()]
+    last = {pid: (deed, kind) for pid, deed, kind in rows}
+    report.children = len(last)
+    report.happened.update(kind for _, deed, kind in rows if deed != BORN)
+    for deed, kind in list(last.values())[:-1]:
+        report.restarts[kind if deed in DEADLY else "something else"] += 1
