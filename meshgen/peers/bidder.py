@@ -15,6 +15,7 @@ from typing import cast
 import trio
 
 from meshgen.engine.port import Engine
+from meshgen.engine.several import lane_of
 from meshgen.identity import Identity
 from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.standing import Verdict
@@ -230,7 +231,7 @@ class Bidder:
             digest=model.digest,
             count=min(offer.count, advert.max_count, room),
             mkudos=self._price(offer),
-            start_ms=min(self._queue.wait_ms(verdict.rank), 24 * 3600 * 1000),
+            start_ms=min(self._queue.wait_ms(verdict.rank, lane_of(self._engine, offer.model)), 24 * 3600 * 1000),
             picture_ms=min(round(seconds * 1000), 24 * 3600 * 1000),
             seal_key=self.seal_key.public,
             head_seq=head.seq,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from meshgen.engine.port import Engine, EngineEvent
+from meshgen.engine.several import lane_of
 from meshgen.ledger.standing import OWNER
 from meshgen.peers.matching import Choice, No, find_model, lacking
 from meshgen.peers.orders import order_s, result_s, work_of
@@ -43,13 +44,18 @@ class OwnEngine:
             return No("too_large", found.max_pixels)
         if no := lacking(offer, found, self.adapters()):
             return no
-        return Choice(offer.count, 0, self._queue.wait_ms(OWNER), round(result_s(self._engine, offer) * 1000))
+        return Choice(
+            offer.count,
+            0,
+            self._queue.wait_ms(OWNER, lane_of(self._engine, offer.model)),
+            round(result_s(self._engine, offer) * 1000),
+        )
 
     @asynccontextmanager
     async def do(self, order: Order, inputs: Sequence[bytes]) -> AsyncIterator[AsyncIterator[EngineEvent]]:
         """The engine's events, once it is the work's turn. Raises EngineError."""
         count = len(order.seeds)
         work = work_of(order, inputs)
-        with self._queue.accepted(OWNER, count, order_s(self._engine, order)) as ticket:
+        with self._queue.accepted(OWNER, count, order_s(self._engine, order), lane_of(self._engine, order.model)) as ticket:
             async with self._queue.turn(ticket, self._engine.company(work)), self._engine.run(work) as events:
                 yield events

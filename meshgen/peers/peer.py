@@ -19,6 +19,7 @@ import trio
 from meshgen import __version__
 from meshgen.engine.models.catalog import Catalog, CatalogError
 from meshgen.engine.port import Engine, Room
+from meshgen.engine.several import rooms_of
 from meshgen.home import read_kin
 from meshgen.identity import Identity, public_key_of
 from meshgen.ledger.ledger import Ledger
@@ -119,7 +120,9 @@ class Peer:
 
     def _take_up_work(self, engine: Engine) -> OwnEngine:
         """Become a worker. The engine is its owner's too."""
-        queue = Queue(partial(_room, engine, self.settings.worker.slots), on_change=self.directory.changed)
+        rooms = rooms_of(engine)
+        room = partial(_room, rooms.pop(""), self.settings.worker.slots)
+        queue = Queue(room, on_change=self.directory.changed, lanes=rooms)
         policy = worker_policy(self.settings, self.charters.current)
         archivist = self.bookkeeping.archivist
         self.overseer = overseer = Overseer(
@@ -329,7 +332,7 @@ class Peer:
         return report_as_dict(verify_home(self.home))
 
 
-def _room(engine: Engine, slots: int) -> Room:
+def _room(of_engine: Callable[[], Room], slots: int) -> Room:
     """The engine's; its owner may want more jobs at a time."""
-    room = engine.room()
+    room = of_engine()
     return Room(max(room.working, slots), room.preparing)

@@ -4,11 +4,13 @@ The greater rank goes first: the own account, friends, then others by what they 
 every AGE_S of waiting is worth a bucket, and who has waited longest is passed over at most SHARE - 1 times in a row. A job that
 has the engine keeps it to its end. Those that the engine draws together with it have it too, whoever is before them: it costs
 the others next to nothing.
+
+Where a peer has several engines, each has its own lane: who waits for one is not in the way of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -31,6 +33,7 @@ class Ticket:
     pictures: int
     seconds: float
     since_s: float = 0.0
+    lane: str = ""
     key: Hashable | None = None
     """Of equal keys, pictures can be drawn together: at most ``most``."""
     most: int = 1
@@ -79,23 +82,35 @@ class Line:
         return found
 
 
-class Queue:
-    """``room`` says how many jobs, or parties of jobs, have the engine at a time. ``on_change`` is called when ``pictures``
-    changes."""
+@dataclass(slots=True)
+class Lane:
+    """The way to one engine. ``taken``: jobs, or parties of jobs, that have it."""
 
-    def __init__(self, room: Callable[[], Room], on_change: Callable[[], None] = lambda: None) -> None:
-        self._room = room
+    room: Callable[[], Room]
+    line: Line = field(default_factory=Line)
+    taken: int = 0
+
+
+class Queue:
+    """``room`` says how many jobs, or parties of jobs, have the engine at a time; ``lanes`` say it of further engines.
+    ``on_change`` is called when ``pictures`` changes."""
+
+    def __init__(
+        self,
+        room: Callable[[], Room],
+        on_change: Callable[[], None] = lambda: None,
+        lanes: Mapping[str, Callable[[], Room]] | None = None,
+    ) -> None:
         self.pictures = 0
         """Accepted and not yet delivered."""
         self._on_change = on_change
-        self._taken = 0
-        self._line = Line()
-        self._loads: dict[Rank, tuple[int, float]] = {}  # pictures, seconds
+        self._lanes = {"": Lane(room)} | {name: Lane(room) for name, room in (lanes or {}).items()}
+        self._loads: dict[tuple[str, Rank], tuple[int, float]] = {}  # pictures, seconds
 
     @contextmanager
-    def accepted(self, rank: Rank, pictures: int, seconds: float) -> Iterator[Ticket]:
+    def accepted(self, rank: Rank, pictures: int, seconds: float, lane: str = "") -> Iterator[Ticket]:
         """A job counts from here to its end, whether it waits, is drawn, or is being paid for."""
-        ticket = Ticket(rank, pictures, seconds)
+        ticket = Ticket(rank, pictures, seconds, lane=lane)
         self._count(ticket, 1)
         self._on_change()
         try:
@@ -109,44 +124,50 @@ class Queue:
         """Wait for the engine, and have it. ``company``: see :meth:`meshgen.engine.port.Engine.company`."""
         ticket.key, ticket.most = company
         ticket.since_s = trio.current_time()
-        self._line.join(ticket)
-        self._advance()
+        lane = self._lanes[ticket.lane]
+        lane.line.join(ticket)
+        self.advance()
         try:
             await ticket.turn.wait()
             yield
         finally:
-            self._line.leave(ticket)
+            lane.line.leave(ticket)
             if ticket.turn.is_set():
                 ticket.party.remove(ticket)
-                self._taken -= not ticket.party
-                self._advance()
+                lane.taken -= not ticket.party
+                self.advance()
 
-    def ahead(self, rank: Rank) -> tuple[int, float]:
-        """(pictures, seconds) that would go before a job of this rank that came now."""
-        loads = [load for other, load in self._loads.items() if other >= rank]
+    def ahead(self, rank: Rank, lane: str | None = None) -> tuple[int, float]:
+        """(pictures, seconds) that would go before a job of this rank that came now, in that lane or in all."""
+        loads = [load for (way, other), load in self._loads.items() if other >= rank and lane in (None, way)]
         return sum(pictures for pictures, _ in loads), sum(seconds for _, seconds in loads)
 
-    def wait_ms(self, rank: Rank) -> int:
+    def wait_ms(self, rank: Rank, lane: str = "") -> int:
         """When a job of this rank that came now would get the engine, roughly."""
-        return round(self.ahead(rank)[1] * 1000 / max(self._room().working, 1))
+        return round(self.ahead(rank, lane)[1] * 1000 / max(self._lanes[lane].room().working, 1))
 
-    def _advance(self) -> None:
-        while self._taken < sum(self._room()) and self._line:
-            first = self._line.next(trio.current_time())
-            party = [first, *self._line.companions(first)]
-            self._taken += 1
-            for ticket in party:
-                self._count(ticket, -1)
-                ticket.drawing, ticket.party = True, party
-                self._count(ticket, 1)
-                ticket.turn.set()
+    def advance(self) -> None:
+        """Let in who has room: to be called when an engine has got more of it."""
+        for lane in self._lanes.values():
+            while lane.taken < sum(lane.room()) and lane.line:
+                self._let_in(lane)
+
+    def _let_in(self, lane: Lane) -> None:
+        first = lane.line.next(trio.current_time())
+        party = [first, *lane.line.companions(first)]
+        lane.taken += 1
+        for ticket in party:
+            self._count(ticket, -1)
+            ticket.drawing, ticket.party = True, party
+            self._count(ticket, 1)
+            ticket.turn.set()
 
     def _count(self, ticket: Ticket, sign: int) -> None:
-        rank = _DRAWING if ticket.drawing else ticket.rank
-        pictures, seconds = self._loads.get(rank, (0, 0.0))
+        key = ticket.lane, _DRAWING if ticket.drawing else ticket.rank
+        pictures, seconds = self._loads.get(key, (0, 0.0))
         pictures, seconds = pictures + sign * ticket.pictures, seconds + sign * ticket.seconds
         self.pictures += sign * ticket.pictures
         if pictures:
-            self._loads[rank] = pictures, seconds
+            self._loads[key] = pictures, seconds
         else:
-            self._loads.pop(rank, None)
+            self._loads.pop(key, None)

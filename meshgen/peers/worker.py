@@ -13,6 +13,7 @@ from functools import partial
 import trio
 
 from meshgen.engine.port import Engine, EngineError
+from meshgen.engine.several import lane_of
 from meshgen.identity import Identity
 from meshgen.ledger.errors import Gap, LedgerError
 from meshgen.ledger.ledger import HoldInfo, Ledger
@@ -132,7 +133,8 @@ class Worker:
         agreed, order, verdict = accepted
         seconds = order_s(self._engine, order)
         reserved = self._ledger.standings.reserved(agreed.payer, agreed.mkudos * agreed.count)
-        with self._queue.accepted(verdict.rank, agreed.count, seconds) as ticket, reserved, self._holding_inputs(agreed):
+        accepted_job = self._queue.accepted(verdict.rank, agreed.count, seconds, lane_of(self._engine, order.model))
+        with accepted_job as ticket, reserved, self._holding_inputs(agreed):
             await self._deliver(channel, agreed, order, ticket)
 
     @contextmanager
