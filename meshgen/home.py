@@ -8,6 +8,10 @@ from pathlib import Path
 CONFIG_FILE = "config.yaml"
 TOKEN_FILE = "api.token"
 """The local API's bearer token, mode 0600."""
+KEY_FILE = "api.key"
+"""The owner's own key to the API, mode 0600: unlike the token it lasts, as clients keep it."""
+SHARED_KEYS_FILE = "keys.json"
+"""Keys that the owner gave to others, with their limits, mode 0600."""
 ACCOUNT_FILE = "account.id"
 """The account that the log of this home belongs to, 64 hex digits, and in a second line the peer id of a device that is in it;
 without the file the log begins an account of its own."""

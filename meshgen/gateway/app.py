@@ -5,26 +5,52 @@ Its description is at /openapi.json. There is no /docs page: FastAPI's own loads
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import trio
 from fastapi import FastAPI
 
 from meshgen import __version__
 from meshgen.gateway.accounts import account_routes
 from meshgen.gateway.credit import credit_routes
+from meshgen.gateway.door import Door
 from meshgen.gateway.errors import install_handlers
 from meshgen.gateway.face import NodeFace
 from meshgen.gateway.guard import Guard
+from meshgen.gateway.horde.faults import install_horde_handlers
 from meshgen.gateway.jobs import job_routes
+from meshgen.gateway.keys import KeyRing
+from meshgen.gateway.limits import Limiter
 from meshgen.gateway.mesh import mesh_routes
+from meshgen.gateway.origin import is_loopback
+from meshgen.gateway.session import Sessions, session_routes
 from meshgen.gateway.worker import worker_routes
+from meshgen.settings import ApiSettings
+
+LOCAL = ApiSettings()
 
 
-def make_app(node: NodeFace, token: str) -> FastAPI:
+def make_app(
+    node: NodeFace,
+    token: str,
+    *,
+    home: Path | None = None,
+    api: ApiSettings = LOCAL,
+    background: trio.Nursery | None = None,  # noqa: ARG001
+) -> FastAPI:
+    """``home`` None keeps keys in memory. Tasks that outlive a request run in ``background``. Raises KeyRingError."""
+    keys = KeyRing(home, anonymous=api.anonymous)
+    sessions = Sessions(keys.owner_key)
     app = FastAPI(title="meshgen", version=__version__, docs_url=None, redoc_url=None)
     app.include_router(job_routes(node))
     app.include_router(mesh_routes(node))
     app.include_router(credit_routes(node))
     app.include_router(account_routes(node))
     app.include_router(worker_routes(node))
+    app.include_router(session_routes(keys, sessions))
     install_handlers(app)
-    app.add_middleware(Guard, token=token)
+    install_horde_handlers(app)
+    lan = not is_loopback(api.host) and api.host != "localhost"
+    names = frozenset(name.lower() for name in api.names)
+    app.add_middleware(Guard, door=Door(token, keys, sessions, Limiter(api.requests_per_minute), names, lan))
     return app

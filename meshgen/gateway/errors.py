@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from meshgen.gateway.bodies import ModelBody
+from meshgen.gateway.bounds import TooLarge
 from meshgen.gateway.requests import FormBody, GenerateBody, TextBody
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ def _nearest(word: str) -> str:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error, TooLarge):
+        return error_response(413, "too_large", error.detail)
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
     return error_response(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
 

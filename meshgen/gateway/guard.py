@@ -1,108 +1,126 @@
-"""What every request must pass before any route sees it: host, origin, token, size.
+"""What every request must pass before any route sees it: host, origin, key, rate, size.
 
-The API listens on loopback, but a browser on this machine carries strangers' pages. A page that points its own name at 127.0.0.1
-(DNS rebinding) sends its name as Host; one that posts across origins sends Origin; neither knows the token.
+The API may listen on loopback alone, but a browser on this machine carries strangers' pages. A page that points its own name at
+127.0.0.1 (DNS rebinding) sends its name as Host; one that asks across origins sends Origin; neither has a key or a session.
+
+| path | who |
+|---|---|
+| ``/v1/...`` | the owner: the run's token or the own key as bearer, or a session's cookie |
+| ``/v1/images/generations``, GET ``/v1/models`` | any key as bearer, as tools that speak OpenAI's API send it |
+| ``/api/v2/...`` | routes ask for the header ``apikey`` themselves; pages of other origins may call, as on AI Horde |
+| the rest, to be read; ``/session`` | everybody: the page, its files, ``/health`` |
 """
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
+from collections.abc import Mapping
 from contextlib import suppress
 
 import trio
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from meshgen.gateway.bounds import answered, counted, most_bytes
+from meshgen.gateway.callers import Caller
+from meshgen.gateway.door import READS, SESSION_PATH, Door, may, needs_owner
 from meshgen.gateway.errors import error_response
+from meshgen.gateway.horde.faults import PREFIX
+from meshgen.gateway.limits import LOOK, network_of
+from meshgen.gateway.origin import address_of, is_foreign_page, is_local
 
-MAX_BODY_BYTES = 1024 * 1024
-MAX_REQUEST_BYTES = 72 * 1024 * 1024
-"""Of a request for work: three pictures of 16 MiB, in base64, and words."""
-WORK_PATHS = "/v1/jobs"
-OPEN_PATHS = ("/health",)
+SIGN_IN_COST = 10.0
+CORS = {
+    "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
+    "access-control-allow-headers": "apikey, client-agent, content-type, accept, x-fields, idempotency-key, authorization",
+    "access-control-max-age": "600",
+}
+"""For a browser's question before the call; the answer itself gets the rest, see :mod:`meshgen.gateway.bounds`."""
 
 
 class Guard:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._bearer = f"Bearer {token}".encode()
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self._app, self._door = app, door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            refusal = self._refusal(scope["path"], Headers(scope=scope))
-            most = max_bytes(scope["path"])
-            body = None if refusal else await _read_body(receive, most)
-            if body is None:
+            headers = Headers(scope=scope)
+            caller = self._door.caller(scope, headers)
+            refusal = self._refusal(scope, headers, caller)
+            send = answered(scope["path"], send)
+            if refusal:
                 # A client that sends on although it was refused, and malformed at that, is answered by Hypercorn itself at the
                 # same time: two writers on one socket, which is closed either way.
                 with suppress(trio.BusyResourceError):
-                    await (refusal or _too_large(most))(scope, receive, send)
+                    await refusal(scope, receive, send)
             else:
-                await self._app(scope, _replay(body, receive), send)
+                scope["meshgen.caller"] = caller
+                await self._app(scope, counted(receive, self._most(scope, headers, caller)), send)
 
-    def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
-        if not is_own_host(headers.get("host", "")):
-            return error_response(403, "foreign_host", "this API answers only to 127.0.0.1 and localhost")
-        if "origin" in headers and headers["origin"] != f"http://{headers.get('host')}":
-            return error_response(403, "foreign_origin", "requests from web pages of other origins are refused")
-        if path in OPEN_PATHS:
-            return None
-        if not hmac.compare_digest(headers.get("authorization", "").encode(), self._bearer):
-            return error_response(
-                401,
-                "no_token",
-                "the bearer token is missing or wrong",
-                hint="send 'Authorization: Bearer ...' with the text of api.token",
-            )
-        if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > max_bytes(path):
-            return _too_large(max_bytes(path))
+    def _refusal(self, scope: Scope, headers: Headers, caller: Caller | None) -> Response | None:
+        path: str = scope["path"]
+        if not self._door.is_own_host(headers.get("host", "")):
+            return refusal(path, 403, "foreign_host", "this API answers to its own names alone: see api.names")
+        if path.startswith(PREFIX):
+            if scope["method"] == "OPTIONS":
+                return _preflight(headers)
+        elif "origin" in headers and is_foreign_page(headers):
+            return refusal(path, 403, "foreign_origin", "requests from web pages of other origins are refused")
+        if many := self._too_many(scope, headers, caller):
+            return many
+        if needs_owner(scope["method"], path) and not may(caller, scope["method"], path):
+            return _no_key(caller)
+        most = self._most(scope, headers, caller)
+        announced = headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced[:20]) > most:
+            return refusal(path, 413, "too_large", f"a request may have at most {most} bytes")
         return None
 
-
-def is_own_host(host: str) -> bool:
-    """Is this Host header a loopback name, with or without a port?"""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def max_bytes(path: str) -> int:
-    return MAX_REQUEST_BYTES if path.startswith(WORK_PATHS) else MAX_BODY_BYTES
-
-
-def _too_large(most: int) -> JSONResponse:
-    return error_response(413, "too_large", f"a request may have at most {most} bytes")
-
-
-async def _read_body(receive: Receive, most: int) -> bytes | None:
-    """The whole body, or None if it is over the limit."""
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        more = message.get("more_body", False)
-        if size > most:
+    def _too_many(self, scope: Scope, headers: Headers, caller: Caller | None) -> Response | None:
+        """The owner has no limit, and whoever sits at this machine needs none."""
+        path: str = scope["path"]
+        if caller is not None and caller.kind != "anonymous":
+            who = "" if caller.kind == "owner" else caller.key_id
+        elif is_local(scope):
+            who = headers.get("origin", "")[:128] if is_foreign_page(headers) else ""
+        else:
+            who = network_of(address_of(scope))
+        if not who:
             return None
-    return b"".join(parts)
+        cost = LOOK if scope["method"] in READS else SIGN_IN_COST if path == SESSION_PATH else 1.0
+        many = self._door.limiter.take(who, cost)
+        if many is None:
+            return None
+        words = f"{many.per_minute} requests a minute are allowed here; try again in {many.retry_s} s"
+        return refusal(path, 429, "TooManyPrompts" if path.startswith(PREFIX) else "too_many", words, headers=many.headers)
+
+    def _most(self, scope: Scope, headers: Headers, caller: Caller | None) -> int:
+        known = caller is not None or (is_local(scope) and not is_foreign_page(headers))
+        return most_bytes(scope["path"], known=known)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body as one message, then whatever comes: the end of the connection."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+def refusal(path: str, status: int, code: str, text: str, hint: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    """In the shape of that part of the API."""
+    if path.startswith(PREFIX):
+        return JSONResponse({"message": text, "rc": code}, status, dict(headers or {}))
+    answer = error_response(status, code, text, hint=hint)
+    answer.headers.update(headers or {})
+    return answer
 
-    async def replayed() -> Message:
-        return waiting.pop() if waiting else await receive()
 
-    return replayed
+def _no_key(caller: Caller | None) -> Response:
+    if caller is not None:
+        return error_response(403, "not_owner", "this is the owner's alone: a shared key asks for pictures, and for nothing else")
+    hint = "send 'Authorization: Bearer ...' with the text of api.token, or with the key that `meshgen key` shows"
+    return error_response(401, "no_token", "the bearer token is missing or wrong", hint=hint)
+
+
+def _preflight(headers: Headers) -> Response:
+    """What a browser asks before it lets a page of another origin call."""
+    private = "access-control-request-private-network"
+    more = {"access-control-allow-private-network": "true"} if headers.get(private) == "true" else {}
+    return Response(status_code=204, headers=CORS | more)

@@ -48,7 +48,7 @@ def read_run(home: Path) -> RunInfo | None:
 
 
 def write_run(home: Path, info: RunInfo) -> None:
-    _write_private(home / RUN_FILE, json.dumps(asdict(info)))
+    write_private(home / RUN_FILE, json.dumps(asdict(info)))
 
 
 def remove_run(home: Path, pid: int) -> None:
@@ -61,15 +61,17 @@ def remove_run(home: Path, pid: int) -> None:
 def make_token(home: Path) -> str:
     """A fresh token for this run: one that leaked earlier is worth nothing now."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    _write_private(home / TOKEN_FILE, token)
+    write_private(home / TOKEN_FILE, token)
     return token
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Mode 0600 from the first byte on, and whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     beside.unlink(missing_ok=True)
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     beside.replace(path)

@@ -1,4 +1,4 @@
-"""The gateway in a running node: Hypercorn on trio, on loopback."""
+"""The gateway in a running node: Hypercorn on trio."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import trio
+from fastapi import FastAPI
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
 from meshgen.gateway.app import make_app
 from meshgen.gateway.face import NodeFace
+from meshgen.gateway.keys import KeyRingError
 from meshgen.gateway.runfile import RunInfo, make_token, remove_run, write_run
 from meshgen.home import TOKEN_FILE
 from meshgen.settings import ApiSettings, Settings
@@ -35,13 +37,26 @@ async def serve_gateway(
     token = make_token(home)
     try:
         async with trio.open_nursery() as nursery:
-            binds = await nursery.start(serve, cast(Any, make_app(node, token)), _config(listener))
-            url = str(binds[0])
+            app = _app(node, token, home, settings.api, nursery)
+            binds = await nursery.start(serve, cast(Any, app), _config(listener))
+            url = _reachable(str(binds[0]))
             write_run(home, RunInfo(url, os.getpid(), str(home / TOKEN_FILE), settings.requester.pictures_dir))
             task_status.started(url)
     finally:
         remove_run(home, os.getpid())
         (home / TOKEN_FILE).unlink(missing_ok=True)
+
+
+def _app(node: NodeFace, token: str, home: Path, api: ApiSettings, background: trio.Nursery) -> FastAPI:
+    try:
+        return make_app(node, token, home=home, api=api, background=background)
+    except KeyRingError as error:
+        raise GatewayError(str(error)) from None
+
+
+def _reachable(url: str) -> str:
+    """Any address is no address to connect to."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _bind(api: ApiSettings) -> socket.socket:

@@ -280,19 +280,45 @@ class WorkerSettings(Group):
     fake_seconds: float = Field(default=1.0, description="Seconds that the fake engine takes for a picture", ge=0, le=3600)
 
 
-def _loopback(host: str) -> str:
-    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
-        raise ValueError(
-            f"{host} can be reached from outside; the API is for this machine: use 127.0.0.1, and a tunnel from elsewhere"
-        )
+def _host(host: str) -> str:
+    if host != "localhost":
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError(f"{host!r} is no IP address; names by which this machine is reached go into api.names") from None
     return host
 
 
-class ApiSettings(Group):
-    """The local HTTP API that the command line and programs use"""
+HostName = Annotated[str, StringConstraints(max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
 
-    host: Annotated[str, AfterValidator(_loopback)] = Field(default="127.0.0.1", description="A loopback address")
+
+class ApiSettings(Group):
+    """The HTTP API: the command line, AI Horde's clients and the page use it"""
+
+    host: Annotated[str, AfterValidator(_host)] = Field(
+        default="127.0.0.1",
+        description="An address of this machine. 127.0.0.1 = for this machine alone; 0.0.0.0 or :: = a household's others too, "
+        "with the keys that `meshgen key new` makes. Plain HTTP: never open it to the internet without a proxy that adds TLS",
+    )
     port: int = Field(default=4712, description="TCP port; 0 = any free one", ge=0, le=65535)
+    names: Annotated[tuple[HostName, ...], ListOf] = Field(
+        default=(),
+        description="Names, without port, by which browsers and programs reach it besides localhost and IP addresses, e.g. "
+        "[studio.local]; any other is refused, as a web page may have pointed it here",
+        max_length=32,
+    )
+    anonymous: bool = Field(
+        default=False,
+        description="Let other machines spend this node's credit without a key of their own, by AI Horde's anonymous 0000000000; "
+        "on this machine that key always works",
+    )
+    requests_per_minute: int = Field(
+        default=300,
+        description="Requests a minute for each shared key, and for each other machine that shows none; asking how far a job is "
+        "counts a twentieth. 0 = no limit. The owner has none",
+        ge=0,
+        le=1_000_000,
+    )
 
 
 class LimitSettings(Group):

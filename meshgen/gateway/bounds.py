@@ -1,0 +1,77 @@
+"""What goes through the guard: how large a request may be, and what every answer tells the browser."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Send
+
+from meshgen.gateway.horde.faults import PREFIX
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_REQUEST_BYTES = 72 * 1024 * 1024
+"""Of a request for work, or its result: three pictures of 16 MiB, in base64, and words."""
+MAX_STRANGER_BYTES = 64 * 1024
+"""Of whoever shows no key and is not at this machine."""
+WORK_PATHS = ("/v1/jobs", "/v1/images", PREFIX)
+
+_ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+_PAGE = (
+    *_ALWAYS,
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+)
+_HORDE = (
+    *_ALWAYS,
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"retry-after, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset"),
+    (b"cross-origin-resource-policy", b"cross-origin"),
+)
+_API_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_PAGE_POLICY = (
+    b"content-security-policy",
+    b"default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    b"frame-ancestors 'none'",
+)
+"""Where the page's own files say nothing stricter: scripts and styles of this node alone, none within a document."""
+
+
+class TooLarge(HTTPException):
+    def __init__(self, most: int) -> None:
+        super().__init__(413, f"a request may have at most {most} bytes")
+
+
+def most_bytes(path: str, *, known: bool) -> int:
+    if not known:
+        return MAX_STRANGER_BYTES
+    return MAX_REQUEST_BYTES if path.startswith(WORK_PATHS) else MAX_BODY_BYTES
+
+
+def counted(receive: Receive, most: int) -> Receive:
+    """The body as it comes. Raises TooLarge where there is more, whatever was announced."""
+    size = 0
+
+    async def receiving() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > most:
+            raise TooLarge(most)
+        return message
+
+    return receiving
+
+
+def answered(path: str, send: Send) -> Send:
+    """JSON stays JSON, nobody frames it, and scripts that somebody stored in a name or a label run nowhere."""
+    horde = path.startswith(PREFIX)
+    more = _HORDE if horde else _PAGE
+    policy = _API_POLICY if horde or path.startswith("/v1") else _PAGE_POLICY
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = {name for name, _ in message.get("headers", ())}
+            added = [header for header in (*more, policy) if header[0] not in given]
+            message["headers"] = [*message.get("headers", ()), *added]
+        await send(message)
+
+    return sending

@@ -1,0 +1,64 @@
+"""Who may go where: the table of :mod:`meshgen.gateway.guard`, and by what it knows the caller."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from meshgen.gateway.callers import OWNER, Caller
+from meshgen.gateway.horde.faults import PREFIX
+from meshgen.gateway.keys import KeyRing
+from meshgen.gateway.limits import Limiter
+from meshgen.gateway.origin import host_name, is_foreign_page, is_ip, is_local, is_loopback
+from meshgen.gateway.session import Sessions, cookie_of
+
+READS = ("GET", "HEAD", "OPTIONS")
+BEARER = "Bearer "
+SESSION_PATH = "/session"
+OPENAI = (("POST", "/v1/images/generations"), ("GET", "/v1/models"))
+
+
+def needs_owner(method: str, path: str) -> bool:
+    """False for what everybody may have, or asks for a key of its own."""
+    if path.startswith(PREFIX) or path == SESSION_PATH:
+        return False
+    return method not in READS or path.startswith("/v1")
+
+
+def may(caller: Caller | None, method: str, path: str) -> bool:
+    return caller is not None and (caller.kind == "owner" or (method, path) in OPENAI)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """By which rules the guard lets in. ``names`` are those that people reach this node by; with ``lan`` any IP address is one,
+    as no page can pass itself off as that."""
+
+    token: str = field(repr=False)
+    keys: KeyRing
+    sessions: Sessions
+    limiter: Limiter
+    names: frozenset[str] = frozenset()
+    lan: bool = False
+
+    def is_own_host(self, host: str) -> bool:
+        """``host`` is a Host header, with or without a port."""
+        name = host_name(host)
+        return name == "localhost" or name in self.names or is_loopback(name) or (self.lan and is_ip(name))
+
+    def caller(self, scope: Scope, headers: Headers) -> Caller | None:
+        """Who shows a key or a session. Under AI Horde's API nobody has to."""
+        own_page = not is_foreign_page(headers)
+        local = own_page and is_local(scope)
+        if scope["path"].startswith(PREFIX):
+            key = headers.get("apikey", "")
+            return self.keys.caller(key, local=local) if key else None
+        shown = headers.get("authorization", "")
+        if shown.startswith(BEARER):
+            key = shown.removeprefix(BEARER)
+            is_token = hmac.compare_digest(key.encode(), self.token.encode())
+            return OWNER if is_token else self.keys.caller(key, local=local)
+        return OWNER if own_page and self.sessions.holds(cookie_of(scope, headers.get("cookie", ""))) else None

@@ -1,0 +1,54 @@
+"""Where a request comes from: this machine or another, the node's own page or a stranger's."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+OWN_FETCHES = ("", "same-origin", "none")
+"""What a browser says of a request that no other site's page caused; other programs say nothing."""
+
+
+def is_foreign_page(headers: Headers) -> bool:
+    """Did another site's page cause it? A browser says so, and no page can keep it from that."""
+    origin = headers.get("origin")
+    if origin is None:
+        return headers.get("sec-fetch-site", "") not in OWN_FETCHES
+    return origin.removeprefix("https://").removeprefix("http://") != headers.get("host") or "://" not in origin
+
+
+def is_local(scope: Scope) -> bool:
+    """Was it made on this machine? Not if a proxy says that it hands on another's."""
+    if any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"]):
+        return False
+    return is_loopback(address_of(scope))
+
+
+def address_of(scope: Scope) -> str:
+    """The other end's IP address; empty where there is none, e.g. on a Unix socket."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+@lru_cache(maxsize=1024)
+def is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def host_name(host: str) -> str:
+    """A Host header without its port and an IPv6 address's brackets, in small letters."""
+    return (host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]).lower()
+
+
+def is_ip(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
