@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from meshgen.cli.client import Api
-from meshgen.cli.faults import Fault
+from meshgen.cli.faults import Cancelled, Fault
 from meshgen.cli.local_mesh import LocalMesh, LocalNode, local_mesh, wait_for
 from meshgen.cli.saving import Saver
 from meshgen.cli.verb import Call, kudos, table, verb
@@ -86,6 +86,8 @@ def _generate(call: Call, mesh: LocalMesh, folder: Path, prompt: str, seed: int 
     body = {"prompt": prompt, "count": PICTURES, "seed": seed, "steps": STEPS, "guidance_scale": GUIDANCE}
     job, files = follow_job(api, body, Saver(folder / "picture.png", PICTURES))
     seconds = time.monotonic() - started
+    if job["state"] == "cancelled":
+        raise Cancelled("the demo was interrupted")
     if job["state"] != "done":
         raise Fault(f"the demo's job {job['state']}: {job['error']}", f"the nodes' logs are in {folder / HOMES}")
     _sheet(folder, job, [files[index] for index in sorted(files)])

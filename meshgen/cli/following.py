@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from meshgen.cli.client import Api, Event
-from meshgen.cli.faults import Cancelled
+import click
+
+from meshgen.cli.client import Api, Event, NotRunning
+from meshgen.cli.faults import FAULT, INTERRUPTED
 from meshgen.cli.verb import count
 from meshgen.cli.watching import Bars, Watcher
 
@@ -23,9 +25,9 @@ def follow(
     fetch: Fetch,
     hear: Callable[[Event], None] | None = None,
 ) -> dict[str, Any]:
-    """Submit, show what happens, fetch each result as it arrives: the finished job. Ctrl-C cancels it.
+    """Submit, show what happens, fetch each result as it arrives: the job as it ended. Ctrl-C cancels it.
 
-    ``hear`` is told every event, and writes to the terminal: there are no bars then.
+    ``hear`` is told every event, and writes to the terminal: there are no bars then. Raises Fault, NotRunning.
     """
     job_id, wanted = api.post(path, body)["id"], body.get("count", 1)
     address = f"/v1/jobs/{job_id}"
@@ -40,14 +42,36 @@ def follow(
                 watcher.see(event)
             fetch(api.get(address))  # whose event was lost with a connection
     except KeyboardInterrupt:
-        api.delete(address)
-        for _ in _events(api, job_id):
-            pass  # what has arrived is paid for before the job ends; another Ctrl-C does not wait for it
-        job = api.get(address)
-        fetch(job)
-        saved = " and are saved" if job["results"] else ""
-        raise Cancelled(f"cancelled; {len(job['results'])} of {count(wanted, noun)} had arrived{saved}") from None
+        return _cancelled(api, job_id, fetch)
+    except NotRunning as gone:
+        raise NotRunning(f"{gone.message}; what had not arrived by then is lost", gone.hint) from None
     return dict(api.get(address))
+
+
+def _cancelled(api: Api, job_id: str, fetch: Fetch) -> dict[str, Any]:
+    """What has arrived is paid for before the job ends; another Ctrl-C does not wait for it."""
+    click.echo("cancelling ...", err=True)
+    address = f"/v1/jobs/{job_id}"
+    api.delete(address)
+    for _ in _events(api, job_id):
+        pass
+    job = dict(api.get(address))
+    fetch(job)
+    return job
+
+
+def why_not_done(job: dict[str, Any], noun: str, kept: str = "") -> str:
+    """How a job ended that did not bring everything. ``kept``: what became of what it brought."""
+    if job["state"] == "cancelled":
+        arrived = len(job["results"])
+        return f"cancelled; {arrived} of {count(job['count'], noun)} had arrived{kept if arrived else ''}"
+    return f"{job['state']}: {job['error']}" if job["error"] else str(job["state"])
+
+
+def leave(job: dict[str, Any]) -> None:
+    """Ends the program, if not all went well."""
+    if job["state"] != "done":
+        click.get_current_context().exit(INTERRUPTED if job["state"] == "cancelled" else FAULT)
 
 
 def _events(api: Api, job_id: str) -> Iterator[Event]:

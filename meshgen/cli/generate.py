@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from meshgen.cli.asking import limits, limits_body, price, prompt_of
 from meshgen.cli.client import Api
-from meshgen.cli.faults import FAULT
-from meshgen.cli.following import follow
-from meshgen.cli.picture_options import picture_body, picture_options
+from meshgen.cli.following import follow, leave, why_not_done
+from meshgen.cli.offered import HIRES_FROM, Offered, check_scheduler
+from meshgen.cli.picture_options import mask_note, picture_body, picture_options
 from meshgen.cli.saving import Saver
 from meshgen.cli.verb import Call, count, kudos, verb
 
@@ -26,7 +26,7 @@ class Size(click.ParamType[tuple[int, int]]):
 
 
 @click.command()
-@click.argument("prompt")
+@click.argument("prompt", nargs=-1, required=True)
 @click.option("--negative", default="", help="What the pictures should not show.")
 @click.option("--model", default="", help="By name (default: as set, else the one that most workers offer).")
 @click.option("--size", type=Size(), default=None, help="In pixels, multiples of 8 (default: the model's own).")
@@ -43,25 +43,27 @@ class Size(click.ParamType[tuple[int, int]]):
 @picture_options
 @click.option("--private", is_flag=True, help="Leave the prompt out of the pictures' metadata.")
 @click.option("--share/--no-share", "shared", default=None, help="Let others have the pictures too, for less (default: as set).")
-@click.option("--dry-run", is_flag=True, help="Say what it would cost, and ask nobody anything.")
-@click.option("--max-kudos", type=click.FloatRange(0, 2**30), default=None, help="The most that one picture may cost.")
-@click.option("--timeout", type=click.FloatRange(1, 86400), default=None, metavar="SECONDS", help="Give up after so long.")
+@limits("one picture")
 @verb
-def generate(call: Call, out: str | None, dry_run: bool, **given: Any) -> None:
+def generate(call: Call, out: str | None, source: Path | None, mask: Path | None, **given: Any) -> None:
     """Ask the mesh for pictures. PROMPT says what to draw; - reads it from standard input."""
     api = Api.of(call.home)
-    if dry_run:
-        quote = api.post("/v1/jobs", _body(**given) | {"dry_run": True})
-        call.result(quote, _price(quote))
+    check_scheduler(given["scheduler"])
+    body = _body(source=source, mask=mask, **given)
+    for note in (*_fitting(api, body), mask_note(source, mask)):
+        if note:
+            click.echo(note, err=True)
+    if body["dry_run"]:
+        quote = api.post("/v1/jobs", body)
+        call.result(quote, price(quote, _what(quote)))
         return
-    job, files = follow_job(api, _body(**given), Saver(Path(out or api.info.pictures_dir or "."), given["number"]))
+    job, files = follow_job(api, body, Saver(Path(out or api.info.pictures_dir or "."), given["number"]))
     if call.json:
         call.result(_document(job, files))
     else:  # files to stdout, one a line, for whatever comes next in a pipe
         click.echo("".join(f"{files[index]}\n" for index in sorted(files)), nl=False)
         click.echo(_summary(job), err=True)
-    if job["state"] != "done":
-        click.get_current_context().exit(FAULT)
+    leave(job)
 
 
 def follow_job(api: Api, body: dict[str, Any], saver: Saver) -> tuple[dict[str, Any], dict[int, Path]]:
@@ -71,30 +73,48 @@ def follow_job(api: Api, body: dict[str, Any], saver: Saver) -> tuple[dict[str, 
 
 
 def _body(
-    prompt: str,
+    prompt: tuple[str, ...],
     negative: str,
     size: tuple[int, int] | None,
     guidance: float,
     number: int,
+    nsfw: bool,
+    dry_run: bool,
     max_kudos: float | None,
     timeout: float | None,
     **same: Any,
 ) -> dict[str, Any]:
     width, height = size or (0, 0)
-    return (
-        picture_body(same)
-        | same
-        | {
-            "prompt": sys.stdin.read().strip() if prompt == "-" else prompt,
-            "negative_prompt": negative,
-            "width": width,
-            "height": height,
-            "guidance_scale": guidance,
-            "count": number,
-            "max_mkudos": None if max_kudos is None else round(max_kudos * 1000),
-            "timeout_s": timeout,
-        }
-    )
+    own = {
+        "prompt": prompt_of(prompt, 'say what to draw: meshgen generate "a lighthouse at dawn"').strip(),
+        "negative_prompt": negative,
+        "width": width,
+        "height": height,
+        "guidance_scale": guidance,
+        "count": number,
+    }
+    return picture_body(same) | same | own | limits_body(nsfw, dry_run, max_kudos, timeout)
+
+
+def _fitting(api: Api, body: dict[str, Any]) -> list[str]:
+    """What does not quite fit the mesh, or would do nothing. Raises Fault."""
+    adapters = {
+        "lora": [lora["name"] for lora in body["loras"]],
+        "inversion": [inversion["name"] for inversion in body["inversions"]],
+        "controlnet": [body["control"]["name"]] if body["control"] else [],
+        "post": body["post"],
+    }
+    if not (body["model"] or body["hires_fix"] or any(adapters.values())):
+        return []
+    offered = Offered(api)
+    notes = [offered.check_model(body["model"], "picture")]
+    notes += [note for kind, names in adapters.items() for note in offered.check_adapters(kind, names)]
+    side = offered.own_side(body["model"])
+    pixels = body["width"] * body["height"]
+    if body["hires_fix"] and (not pixels or (side and pixels < HIRES_FROM * side * side)):
+        larger = f"{2 * side}x{2 * side}" if side else "1024x1024"
+        notes.append(f"--hires-fix does nothing at the model's own size: give a larger --size, such as {larger}")
+    return notes
 
 
 def _save_new(api: Api, job: dict[str, Any], saver: Saver) -> None:
@@ -103,20 +123,9 @@ def _save_new(api: Api, job: dict[str, Any], saver: Saver) -> None:
             saver.save(result["index"], job["model"], result["seed"], api.fetch(result["url"]))
 
 
-def _price(quote: dict[str, Any]) -> str:
-    number = quote["count"]
-    each = " each" if number > 1 else ""
-    lines = [f"{count(number, 'picture')} of {quote['width']}x{quote['height']} in {quote['steps']} steps by {quote['model']}"]
-    lines.append(f"by the tariff: {kudos(quote['tariff_total_mkudos'])} kudos{', shared' if quote['shared'] else ''}")
-    lines.append(f"at most:       {kudos(quote['total_mkudos'])} kudos ({kudos(quote['max_mkudos'])}{each}; --max-kudos sets it)")
-    for level in quote["levels"]:
-        asks = f"{count(level['workers'], 'worker asks', 'workers ask')} {kudos(level['mkudos'])} kudos{each}"
-        lines.append(asks + ("" if level["in_reach"] else ", which is more than that"))
-    if not quote["levels"]:
-        lines.append("no worker is known yet that would do it")
-    if quote["own"]:
-        lines.append("this node can draw it too, for nothing")
-    return "\n".join([*lines, "nobody was asked anything"])
+def _what(quote: dict[str, Any]) -> str:
+    size = f"{quote['width']}x{quote['height']}"
+    return f"{count(quote['count'], 'picture')} of {size} in {count(quote['steps'], 'step')} by {quote['model']}"
 
 
 def _document(job: dict[str, Any], files: dict[int, Path]) -> dict[str, Any]:
@@ -126,6 +135,6 @@ def _document(job: dict[str, Any], files: dict[int, Path]) -> dict[str, Any]:
 
 def _summary(job: dict[str, Any]) -> str:
     if job["state"] != "done":
-        return f"{job['state']}: {job['error']}" if job["error"] else str(job["state"])
+        return why_not_done(job, "picture", " and are saved")
     seconds = (job["finished_ms"] - job["created_ms"]) / 1000
     return f"{count(len(job['results']), 'picture')} in {seconds:.1f} s for {kudos(job['mkudos'])} kudos"

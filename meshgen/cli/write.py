@@ -1,39 +1,52 @@
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
+from meshgen.cli.asking import limits, limits_body, price, prompt_of
 from meshgen.cli.client import Api, Event
-from meshgen.cli.faults import FAULT
-from meshgen.cli.following import follow
+from meshgen.cli.following import follow, leave, why_not_done
+from meshgen.cli.offered import Offered
 from meshgen.cli.verb import Call, count, kudos, verb
 
 
 @click.command()
-@click.argument("prompt")
+@click.argument("prompt", nargs=-1, required=True)
 @click.option("--model", default="", help="By name (default: the one that most workers offer).")
 @click.option("--tokens", type=click.IntRange(1, 4096), default=80, show_default=True, help="The most that are written.")
+@click.option(
+    "--context", type=click.IntRange(0, 2**20), default=0, help="Tokens of the prompt's end to read (default: all that fit)."
+)
 @click.option("--temperature", type=click.FloatRange(0, 10), default=0.7, show_default=True, help="0 = always the likeliest.")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, help="Nucleus sampling.")
 @click.option("--top-k", type=click.IntRange(0, 100_000), default=0, show_default=True, help="0 = of all tokens.")
+@click.option(
+    "--min-p", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Least share of the likeliest's chance."
+)
+@click.option(
+    "--repetition-penalty",
+    type=click.FloatRange(0, 10, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Above 1: less of it.",
+)
 @click.option("--stop", "stops", multiple=True, metavar="TEXT", help="End before this; may be given again.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=None, help="The first text's (default: random).")
 @click.option("--n", "-n", "number", type=click.IntRange(1, 64), default=1, show_default=True, help="How many texts.")
-@click.option("--max-kudos", type=click.FloatRange(0, 2**30), default=None, help="The most that one text may cost.")
-@click.option("--timeout", type=click.FloatRange(1, 86400), default=None, metavar="SECONDS", help="Give up after so long.")
+@limits("one text")
 @verb
-def write(call: Call, prompt: str, number: int, max_kudos: float | None, timeout: float | None, **given: Any) -> None:
+def write(call: Call, **given: Any) -> None:
     """Ask the mesh to go on with a text. - reads PROMPT from standard input. One text shows as it is written."""
     api = Api.of(call.home)
-    body = given | {
-        "prompt": sys.stdin.read() if prompt == "-" else prompt,
-        "stops": list(given["stops"]),
-        "count": number,
-        "max_mkudos": None if max_kudos is None else round(max_kudos * 1000),
-        "timeout_s": timeout,
-    }
+    body = _body(**given)
+    if body["model"] and (note := Offered(api).check_model(body["model"], "text")):
+        click.echo(note, err=True)
+    if body["dry_run"]:
+        quote = api.post("/v1/jobs/text", body)
+        what = f"{count(quote['count'], 'text')} of at most {count(body['tokens'], 'token')} by {quote['model']}"
+        call.result(quote, price(quote, what))
+        return
     texts: dict[int, str] = {}
 
     def fetch(job: dict[str, Any]) -> None:
@@ -41,16 +54,36 @@ def write(call: Call, prompt: str, number: int, max_kudos: float | None, timeout
         texts.update({result["index"]: api.fetch(result["url"]).decode("utf-8", "replace") for result in new})
 
     reader = Reader()
-    live = number == 1 and not call.json
+    live = body["count"] == 1 and not call.json
     job = follow(api, "/v1/jobs/text", body, "text", fetch, reader.hear if live else None)
     if call.json:
         call.result(job | {"results": [result | {"text": texts[result["index"]]} for result in job["results"]]})
     else:
-        whole = "\n\n".join(_plain(texts[index]) for index in sorted(texts))
-        reader.finish(whole)
+        reader.finish("\n\n".join(_numbered(job, result, texts[result["index"]]) for result in job["results"]))
         click.echo(_summary(job), err=True)
-    if job["state"] != "done":
-        click.get_current_context().exit(FAULT)
+    leave(job)
+
+
+def _body(
+    prompt: tuple[str, ...],
+    stops: tuple[str, ...],
+    number: int,
+    nsfw: bool,
+    dry_run: bool,
+    max_kudos: float | None,
+    timeout: float | None,
+    **same: Any,
+) -> dict[str, Any]:
+    text = prompt_of(prompt, 'say what to go on with: meshgen write "Once upon a time"')
+    own = {"prompt": text, "stops": list(stops), "count": number}
+    return same | own | limits_body(nsfw, dry_run, max_kudos, timeout)
+
+
+def _numbered(job: dict[str, Any], result: dict[str, Any], text: str) -> str:
+    """Of several, each under its number and its seed."""
+    if job["count"] == 1:
+        return _plain(text)
+    return f"{result['index'] + 1} of {job['count']}, seed {result['seed']}:\n{_plain(text)}"
 
 
 class Reader:
@@ -71,7 +104,9 @@ class Reader:
 
     def finish(self, whole: str) -> None:
         """Show the rest; all of it, in a new line, if other words were shown or their line has ended."""
-        if not self._ended and whole.startswith(self._shown):
+        if not whole:  # nothing has arrived; what was shown ends its line
+            click.echo(nl=bool(self._shown) and not self._ended)
+        elif not self._ended and whole.startswith(self._shown):
             click.echo(whole[len(self._shown) :])
         elif whole != self._shown:
             click.echo(whole if self._ended else f"\n{whole}")
@@ -84,6 +119,6 @@ def _plain(text: str) -> str:
 
 def _summary(job: dict[str, Any]) -> str:
     if job["state"] != "done":
-        return f"{job['state']}: {job['error']}" if job["error"] else str(job["state"])
+        return why_not_done(job, "text")
     seconds = (job["finished_ms"] - job["created_ms"]) / 1000
     return f"{count(len(job['results']), 'text')} by {job['model']} in {seconds:.1f} s for {kudos(job['mkudos'])} kudos"

@@ -54,6 +54,7 @@ _NAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "lcm": ("LCMScheduler", {}),
     "pndmscheduler": ("PNDMScheduler", {"skip_prk_steps": True}),  # as every Stable Diffusion sets it
 }
+NAMES = (*_NAMES, *_CLASSES)
 
 
 def scheduler_of(name: str) -> SchedulerChoice | None:
@@ -63,8 +64,9 @@ def scheduler_of(name: str) -> SchedulerChoice | None:
     plain = name.removesuffix(KARRAS)
     class_name, settings = _NAMES.get(plain.lower(), (plain, {}))
     if class_name not in _CLASSES:
-        known = ", ".join((*_NAMES, *_CLASSES))
-        raise EngineError("bad_input", f"no scheduler {name[:48]!r}; there is {known}; some of them also with {KARRAS}")
+        raise EngineError(
+            "bad_input", f"no scheduler {name[:48]!r}; there is {', '.join(NAMES)}; some of them also with {KARRAS}"
+        )
     if plain == name:
         return SchedulerChoice(name, class_name, settings)
     if not _CLASSES[class_name]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def meshgen() -> Callable[..., Result]:
 class Running:
     node: FakeNode
     home: Path
+    stop: Callable[[], None]
+    """Ends the node's API, as if it went away."""
 
     def loads(self, result: Result) -> Any:
         return json.loads(result.stdout)
@@ -81,6 +84,7 @@ def running(home: Path) -> Iterator[Running]:
     thread = threading.Thread(target=trio.run, args=(serve,))
     thread.start()
     stop = ready.get(timeout=20)
-    yield Running(node, home)
-    stop()
+    yield Running(node, home, stop)
+    with suppress(trio.RunFinishedError):
+        stop()
     thread.join()

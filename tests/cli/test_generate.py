@@ -105,7 +105,17 @@ def test_wrong_options_are_usage(meshgen: Cli, running: Running, words: str) -> 
 
 def test_what_the_node_refuses_is_said(meshgen: Cli, running: Running) -> None:
     assert "width: should be a multiple of 8" in meshgen("generate", "x", "--size", "511x512", code=1).stderr
-    assert "prompt: " in meshgen("generate", "", code=1).stderr
+
+
+def test_the_words_of_a_prompt_need_no_quotes(meshgen: Cli, running: Running) -> None:
+    running.node.requester.on_submit = all_drawn
+    meshgen("generate", "a", "red", "fox", "--steps", "3")
+    assert (running.node.requester.requests[0].prompt, running.node.requester.requests[0].steps) == ("a red fox", 3)
+    for words in (["a red fox", "512x512"], ["a", "red fox"], ["a", ""]):
+        assert "more than one prompt" in " ".join(meshgen("generate", *words, code=2).output.split())
+    for words in ([""], [" "], ["-"]):
+        assert "say what to draw" in meshgen("generate", *words, code=1, stdin="\n").stderr
+    assert len(running.node.requester.requests) == 1
 
 
 def test_ctrl_c_cancels_the_job_and_keeps_what_came(running: Running, tmp_path: Path) -> None:
@@ -127,9 +137,20 @@ def test_ctrl_c_cancels_the_job_and_keeps_what_came(running: Running, tmp_path: 
     while "picture 1 of 2" not in (line := called.stderr.readline()):
         assert line, "it ended early"
     called.send_signal(signal.SIGINT)
-    _, said = called.communicate(timeout=30)
+    shown, said = called.communicate(timeout=30)
     assert (called.returncode, said.splitlines()[-1]) == (130, "cancelled; 2 of 2 pictures had arrived and are saved")
-    assert len(list((tmp_path / "pics").iterdir())) == 2
+    assert len(list((tmp_path / "pics").iterdir())) == len(shown.splitlines()) == 2
+
+
+def test_a_node_that_goes_away_ends_the_waiting(running: Running) -> None:
+    running.node.requester.on_submit = lambda job: draw(job, 0)
+    called = process("generate", "x", "-n", "2")
+    assert called.stderr is not None
+    while "picture 1 of 2" not in (line := called.stderr.readline()):
+        assert line, "it ended early"
+    running.stop()
+    _, said = called.communicate(timeout=60)
+    assert called.returncode == 3 and "what had not arrived by then is lost" in said and "Traceback" not in said
 
 
 # -- saving
@@ -164,7 +185,7 @@ def test_a_dry_run_says_the_price_and_asks_nobody(meshgen: Cli, running: Running
         "2 pictures of 512x512 in 20 steps by sd15",
         "by the tariff: 18.320 kudos",
         "at most:       20.000 kudos (10.000 each; --max-kudos sets it)",
-        "2 workers ask 9.160 kudos each",
+        "2 workers ask the tariff",
         "1 worker asks 18.320 kudos each, which is more than that",
         "nobody was asked anything",
     ]

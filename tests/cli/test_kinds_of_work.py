@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +14,9 @@ from click.testing import Result
 from meshgen.cli.client import Event
 from meshgen.cli.write import Reader
 from meshgen.peers.job import Finished, Job
-from meshgen.peers.request import ControlWish, FormRequest, ImageRequest, LoraWish, TextRequest
-from tests.cli.conftest import Running
+from meshgen.peers.request import ControlWish, FormRequest, ImageRequest, InversionWish, LoraWish, TextRequest
+from meshgen.peers.supply import Quote
+from tests.cli.conftest import Running, process
 from tests.cli.test_generate import all_drawn
 from tests.gateway.fake_node import BOB, PNG, SECRET, award
 
@@ -45,7 +48,7 @@ def test_a_text_shows(meshgen: Cli, running: Running) -> None:
     told = meshgen("write", SECRET, "--json")
     assert json.loads(told.stdout)["results"][0]["text"] == "there was a fox."
     both = meshgen("write", SECRET, "-n", "2")
-    assert both.stdout == "there was a fox.\n\nthere was a fox.\n"
+    assert both.stdout == "1 of 2, seed 7:\nthere was a fox.\n\n2 of 2, seed 8:\nthere was a fox.\n"
 
 
 def test_what_was_not_streamed_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,9 +69,73 @@ def test_what_was_not_streamed_is_shown(capsys: pytest.CaptureFixture[str]) -> N
         assert capsys.readouterr().out == shown
 
 
+def test_options_of_a_text_become_the_request(meshgen: Cli, running: Running) -> None:
+    running.node.requester.on_submit = answered(b"x", "text/plain")
+    words = "--context 9 --min-p 0.1 --repetition-penalty 1.2 --top-k 3 --top-p 0.5 --nsfw --timeout 9"
+    meshgen("write", "once", "upon", "time", *words.split())
+    sent = running.node.requester.requests[0]
+    assert isinstance(sent, TextRequest) and sent.prompt == "once upon time"
+    assert (sent.context, sent.min_p, sent.repetition_penalty, sent.top_k, sent.top_p) == (9, 0.1, 1.2, 3, 0.5)
+    assert (sent.nsfw, sent.timeout_s) == (True, 9.0)
+    assert "say what to go on with" in meshgen("write", "", code=1).stderr
+
+
+def test_dry_runs_ask_nobody(meshgen: Cli, running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in.png").write_bytes(PNG)
+    quote = Quote("sd15", 512, 512, 0, 1, False, 9160, 30_000, (), own=False)
+    monkeypatch.setattr(running.node.requester, "quote", lambda _: quote)
+    said = meshgen("write", SECRET, "--tokens", "9", "--dry-run", "--max-kudos", "30").stdout.splitlines()
+    assert said[0] == "1 text of at most 9 tokens by sd15" and said[2] == "at most:       30.000 kudos (--max-kudos sets it)"
+    assert "nsfw of a picture of 512x512" in meshgen("alchemy", "nsfw", "in.png", "--dry-run").stdout
+    assert json.loads(meshgen("alchemy", "nsfw", "in.png", "--dry-run", "--json").stdout)["tariff_mkudos"] == 9160
+    assert not running.node.requester.requests
+
+
+def test_ctrl_c_shows_what_has_arrived_of_a_text(running: Running) -> None:
+    started = threading.Event()
+
+    def begin(job: Job) -> None:
+        award(job)
+        arrive(job, 0)
+        started.set()
+
+    def end(job: Job) -> None:
+        arrive(job, 1)  # was on its way
+        job.enter("cancelled")
+
+    running.node.requester.on_submit, running.node.requester.on_cancel = begin, end
+    called = process("write", "x", "-n", "3")
+    assert started.wait(30) and called.stderr is not None
+    while "text 1 of 3" not in (line := called.stderr.readline()):
+        assert line, "it ended early"
+    called.send_signal(signal.SIGINT)
+    shown, said = called.communicate(timeout=30)
+    assert (called.returncode, said.splitlines()[-1]) == (130, "cancelled; 2 of 3 texts had arrived")
+    assert shown == "1 of 3, seed 7:\na fox\n\n2 of 3, seed 8:\na fox\n" and "Traceback" not in said
+
+
+def test_ctrl_c_in_alchemy(running: Running, tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(PNG)
+    started = threading.Event()
+    running.node.requester.on_submit = lambda job: (award(job), started.set())[0]
+    running.node.requester.on_cancel = lambda job: job.enter("cancelled")
+    called = process("alchemy", "nsfw", str(tmp_path / "in.png"))
+    assert started.wait(30) and called.stderr is not None
+    while "bob does" not in (line := called.stderr.readline()):
+        assert line, "it ended early"
+    called.send_signal(signal.SIGINT)
+    shown, said = called.communicate(timeout=30)
+    assert (called.returncode, shown, said.splitlines()[-1]) == (130, "", "cancelled; 0 of 1 answer had arrived")
+
+
+def arrive(job: Job, index: int) -> None:
+    job.results[index] = Finished(index, job.seed + index, BOB.peer_id, "bob", b"a fox", "text/plain", 1234, "cd" * 32, 0.5)
+    job.emit("result", media="text/plain", index=index, seed=job.seed, worker=BOB.peer_id, alias="bob", mkudos=1234)
+
+
 def test_control_characters_of_a_stranger_stay_out(meshgen: Cli, running: Running) -> None:
     running.node.requester.on_submit = answered(b"a\x1b[31m\rb", "text/plain")
-    assert meshgen("write", SECRET, "-n", "2").stdout == "a[31mb\n\na[31mb\n"
+    assert meshgen("write", SECRET).stdout == "a[31mb\n"
 
 
 def test_a_form_finds_something(meshgen: Cli, running: Running, tmp_path: Path) -> None:
@@ -89,20 +156,29 @@ def test_what_goes_along_with_a_prompt(meshgen: Cli, running: Running, tmp_path:
         (tmp_path / f"{name}.png").write_bytes(PNG + name.encode())
     files = ["--source", "source.png", "--mask", "mask.png", "--control-image", "pose.png"]
     adapters = ["--lora", "pencil:-0.8:0.5", "--lora", "ink", "--control", "canny:0.7", "--post", "RealESRGAN_x4plus"]
-    flags = ["--strength", "0.4", "--clip-skip", "2", "--tiling", "--hires-fix", "--control-map", "--nsfw", "--inversion", "bad"]
+    flags = ["--strength", "0.4", "--clip-skip", "2", "--tiling", "--hires-fix", "--control-map", "--nsfw"]
+    flags += ["--inversion", "bad", "--inversion", "worse:0.5@negative", "--inversion", "good@prompt"]
     meshgen("generate", SECRET, *files, *adapters, *flags)
     sent = running.node.requester.requests[0]
     assert isinstance(sent, ImageRequest) and sent.control == ControlWish("canny", PNG + b"pose", 0.7, True, False)
     assert (sent.source, sent.mask, sent.strength, sent.clip_skip) == (PNG + b"source", PNG + b"mask", 0.4, 2)
     assert sent.loras == (LoraWish("pencil", -0.8, 0.5), LoraWish("ink"))
     assert (sent.tiling, sent.hires_fix, sent.nsfw, sent.post) == (True, True, True, ("RealESRGAN_x4plus",))
-    assert sent.inversions[0].name == "bad"
+    wishes = InversionWish("bad"), InversionWish("worse", "negative_prompt", 0.5), InversionWish("good", "prompt")
+    assert sent.inversions == wishes
 
 
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [
         (["--source", "nowhere.png"], 1, "nowhere.png can't be read"),
+        (["--source", "empty.png"], 1, "empty.png can't be used: it is empty"),
+        (["--mask", "notes.txt"], 1, "notes.txt can't be used: it is no PNG, JPEG or WebP picture"),
+        (["--control-image", "."], 2, "is a directory"),
+        (["--inversion", "bad@middle"], 2, "behind the @ goes prompt or negative"),
+        (["--inversion", "@prompt"], 2, "is not NAME"),
+        (["--scheduler", "k_eulr"], 1, "did you mean 'k_euler'?"),
+        (["--scheduler", "ddim_karras"], 1, "has no Karras sigmas"),
         (["--lora", "pencil:thick"], 2, "a weight is a number"),
         (["--lora", "a:1:2:3"], 2, "is not NAME[:WEIGHT]"),
         (["--control", "canny"], 1, "--control needs a picture to follow"),
@@ -111,7 +187,11 @@ def test_what_goes_along_with_a_prompt(meshgen: Cli, running: Running, tmp_path:
         (["--lora", "pencil:9"], 1, "less than or equal to 5"),
     ],
 )
-def test_what_can_not_go_along_is_said(meshgen: Cli, running: Running, words: list[str], code: int, why: str) -> None:
+def test_what_can_not_go_along_is_said(
+    meshgen: Cli, running: Running, tmp_path: Path, words: list[str], code: int, why: str
+) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "notes.txt").write_text("a note")
     result = meshgen("generate", SECRET, *words, code=code)
     assert why in " ".join(result.output.split()) and SECRET not in result.output
     assert not running.node.requester.requests
