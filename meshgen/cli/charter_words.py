@@ -60,11 +60,12 @@ def file_text(signed: SignedCharter, rules: Charter | None) -> str:
 
 
 def _prices(charter: Charter) -> list[str]:
-    from meshgen.peers.tariff import picture_mkudos
+    from meshgen.peers.tariff import ImageWork, image_mkudos
 
     shown = []
     for family, side, steps in (("sd1", 512, 30), ("sdxl", 1024, 30)):
-        price, shared = (picture_mkudos(side, side, steps, family, charter.tariff, shared=given) for given in (False, True))
+        works = (ImageWork(side, side, steps, family, shared=given) for given in (False, True))
+        price, shared = (image_mkudos(work, charter.tariff) for work in works)
         shown.append(f"{family} {side}x{side} in {steps} steps: {kudos(price)} kudos, {kudos(shared)} if shared")
     return [f"{_bold('tariff' if not place else '')} {line}" for place, line in enumerate(shown)]
 

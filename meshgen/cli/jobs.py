@@ -6,6 +6,7 @@ import click
 
 from meshgen.cli.client import Api
 from meshgen.cli.verb import Call, count, kudos, table, verb
+from meshgen.peers.request import NOUNS
 
 
 @click.command()
@@ -35,10 +36,6 @@ def _cancel(call: Call, job_id: str) -> None:
         found,
         f"the job was over already: {before['state']}" if over else "cancelled; what had arrived stays and is paid",
     )
-
-
-NOUNS = {"image": "picture", "text": "text", "form": "form"}
-"""What a result of each kind of job is."""
 
 
 def _listed(rows: list[dict[str, Any]]) -> str:

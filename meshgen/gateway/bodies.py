@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from meshgen.peers.charter_file import MAX_TEXT_BYTES
 from meshgen.peers.job import Job
-from meshgen.peers.request import ImageRequest, TextRequest
+from meshgen.peers.request import ImageRequest, kind_of
 from meshgen.peers.supply import Quote
 
 
@@ -40,10 +40,9 @@ def quote_view(quote: Quote) -> dict[str, Any]:
 def job_view(job: Job) -> dict[str, Any]:
     """A job without its prompt and its results' bytes."""
     request = job.request
-    kind = "image" if isinstance(request, ImageRequest) else "text" if isinstance(request, TextRequest) else "form"
     return {
         "id": job.id,
-        "kind": kind,
+        "kind": kind_of(request),
         "state": job.state,
         "error": job.error,
         "model": job.model or job.request.model,

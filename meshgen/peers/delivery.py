@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 
 import trio
@@ -22,7 +22,7 @@ from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import Claim
 from meshgen.protocols.job import FAILURES, MAX_PIECE_BYTES, Settled, Stop
 from meshgen.protocols.job_sides import Fed, Paid, WorkerSide
-from meshgen.protocols.order import FormOrder, Order
+from meshgen.protocols.order import FormOrder, Order, WorkOrder
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class Delivery:
                     await self._fed.wait()
                 if not self._fed.is_set():
                     raise Unfed
-                _check_source(self._order, self._inputs)
+                _check_source(self._order, self._inputs, self._side.terms.features)
             work = work_of(self._order, self._inputs)
             async with self._turn(self._engine.company(work)), self._engine.run(work) as events:
                 async for event in events:
@@ -208,14 +208,19 @@ class Delivery:
         everything.cancel()  # the requester ended the channel: nobody waits for what would be drawn
 
 
-def _check_source(order: Order, inputs: Sequence[bytes]) -> None:
-    """The price of a form is for the size that was offered, and so is its answer's. Raises Unfed."""
-    if isinstance(order, FormOrder):
+def _check_source(order: Order, inputs: Sequence[bytes], features: Collection[str]) -> None:
+    """Is it the picture that was offered? The price of a form is for its size, and so is its answer's; and what is transparent
+    is painted anew, which the offer has to say. Raises Unfed."""
+    for given, data in zip(order.inputs, inputs, strict=True):
+        if given.role != "source" and not isinstance(order, FormOrder):
+            continue
         try:
-            shape = measure(inputs[0])
+            shape = measure(data)
         except PictureError:
             raise Unfed from None
-        if (shape.width, shape.height) != (order.width, order.height):
+        if isinstance(order, FormOrder) and (shape.width, shape.height) != (order.width, order.height):
+            raise Unfed
+        if isinstance(order, WorkOrder) and shape.transparent and "inpainting" not in features:
             raise Unfed
 
 

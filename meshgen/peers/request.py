@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 
 class RequestError(ValueError):
@@ -116,6 +118,18 @@ class FormRequest:
 
 
 Request = ImageRequest | TextRequest | FormRequest
+Kind = Literal["image", "text", "form"]
+NOUNS: Mapping[Kind, str] = {"image": "picture", "text": "text", "form": "answer"}
+"""What a result of each kind is called."""
+
+
+def kind_of(request: Request) -> Kind:
+    match request:
+        case ImageRequest():
+            return "image"
+        case TextRequest():
+            return "text"
+    return "form"
 
 
 def without_pictures(request: Request) -> Request:

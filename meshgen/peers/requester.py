@@ -12,8 +12,17 @@ from meshgen.ledger.errors import LedgerError
 from meshgen.peers.assignment import assign
 from meshgen.peers.fulfilment import Fulfilment
 from meshgen.peers.job import Job
-from meshgen.peers.means import Means
-from meshgen.peers.request import FormRequest, ImageRequest, Request, RequestError, TextRequest, input_bytes, without_pictures
+from meshgen.peers.means import Means, RequesterPolicy
+from meshgen.peers.request import (
+    NOUNS,
+    FormRequest,
+    ImageRequest,
+    Request,
+    RequestError,
+    input_bytes,
+    kind_of,
+    without_pictures,
+)
 from meshgen.peers.supply import Quote
 from meshgen.peers.trouble import own_trouble
 from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
@@ -36,6 +45,11 @@ class Requester:
         self._nursery: trio.Nursery | None = None
         self.policy = means.policy
         self.jobs: dict[str, Job] = {}
+
+    def follow(self, policy: RequesterPolicy) -> None:
+        """The person's standing wishes, for what is asked from now on."""
+        self.policy = policy
+        self._means = replace(self._means, policy=policy)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
@@ -71,8 +85,8 @@ class Requester:
         return self._means.quote(self._completed(request))
 
     def _completed(self, request: Request) -> Request:
-        """With the settings where the person left something open."""
-        shared = self.policy.shared if request.shared is None else request.shared
+        """With the settings where the person left something open. What is made from somebody's picture is never shared."""
+        shared = (self.policy.shared if request.shared is None else request.shared) and not input_bytes(request)
         return replace(request, private=request.private or self.policy.private, shared=shared)
 
     def _forget_old(self) -> None:
@@ -95,13 +109,7 @@ class Requester:
         job.finished_ms = self._means.now_ms()
         job.request = without_pictures(job.request)
         arrived, wanted = len(job.results), job.request.count
-        noun = (
-            "pictures"
-            if isinstance(job.request, ImageRequest)
-            else "texts"
-            if isinstance(job.request, TextRequest)
-            else "answers"
-        )
+        noun = NOUNS[kind_of(job.request)] + "s"
         if arrived == wanted:
             job.enter("done")
         elif job.scope.cancelled_caught:

@@ -40,6 +40,8 @@ class Terms:
     seeds: tuple[int, ...] = field(repr=False)
     inputs: tuple[Input, ...] = ()
     """What the requester sends along."""
+    features: tuple[str, ...] = ()
+    """What was offered to be asked for."""
 
     @property
     def count(self) -> int:
@@ -111,6 +113,7 @@ def terms(offer: Signed[Offer], bid: Signed[Bid], award: Signed[Award], hold: En
         steps=asked.steps or asked.tokens or 1,
         seeds=work.seeds,
         inputs=work.inputs,
+        features=asked.features,
     )
 
 
@@ -132,6 +135,7 @@ def _measures(asked: Offer, work: Order) -> dict[str, bool]:
         case WorkOrder():
             facts["work.width or .height: not the offer's"] = (work.width, work.height) == (asked.width, asked.height)
             facts["work.steps: not the offer's"] = work.steps == asked.steps
+            facts["work.hires_fix: not the offer's"] = bool(work.hires_fix) == ("hires_fix" in asked.features)
             from_picture = not sources or bool({"img2img", "inpainting"} & set(asked.features))
             facts["work.inputs: the offer says nothing of a source"] = from_picture
             returns_map = any(control.return_map for control in work.control)

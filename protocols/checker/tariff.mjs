@@ -20,21 +20,35 @@ function root(square) {
 // base to the power of so many eighths
 const power = (base, eighths) => root(root(root((base ** eighths * ONE ** 8n) / ONE ** eighths)));
 
+const SIDES = { sd1: 512n, sdxl: 1024n, sd3: 1024n, flux: 1024n };
+
+// [pixels, steps] of each pass in which a picture is drawn
+function passes({ width, height, steps, family, hires_fix, source }) {
+  const [pixels, side] = [width * height, SIDES[family]];
+  if (!hires_fix || source || side === undefined || 5n * pixels < 6n * side * side) return [[pixels, steps]];
+  return [[side * side, steps], [pixels, most(1n, (6n * steps) / 10n)]];
+}
+
+const enlarging = (t, pixels) => t.upscale_tile_mkudos * most(1n, up(pixels, 2048n * 2048n));
+
 const CORES = {
   image(t, w) {
-    const factors = [t.families_permille[FAMILIES.indexOf(w.family)]];
+    const factors = [t.step_mkudos, t.families_permille[FAMILIES.indexOf(w.family)]];
     if (w.source) factors.push(t.source_permille);
     if (w.controlnet) factors.push(t.controlnet_permille);
     for (let each = 0; each < w.post_processors; each += 1) factors.push(t.post_processor_permille);
-    const x = most(0n, ((w.width * w.height - 4096n) * ONE) / (2n ** 20n - 4096n));
-    const area = ONE + (t.area_permille * power(x, t.area_exponent_permille / 125n)) / 1000n;
-    const product = factors.reduce((sum, factor) => sum * factor, t.step_mkudos * (w.steps + t.overhead_steps) * area);
-    const extras = t.lora_mkudos * w.loras + (w.inversions ? t.inversions_mkudos : 0n);
-    return up(product, ONE * 1000n ** BigInt(factors.length)) + extras + (w.shared && !w.source ? t.shared_mkudos : t.surcharge_mkudos);
+    const drawing = passes(w).map(([pixels, steps]) => {
+      const x = most(0n, ((pixels - 4096n) * ONE) / (2n ** 20n - 4096n));
+      return (steps + t.overhead_steps) * (ONE + (t.area_permille * power(x, t.area_exponent_permille / 125n)) / 1000n);
+    });
+    const core = factors.reduce((sum, factor) => sum * factor, drawing.reduce((sum, one) => sum + one));
+    const grown = w.enlarge > 1n ? enlarging(t, w.width * w.height * w.enlarge ** 2n) : 0n;
+    const extras = t.lora_mkudos * w.loras + (w.inversions ? t.inversions_mkudos : 0n) + grown;
+    const surcharge = w.shared && !w.source && !w.controlnet ? t.shared_mkudos : t.surcharge_mkudos;
+    return up(core, ONE * 1000n ** BigInt(factors.length - 1)) + extras + surcharge;
   },
   alchemy(t, w) {
-    const upscaled = t.upscale_tile_mkudos * most(1n, up(w.pixels, 512n * 512n));
-    const core = { interrogation: t.interrogation_mkudos, upscale: upscaled }[w.form] ?? t.alchemy_mkudos;
+    const core = { interrogation: t.interrogation_mkudos, upscale: enlarging(t, w.pixels) }[w.form] ?? t.alchemy_mkudos;
     return core + t.alchemy_surcharge_mkudos;
   },
   text(t, w) {

@@ -10,7 +10,7 @@ import trio
 from meshgen.engine.fake import FakeEngine
 from meshgen.peers.request import ImageRequest, RequestError
 from meshgen.peers.supply import Level, Quote
-from meshgen.peers.tariff import picture_mkudos, scaled
+from meshgen.peers.tariff import ImageWork, image_mkudos, scaled
 from meshgen.protocols.charter import Charter, CharterLimits, Lineage
 from tests.peers.outsiders import false_worker
 from tests.peers.virtual import NET, VirtualMesh, net_mkudos, pictures_of, virtual_mesh
@@ -18,7 +18,7 @@ from tests.peers.virtual import NET, VirtualMesh, net_mkudos, pictures_of, virtu
 SEEDS = range(6)
 JOBS = 6
 PRICES = (0, 400, 1000, 1000, 2500)
-TARIFF = picture_mkudos(64, 64, 4)
+TARIFF = image_mkudos(ImageWork(64, 64, 4, "other"))
 
 
 async def town(mesh: VirtualMesh, *prices: int, **asker: object) -> None:

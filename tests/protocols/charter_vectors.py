@@ -155,13 +155,24 @@ def _worked(tariff: Tariff) -> str:
         ImageWork(512, 512, 50),
         ImageWork(512, 512, 50, shared=True),
         ImageWork(512, 512, 50, shared=True, source=True),
+        ImageWork(512, 512, 50, shared=True, controlnet=True),
         ImageWork(768, 512, 30, "sdxl", controlnet=True, source=True, post_processors=2, loras=3, inversions=True),
+        ImageWork(560, 560, 50, hires_fix=True),
+        ImageWork(568, 560, 50, hires_fix=True),
+        ImageWork(1024, 1024, 1, hires_fix=True),
+        ImageWork(1024, 1024, 50, hires_fix=True, source=True),
+        ImageWork(1024, 1024, 50, "other", hires_fix=True),
+        ImageWork(1536, 1536, 33, "sdxl", hires_fix=True, controlnet=True),
+        ImageWork(512, 512, 50, post_processors=1, enlarge=4),
+        ImageWork(520, 512, 50, post_processors=2, enlarge=4),
+        ImageWork(8, 8, 1, post_processors=1, enlarge=2),
+        ImageWork(512, 512, 4, "flux", post_processors=2, enlarge=16),
         ImageWork(1024, 1024, 4, "flux"),
         ImageWork(8192, 8192, 1000, "flux"),
     ]
     made = [{"work": "image", **dict(describe(work)), "mkudos": image_mkudos(work, tariff)} for work in pictures]
-    forms: list[AlchemyForm] = ["caption", "nsfw", "interrogation", "upscale"]
-    for form, pixels in product(forms, (0, 512 * 512, 512 * 512 + 1, 2**22)):
+    forms: list[AlchemyForm] = ["plain", "interrogation", "upscale"]
+    for form, pixels in product(forms, (0, 2**22, 2**22 + 1, 2**26)):
         made.append({"work": "alchemy", "form": form, "pixels": pixels, "mkudos": alchemy_mkudos(form, pixels, tariff)})
     for tokens, millions, context in [(80, 1000, 1024), (512, 7000, 4096), (512, 70_000, 8192), (1, 1, 1), (4096, 10**6, 2**20)]:
         told = {"work": "text", "tokens": tokens, "model_millions": millions, "context": context}
