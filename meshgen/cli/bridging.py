@@ -12,10 +12,10 @@ import yaml
 
 from meshgen.cli.bridge import Fate, Line, settings_of_lines, translate
 from meshgen.cli.config import settings_of
-from meshgen.cli.config_text import with_settings
 from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.verb import Call, count, table
 from meshgen.home import CONFIG_FILE
+from meshgen.settings import SettingsError, Source
 
 MAX_BYTES = 1024 * 1024
 MAX_KEYS = 500
@@ -79,22 +79,12 @@ def _write(home: Path, changes: Mapping[str, Any]) -> None:
         raise BadHome(
             f"there is no {config} to write into", "make it with `meshgen init --profile gpu-server`, then import again"
         )
-    text = with_settings(config.read_text("utf-8"), changes)
-    beside = config.with_name(f"{CONFIG_FILE}.{os.getpid()}.new")
-    beside.write_text(text, "utf-8")
+    kept = config.read_text("utf-8")
     try:
-        settings_of(home, str(beside))
-        if {key: _value(text, key) for key in changes} != dict(changes):
-            raise BadHome(f"{config} is laid out in a way that this can't write into", "set the keys above by hand")
-        config.with_name(f"{CONFIG_FILE}.before-import").write_text(config.read_text("utf-8"), "utf-8")
-        beside.replace(config)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _value(text: str, key: str) -> Any:
-    section, _, name = key.partition(".")
-    return yaml.safe_load(text).get(section, {}).get(name)
+        Source(config).write(changes)
+    except SettingsError as error:
+        raise BadHome(str(error)) from None
+    config.with_name(f"{CONFIG_FILE}.before-import").write_text(kept, "utf-8")
 
 
 # -- what is shown

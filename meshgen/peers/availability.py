@@ -66,13 +66,18 @@ class Availability:
         self._on_change = on_change
         self._home = home
         self._sensors = sensors
-        self._hours = Hours(settings.hours, local)
-        self._heat = Ceiling("temperature", settings.max_temperature_c, COOLING_C, "degrees Celsius")
-        self._power = Ceiling("power", settings.max_power_w, settings.max_power_w * SAVING, "watts")
+        self._local = local
+        self.follow(settings)
         self._reading = Reading()
         self._pause = read_pause(home) if home else None
         self._jobs: dict[object, Callable[[], None]] = {}  # how each is stopped
         self._was: str | None = None  # what shut it when that was last looked at
+
+    def follow(self, settings: WorkerSettings) -> None:
+        """The owner's hours and ceilings from now on."""
+        self._hours = Hours(settings.hours, self._local)
+        self._heat = Ceiling("temperature", settings.max_temperature_c, COOLING_C, "degrees Celsius")
+        self._power = Ceiling("power", settings.max_power_w, settings.max_power_w * SAVING, "watts")
 
     # -- for the worker
 

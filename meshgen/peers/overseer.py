@@ -42,14 +42,18 @@ class Overseer:
         home: Path | None = None,
     ) -> None:
         self._engine = engine
+        self._settings = settings.worker
         self.follow(settings, charter)
         self._demand = Demand(now_ms)
         self._refused: Counter[str] = Counter()  # orders, by the rule that they broke
         self.availability = Availability(settings.worker, engine, self.models, now_ms, on_change, home=home)
 
     def follow(self, settings: Settings, charter: Charter) -> None:
-        """The rules in force: the charter may have changed what the owner left open. Hours and ceilings are the owner's alone."""
+        """The rules in force from now on: the owner changed them, or the charter what the owner left open."""
+        changed = settings.worker != self._settings
         self._settings, self._rules, self._charter = settings.worker, rules_of(settings, charter), charter
+        if changed:
+            self.availability.follow(settings.worker)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         for note in self._rules.notes(self._engine.models()):

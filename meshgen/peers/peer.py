@@ -51,7 +51,7 @@ from meshgen.protocols.advert import (
     ModelAdvert,
 )
 from meshgen.protocols.charter import Charter, Lineage
-from meshgen.settings import Settings
+from meshgen.settings import Settings, following
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +179,13 @@ class Peer:
                     nursery.start_soon(self.charters.ask, peer)
                 met = linked
                 await trio.sleep(MEET_S)
+
+    def follow_settings(self, settings: Settings) -> None:
+        """The owner's from now on; what can't change in a running node (its roles, its address, its device) stays as it was."""
+        self._given = following(self._given, settings)
+        self._follow_charter()
+        if self.requester is not None:
+            self.requester.follow(RequesterPolicy.of(self.settings))
 
     def _follow_charter(self) -> None:
         """A new version is in force: what the owner left open follows it, for whatever is asked from now on."""

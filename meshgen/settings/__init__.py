@@ -19,9 +19,11 @@ from meshgen.settings.model import (
     WorkerSettings,
 )
 from meshgen.settings.profiles import profile_names, profiles_dir
+from meshgen.settings.source import LIVE, Source, dotted, following
 
 __all__ = [
     "CONFIG_FILE",
+    "LIVE",
     "ApiSettings",
     "LimitSettings",
     "MeshSettings",
@@ -30,7 +32,10 @@ __all__ = [
     "Role",
     "Settings",
     "SettingsError",
+    "Source",
     "WorkerSettings",
+    "dotted",
+    "following",
     "home_dir",
     "load_settings",
     "profile_names",

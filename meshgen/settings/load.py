@@ -56,6 +56,14 @@ def load_settings(path: Path | None = None, profile: str | None = None, override
         raise SettingsError("\n".join(_explanations(layers, error.errors()))) from None
 
 
+def layer_of(key: str, overrides: Mapping[str, Any]) -> str:
+    """Which layer above the config file sets this dotted key: "command line", "environment", or "" for none."""
+    for layer in (_Layer("command line", _nested(overrides)), _environment(os.environ)):
+        if layer.holds(tuple(key.split(".", 1))):
+            return layer.source
+    return ""
+
+
 def _profile_layer(name: object) -> _Layer:
     names = profile_names()
     if name not in names:
