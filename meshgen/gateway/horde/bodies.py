@@ -44,6 +44,8 @@ SAMPLERS = (
     *("k_dpmpp_sde", "k_euler_a", "k_lms", "k_dpm_2_a", "k_dpm_fast"),
 )
 CONTROL_TYPES = ("canny", "hed", "depth", "normal", "openpose", "seg", "scribble", "fakescribbles", "hough")
+INVERSION_PLACES = ("prompt", "negprompt")
+WORKFLOWS = ("qr_code",)
 
 
 def _unique(values: list[str]) -> list[str]:
@@ -82,7 +84,7 @@ class LoraBody(HordeBody):
 
 class InversionBody(HordeBody):
     name: _Name
-    inject_ti: Literal["prompt", "negprompt"] = Field(default="")
+    inject_ti: Literal[INVERSION_PLACES] = ""  # type: ignore[valid-type]
     strength: _Weight = 1.0
 
 
@@ -102,7 +104,7 @@ class ImageParams(HordeBody):
     loras: list[LoraBody] = []
     tis: list[InversionBody] = []
     special: dict[str, Any] = {}
-    workflow: Literal["qr_code"] = Field(default="")
+    workflow: Literal[WORKFLOWS] = ""  # type: ignore[valid-type]
     transparent: bool = False
     seed: str = Field(default="", max_length=MAX_PROMPT)
     seed_variation: int = Field(default=1, ge=1, le=1000)
