@@ -133,7 +133,7 @@ def rotate(call: Call, recovery: str | None, yes: bool) -> None:
     text = f"""This node is now {done.new.peer_id}
 Its log goes on in account {done.account.hex()[:SHORT]}...; the old key's log is closed.
 - The old key is kept in {call.home / "retired"}: it signs nothing more.
-- A new recovery key is in {call.home / "recovery"}: move a copy of it to another place, and one of identity.key.
+- A new recovery key is in {call.home / "recovery"}: move that folder to another place.
 - Others that named this node in their settings (mesh.bootstrap, friends) need its new peer id.
 Start it: meshgen run"""
     call.result(_as_document(done), text)
@@ -177,7 +177,7 @@ def recover(call: Call, recovery: str, log: str | None, at_seq: int | None, yes:
     done, head = _succeed(lambda: run(call.home, recovery, log, at_seq))
     text = f"""This node is now {done.new.peer_id}
 It goes on for {peer_id(done.old)} in account {done.account.hex()[:SHORT]}..., from its entry {head.seq} on.
-- A new recovery key is in {call.home / "recovery"}: move a copy of it to another place, and one of identity.key.
+- A new recovery key is in {call.home / "recovery"}: move that folder to another place.
 Start it, so that others hear of it: meshgen run"""
     call.result(_as_document(done) | {"at_seq": head.seq}, text)
 

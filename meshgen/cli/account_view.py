@@ -107,7 +107,7 @@ def account_text(found: dict[str, Any]) -> str:
     if found["begun"] and not found["recovery_here"]:
         lines.append("Its recovery key is not in this home: good, if you know where it is.")
     elif found["begun"]:
-        lines.append("Its recovery key lies in this home: keep a copy of recovery/ elsewhere; nobody can restore it.")
+        lines.append("Its recovery key lies in this home: move recovery/ to another place; nobody can restore it.")
     return "\n".join(lines)
 
 

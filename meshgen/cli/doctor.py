@@ -4,6 +4,7 @@ import click
 
 from meshgen.cli.checks import CHECKS, Finding, Patient
 from meshgen.cli.faults import FAULT
+from meshgen.cli.screen import folded
 from meshgen.cli.verb import Call, count, verb
 
 
@@ -21,9 +22,11 @@ def doctor(call: Call) -> None:
         click.get_current_context().exit(FAULT)
 
 
+INDENT = 5 + 2 + 9 + 2
+"""Behind the longest level and the longest name."""
 _COLOURS = {"ok": "green", "note": "yellow", "fault": "red"}
 
 
 def _line(finding: Finding) -> str:
-    line = f"{click.style(f'{finding.level:6}', fg=_COLOURS[finding.level])} {finding.name:10} {finding.text}"
-    return line + (f"\n{'':18}{finding.cure}" if finding.cure else "")
+    head = f"{click.style(f'{finding.level:5}', fg=_COLOURS[finding.level])}  {finding.name:9}  "
+    return head + folded("\n".join(filter(None, (finding.text, finding.cure))), INDENT)

@@ -56,7 +56,8 @@ def _text(peer_id: str, config: Path, profile: str, joins: bool) -> str:
         else "\n- Set mesh.bootstrap there to a node that you know, to join its mesh; without one this node is alone."
     )
     return f"""This node is {peer_id}
-Its key and log are in {config.parent}: keep a copy of identity.key, nobody can restore it.
+Its key and log are in {config.parent}. Its first run makes recovery/ there: move that folder
+to another place. The key in it takes over if this one is lost or stolen, and nobody else can restore either.
 
 What next:
 - Settings are in {config}, each explained; profile: {profile}.{join}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -47,8 +48,9 @@ class Meshgen(click.Group):
         """Like click's, but with this program's exit codes, and no traceback without --debug."""
         given = args[0] if args else attrs.get("args")
         debug = "--debug" in (sys.argv[1:] if given is None else given)
+        plain = {"color": False} if os.environ.get("NO_COLOR") else {}
         try:
-            code = super().main(*args, **attrs | {"standalone_mode": False})
+            code = super().main(*args, **attrs | plain | {"standalone_mode": False})
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)

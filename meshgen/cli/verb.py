@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from meshgen.cli.faults import Fault
+from meshgen.cli.screen import fold_last, screen_width
 from meshgen.home import home_dir
 
 
@@ -58,16 +59,16 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns, numbers to the right. Plain text, so that it is the same in a pipe."""
+    """Columns, numbers to the right. Plain text; on a terminal that is too narrow the last column's words are folded."""
     cells = [list(heads)] + [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     right = [all(_is_number(cell) for cell in column[1:]) and len(column) > 1 for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
+    screen, lines = screen_width(), []
+    for line in cells:
+        *before, last = (
             cell.rjust(width) if left else cell.ljust(width) for cell, width, left in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in cells
-    ]
+        )
+        lines.append(fold_last(before, last.rstrip(), screen))
     return "\n".join([click.style(lines[0], bold=True), *lines[1:]])
 
 
