@@ -28,7 +28,7 @@ from meshgen.peers.charter_home import doors, lineage_of
 from meshgen.peers.directory import table_rules
 from meshgen.peers.peer import Peer, system_ms
 from meshgen.peers.trouble import own_trouble
-from meshgen.settings import Settings, WorkerSettings
+from meshgen.settings import Settings, Source, WorkerSettings
 
 log = logging.getLogger("meshgen")
 
@@ -44,14 +44,14 @@ class NodeError(Exception):
     """The node can't run; the text says why and how to mend it."""
 
 
-def run_node(settings: Settings, home: Path) -> None:
-    """Run until stopped. Raises NodeError."""
+def run_node(settings: Settings, home: Path, source: Source | None = None) -> None:
+    """Run until stopped; ``source`` is where settings are read again from, and written to. Raises NodeError."""
     logging.basicConfig(
         level=settings.node.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S"
     )
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        trio.run(_run, settings, home)
+        trio.run(_run, settings, home, source)
     except FAULTS as error:
         raise NodeError(str(error)) from error
     except BaseExceptionGroup as group:
@@ -69,7 +69,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield error
 
 
-async def _run(settings: Settings, home: Path) -> None:
+async def _run(settings: Settings, home: Path, source: Source | None) -> None:
     identity = load_or_create(home)
     lineage, catalog = lineage_of(home, settings), Catalog(home)
     async with (
@@ -86,6 +86,7 @@ async def _run(settings: Settings, home: Path) -> None:
         _open_engine(settings, catalog, home) as engine,
     ):
         peer = Peer(settings, identity, net, ledger, engine, home=home, catalog=catalog, lineage=lineage)
+        peer.settings_source = source
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, peer)
             await nursery.start(peer.run)

@@ -12,17 +12,29 @@ from meshgen.cli.faults import BadHome
 from meshgen.home import CONFIG_FILE
 
 if TYPE_CHECKING:
-    from meshgen.settings import Settings
+    from meshgen.settings import Settings, Source
 
 
 def settings_of(home: Path, config: str | None = None, profile: str | None = None, changes: Sequence[str] = ()) -> Settings:
     """``config`` None takes the home's own, if there is one. ``changes`` are ``section.key=value``. Raises Fault."""
-    from meshgen.settings import SettingsError, load_settings
+    return loaded(source_of(home, config, profile, changes))
 
-    own = home / CONFIG_FILE
-    path = Path(config) if config else own if own.exists() else None
+
+def source_of(home: Path, config: str | None = None, profile: str | None = None, changes: Sequence[str] = ()) -> Source:
+    """Raises Fault."""
+    from meshgen.settings import Source
+
+    if config and not Path(config).exists():
+        raise BadHome(f"there is no file {config}", code="bad_settings")
+    return Source(Path(config) if config else home / CONFIG_FILE, profile, dict(map(_change, changes)))
+
+
+def loaded(source: Source) -> Settings:
+    """Raises Fault."""
+    from meshgen.settings import SettingsError
+
     try:
-        return load_settings(path, profile, dict(map(_change, changes)))
+        return source.load()
     except SettingsError as error:
         raise BadHome(str(error), code="bad_settings") from None
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import click
 
-from meshgen.cli.config import settings_of
+from meshgen.cli.config import loaded, source_of
 from meshgen.cli.faults import BadHome
 from meshgen.cli.verb import Call, verb
 from meshgen.home import INCOMING_KEY_FILE
@@ -19,10 +19,11 @@ def run(call: Call, profile: str | None, config: str | None, changes: tuple[str,
     """Run the node until Ctrl-C."""
     if (call.home / INCOMING_KEY_FILE).exists():
         raise BadHome("a change of this node's key was cut off", "`meshgen account rotate` (or recover) goes on from there")
-    settings = settings_of(call.home, config, profile, changes)
+    source = source_of(call.home, config, profile, changes)
+    settings = loaded(source)
     from meshgen.node import NodeError, run_node
 
     try:
-        run_node(settings, call.home)
+        run_node(settings, call.home, source)
     except NodeError as error:
         raise BadHome(str(error)) from None

@@ -1,6 +1,6 @@
 """The local HTTP API as an ASGI application.
 
-Its description is at /openapi.json. There is no /docs page: FastAPI's own loads scripts from the web, and this one works offline.
+Its description is at /openapi.json. People read it at /docs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from meshgen import __version__
 from meshgen.gateway.accounts import account_routes
 from meshgen.gateway.credit import credit_routes
+from meshgen.gateway.docs import docs_routes
 from meshgen.gateway.door import Door
 from meshgen.gateway.errors import install_handlers
 from meshgen.gateway.face import NodeFace
@@ -24,6 +25,7 @@ from meshgen.gateway.limits import Limiter
 from meshgen.gateway.mesh import mesh_routes
 from meshgen.gateway.origin import is_loopback
 from meshgen.gateway.session import Sessions, session_routes
+from meshgen.gateway.settings import settings_routes
 from meshgen.gateway.worker import worker_routes
 from meshgen.settings import ApiSettings
 
@@ -47,6 +49,8 @@ def make_app(
     app.include_router(credit_routes(node))
     app.include_router(account_routes(node))
     app.include_router(worker_routes(node))
+    app.include_router(settings_routes(node))
+    app.include_router(docs_routes())
     app.include_router(session_routes(keys, sessions))
     install_handlers(app)
     install_horde_handlers(app)

@@ -11,6 +11,7 @@ from meshgen.peers.advice import Word
 from meshgen.peers.job import Job
 from meshgen.peers.request import Request
 from meshgen.peers.supply import Quote
+from meshgen.settings import Settings, Source
 
 
 class RequesterFace(Protocol):
@@ -82,6 +83,13 @@ class NodeFace(Protocol):
     @property
     def overseer(self) -> WorkerFace | None:
         """None if this node is no worker."""
+
+    @property
+    def settings_source(self) -> Source | None:
+        """Where settings are read again from, and written to; None if it was started without files."""
+
+    def follow_settings(self, settings: Settings) -> None:
+        """From now on; what can't change in a running node stays."""
 
     def status(self) -> dict[str, Any]: ...
 

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from meshgen.gateway.bodies import CharterBody, ModelBody
 from meshgen.gateway.errors import ApiError
 from meshgen.gateway.face import NodeFace
+from meshgen.gateway.openai import models_list
 
 
 def mesh_routes(node: NodeFace) -> APIRouter:
@@ -33,7 +34,9 @@ def mesh_routes(node: NodeFace) -> APIRouter:
 
     @routes.get("/v1/models")
     async def models() -> dict[str, Any]:
-        return node.models()
+        """Also as OpenAI lists its models."""
+        found = node.models()
+        return found | models_list(found["mesh"])
 
     @routes.post("/v1/models", status_code=201)
     async def add_model(body: ModelBody) -> dict[str, Any]:

@@ -28,8 +28,8 @@ FOREIGN_MODELS = re.compile(r"dall-e.*|gpt-image.*|auto")
 """What programs ask for when nobody chose a model: the mesh's default stands in."""
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 503: "server_error"}
 
-PictureUrl = Callable[[Request, Finished], str]
-"""Where that result can be fetched for a while, without a key."""
+PictureUrl = Callable[[Request, Job, int], str]
+"""Where the job's result of that index can be fetched for a while, without a key."""
 
 
 class ImagesBody(BaseModel):
@@ -80,8 +80,7 @@ def openai_routes(node: NodeFace, url_of: PictureUrl) -> APIRouter:
         await _awaited(job, request)
         if job.state != "done":
             return _refused(ApiError(503, "not_drawn", job.error or "the job was cancelled"))
-        results = [job.results[index] for index in sorted(job.results)]
-        data = [await _one(body, result, url_of(request, result)) for result in results]
+        data = [await _one(body, result, url_of(request, job, index)) for index, result in sorted(job.results.items())]
         return JSONResponse({"created": int(time.time()), "data": data})
 
     return routes

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import Field
 
 from meshgen.gateway.bodies import Body
 from meshgen.gateway.errors import ApiError
+from meshgen.gateway.face import NodeFace
 from meshgen.settings import LIVE, Settings, SettingsError, Source, dotted
 
 MAX_CHANGES = 100
-
-
-class SettledNode(Protocol):
-    @property
-    def settings_source(self) -> Source | None:
-        """None if it was started without files."""
-
-    def follow_settings(self, settings: Settings) -> None:
-        """From now on; what can't change while it runs stays."""
 
 
 class ChangesBody(Body):
     changes: dict[str, Any] = Field(min_length=1, max_length=MAX_CHANGES, description='by dotted keys: {"worker.max_steps": 50}')
 
 
-def settings_routes(node: SettledNode) -> APIRouter:
+def settings_routes(node: NodeFace) -> APIRouter:
     routes = APIRouter(prefix="/v1/settings", tags=["settings"])
 
     @routes.get("")
@@ -63,7 +55,7 @@ def settings_routes(node: SettledNode) -> APIRouter:
     return routes
 
 
-def _source(node: SettledNode) -> Source:
+def _source(node: NodeFace) -> Source:
     if node.settings_source is None:
         raise ApiError(409, "no_file", "this node was started without a config file")
     return node.settings_source

@@ -51,7 +51,7 @@ from meshgen.protocols.advert import (
     ModelAdvert,
 )
 from meshgen.protocols.charter import Charter, Lineage
-from meshgen.settings import Settings, following
+from meshgen.settings import Settings, Source, following
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class Peer:
         self.charters = Charters(net, ledger, lineage, save)
         self.charters.on_change.append(self._follow_charter)
         self._given = settings
+        self.settings_source: Source | None = None
         self.settings = settings = with_charter(settings, lineage.current)
         self.identity = identity
         self.net = net

@@ -17,6 +17,7 @@ from meshgen.peers.advice import Word
 from meshgen.peers.job import Finished, Job, Part
 from meshgen.peers.request import ImageRequest, RequestError
 from meshgen.peers.supply import Level, Quote
+from meshgen.settings import Settings, Source
 from tests.gateway.fake_overseer import FakeOverseer
 
 ALICE = Identity.from_seed(bytes(range(32)))
@@ -127,6 +128,11 @@ class FakeNode:
         self.credit: Any = FakeCredit()
         self.stopped = threading.Event()
         self.local: dict[str, Path] = {}
+        self.settings_source: Source | None = None
+        self.followed: list[Settings] = []
+
+    def follow_settings(self, settings: Settings) -> None:
+        self.followed.append(settings)
 
     def status(self) -> dict[str, Any]:
         return {"peer_id": self.peer_id, "alias": "alice", "roles": ["requester"], "peers": 1}

@@ -203,7 +203,6 @@ async def test_large_bodies_are_refused_announced_or_not(api: httpx.AsyncClient)
 async def test_unknown_paths_and_methods_have_the_same_shape(api: httpx.AsyncClient) -> None:
     assert error_of(await api.get("/v1/nothing"))["code"] == "not_found"
     assert error_of(await api.put("/v1/jobs"))["code"] == "method_not_allowed"
-    assert (await api.get("/docs")).status_code == 404
     assert "/v1/jobs" in (await api.get("/openapi.json")).json()["paths"]
 
 

@@ -44,7 +44,7 @@ def node() -> FakeNode:
 @pytest.fixture
 async def api(node: FakeNode) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
-    app.include_router(openai_routes(node, lambda request, result: f"{request.base_url}pictures/{result.index}"))
+    app.include_router(openai_routes(node, lambda request, job, index: f"{request.base_url}pictures/{index}"))
     install_handlers(app)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:4712") as client:
         yield client
@@ -100,7 +100,7 @@ async def test_who_hangs_up_cancels(node: FakeNode) -> None:
     node.requester.on_submit = lambda job: submitted.set()
     node.requester.on_cancel = lambda job: (job.enter("cancelled", "cancelled"), gone.set())[0]
     app = FastAPI()
-    app.include_router(openai_routes(node, lambda request, result: ""))
+    app.include_router(openai_routes(node, lambda request, job, index: ""))
     body = b'{"prompt": "a fjord"}'
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
