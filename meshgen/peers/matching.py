@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from meshgen.peers.selection import FIND_FORMS
 from meshgen.protocols.advert import NO_NSFW, NO_POST, PICTURE_FAMILIES, AdapterAdvert, Advert, ModelAdvert
+from meshgen.protocols.job import MAX_RESULT_PIXELS
 from meshgen.protocols.offer import MAX_OFFER_LIFETIME_MS, Offer
 
 TRUST_FLOOR = 0.05
@@ -42,12 +44,19 @@ def refusal(offer: Offer, advert: Advert, now_ms: int) -> No | None:
         return No("policy")
     if NO_POST in advert.policies and any(need.kind == "post" for need in offer.needs):
         return No("policy")
-    most = min(advert.max_pixels, model.max_pixels) if offer.family in PICTURE_FAMILIES else model.max_pixels
+    most = _most_pixels(offer, advert, model)
     if offer.width * offer.height > most:
         return No("too_large", most)
     if offer.steps > advert.max_steps:
         return No("too_many_steps", advert.max_steps)
     return lacking(offer, model, advert.adapters)
+
+
+def _most_pixels(offer: Offer, advert: Advert, model: ModelAdvert) -> int:
+    """Of what is offered: what it is willing to do, and so that a picture that comes out can cross the mesh."""
+    finds = offer.family == "alchemy" and offer.model in FIND_FORMS
+    willing = min(advert.max_pixels, model.max_pixels) if offer.family in PICTURE_FAMILIES else model.max_pixels
+    return willing if finds else min(willing, MAX_RESULT_PIXELS // offer.enlarge**2)
 
 
 def lacking(offer: Offer, model: ModelAdvert, adapters: Iterable[AdapterAdvert]) -> No | None:

@@ -30,6 +30,8 @@ from meshgen.protocols.record import Bin, Hash, Record, Text, UInt
 PROTOCOL = "/meshgen/job/1"
 CHUNK_BYTES = 256 * 1024
 MAX_RESULT_BYTES = 64 * 1024 * 1024
+MAX_RESULT_PIXELS = 22_000_000
+"""A PNG of so many fits into a result, whatever it shows: it takes three bytes for each, and a thousandth more."""
 MAX_PIECE_BYTES = 4096
 MAX_PREVIEW_BYTES = 64 * 1024
 FAILURES = (

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from hashlib import sha256
+from io import BytesIO
+from typing import Any, cast
 
 import pytest
 import trio
 import trio.testing
+from PIL import Image
 
-from meshgen.engine.port import AdapterInfo
+from meshgen.engine.fake import FakeEngine
+from meshgen.engine.port import AdapterInfo, ModelInfo
 from meshgen.peers.describing import adapter_adverts
 from meshgen.peers.orders import names_what_it_needs
+from meshgen.peers.peer import Peer
 from meshgen.peers.request import (
     ControlWish,
     FormRequest,
@@ -21,9 +28,15 @@ from meshgen.peers.request import (
     RequestError,
     TextRequest,
 )
-from meshgen.protocols.order import PostOrder, WorkOrder
+from meshgen.protocols.envelope import Signed
+from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
+from meshgen.protocols.job import Accepted, Failed
+from meshgen.protocols.offer import Bid, Need, Offer, Refusal
+from meshgen.protocols.order import ControlOrder, FormOrder, Input, LoraOrder, Order, PostOrder, TextOrder, WorkOrder
 from tests.conformance.samples import SAMPLES
-from tests.peers.kinds import ADAPTERS, pair, picture
+from tests.peers.kinds import ADAPTERS, MODELS, Recorder, done, pair, picture
+from tests.peers.outsiders import Outsider, outsider
+from tests.peers.virtual import net_mkudos, virtual_mesh
 
 
 @pytest.mark.parametrize(
@@ -105,3 +118,187 @@ async def test_an_upscaler_under_another_ones_digest_is_refused(autojump_clock: 
     adapters = adapter_adverts([*ADAPTERS, plain])
     assert not names_what_it_needs(order, adapters)
     assert names_what_it_needs(replace(order, post=(PostOrder("plain", plain.digest),)), adapters)
+
+
+# -- a requester whose order asks for more than its offer said
+
+Ask = Callable[[Outsider, Signed[Offer], Signed[Bid]], Order]
+
+
+def work(**changes: Any) -> Ask:
+    return lambda me, offer, bid: me.order(offer, bid, offer.message.count, **changes)
+
+
+def text(**changes: Any) -> Ask:
+    def ask(_: Outsider, offer: Signed[Offer], bid: Signed[Bid]) -> Order:
+        asked, sampling = offer.message, (0, 0, 0, 0, 0, ())
+        seeds = tuple(range(asked.count))
+        plain = TextOrder(offer.id, "x", asked.model, bid.message.digest, asked.tokens or 5, asked.context, seeds, *sampling)
+        return replace(plain, **changes)
+
+    return ask
+
+
+def form(**changes: Any) -> Ask:
+    def ask(_: Outsider, offer: Signed[Offer], bid: Signed[Bid]) -> Order:
+        asked, given = offer.message, (Input("source", 9, bytes(32)),)
+        return replace(FormOrder(offer.id, asked.model, bid.message.digest, asked.width, asked.height, given), **changes)
+
+    return ask
+
+
+def of(model: ModelInfo, **more: Any) -> dict[str, Any]:
+    """An offer for it."""
+    kind = {"text": {"width": 0, "height": 0, "steps": 0, "tokens": 5}, "alchemy": {"steps": 0, "count": 1}}
+    return {"model": model.name, "digest": model.digest, "family": model.family, **kind.get(model.family, {}), **more}
+
+
+PENCIL, CANNY, UPSCALER = ADAPTERS[0].digest, ADAPTERS[3].digest, ADAPTERS[4].digest
+LORA = LoraOrder("pencil", PENCIL, 6000, 6000)
+SOURCE, MASK, POSE = (Input(role, 9, bytes(32)) for role in ("source", "mask", "control"))
+CONTROL = {"inputs": (POSE,), "control": (ControlOrder("canny", CANNY, 6000, 0, 0),)}
+DRAWER, WRITER, NSFW_FORM, UPSCALE_FORM = MODELS
+MORE: list[tuple[str, dict[str, Any], Ask]] = [
+    ("a larger picture", {}, work(width=128)),
+    ("more steps", {}, work(steps=5)),
+    ("more pictures", {}, work(seeds=(0, 1, 2, 3))),
+    ("another model", {}, work(model="writer", digest=WRITER.digest)),
+    ("a LoRA", {}, work(loras=(LORA,))),
+    ("a second LoRA", {"features": ("lora",), "needs": (Need("lora", PENCIL),)}, work(loras=(LORA, LORA))),
+    ("ControlNet", {}, work(**CONTROL)),
+    ("ControlNet that is a need and no feature", {"needs": (Need("controlnet", CANNY),)}, work(**CONTROL)),
+    ("an upscaler", {}, work(post=(PostOrder("upscaler", UPSCALER),))),
+    ("a source", {}, work(inputs=(SOURCE,))),
+    ("a mask", {"features": ("img2img",)}, work(inputs=(SOURCE, MASK))),
+    ("hires fix", {}, work(hires_fix=1)),
+    ("a picture at once, for the price of two passes", {"features": ("hires_fix",)}, work()),
+    ("tiling", {}, work(tiling=1)),
+    ("clip skip", {}, work(clip_skip=2)),
+    ("a negative prompt", {}, work(negative_prompt="x")),
+    ("a text for a picture", {}, text(tokens=5, seeds=(0, 1, 2))),
+    ("more tokens", of(WRITER), text(tokens=6)),
+    ("more context", of(WRITER, context=8), text(context=0)),
+    ("more texts", of(WRITER), text(seeds=(0, 1, 2, 3))),
+    ("a form of another size", of(NSFW_FORM), form(width=128)),
+    ("another form", of(NSFW_FORM), form(model="upscaler", digest=UPSCALE_FORM.digest)),
+]
+
+
+@asynccontextmanager
+async def by_hand(**settings: Any) -> AsyncIterator[tuple[Peer, Outsider, Recorder]]:
+    async with virtual_mesh() as mesh:
+        engine = Recorder()
+        worker = await mesh.add("worker", "worker", engine, **settings)
+        async with outsider(mesh) as me:
+            yield worker, me, engine
+            await trio.sleep(60)
+            assert worker.worker is not None
+            assert not engine.given and worker.worker.tally.pictures == 0
+            assert net_mkudos(worker, worker) == 0 and worker.ledger.balance(me.who.public_key).net == 0
+
+
+async def award(me: Outsider, worker: Peer, ask: Ask, **changes: Any) -> str:
+    """What becomes of it, in a word."""
+    offer = me.offer(**changes)
+    bid = cast(Signed[Bid], await me.ask(worker, offer))
+    assert isinstance(bid.message, Bid), bid.message
+    hold = me.append(me.hold(offer, bid, 8))  # there is enough set aside
+    return await me.send_award(worker, me.award(offer, bid, hold, ask(me, offer, bid)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("offer", "ask"), [(offer, ask) for _, offer, ask in MORE], ids=[name for name, _, _ in MORE])
+async def test_no_order_gets_more_than_was_offered(
+    offer: dict[str, Any], ask: Ask, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with by_hand() as (worker, me, _):
+        assert await award(me, worker, ask, **offer) == "bad_offer"
+
+
+async def test_what_is_not_safe_for_work_is_offered_so(autojump_clock: trio.testing.MockClock) -> None:
+    """An offer that keeps silent about it comes as far as the order."""
+    async with by_hand(worker__declines=["nsfw"]) as (worker, me, _):
+        assert await award(me, worker, work(prompt="a nude statue")) == "policy"
+        refused = await me.ask(worker, me.offer(nsfw=1))
+        assert isinstance(refused.message, Refusal) and refused.message.reason == "policy"
+
+
+async def test_an_offer_says_how_much_it_enlarges(autojump_clock: trio.testing.MockClock) -> None:
+    async with by_hand() as (worker, me, _):
+        for enlarge in (1, 2, 16):
+            refused = await me.ask(worker, me.offer(needs=(Need("post", UPSCALER),), enlarge=enlarge))
+            assert isinstance(refused.message, Refusal) and refused.message.reason == "bad_offer"
+
+
+# -- a source that is not what was offered
+
+
+def flat(mode: str, size: tuple[int, int] = (64, 64), kind: str = "PNG") -> bytes:
+    """All black, and transparent if it can be."""
+    file = BytesIO()
+    Image.new(mode, size).save(file, kind)
+    return file.getvalue()
+
+
+async def send_source(me: Outsider, worker: Peer, data: bytes, feature: str) -> object:
+    """The last that the worker says of a job for this source."""
+    deal = await me.deal(worker, count=1, features=(feature,))
+    given = Input("source", len(data), sha256(data).digest())
+    deal.order = replace(deal.order, inputs=(given,))
+    deal.award = me.award(deal.offer, deal.bid, deal.hold, deal.order)
+    async with me.net.open(worker.net.peer_id, JOB_PROTOCOL) as channel:
+        await channel.send(deal.award.wire)
+        side = deal.side()
+        assert isinstance(await me.receive(channel, side), Accepted)
+        for chunk in side.give((data,)):
+            await channel.send(chunk)
+        return await me.receive(channel, side)
+
+
+@pytest.mark.parametrize(
+    "source", [flat("RGBA"), flat("LA"), flat("RGBA", kind="WEBP")], ids=["RGBA", "grey with alpha", "WebP with alpha"]
+)
+async def test_what_is_transparent_is_not_painted_anew_by_who_was_not_asked_to(
+    source: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with by_hand(worker__declines=["inpainting"]) as (worker, me, _):
+        assert await send_source(me, worker, source, "img2img") == Failed("bad_input")
+
+
+async def test_an_honest_requester_says_what_its_source_asks_for(autojump_clock: trio.testing.MockClock) -> None:
+    """...so that a worker which declines inpainting is not asked, and another one does it."""
+    async with virtual_mesh() as mesh:
+        await mesh.add("worker", "worker", Recorder(), worker__declines=["inpainting"])
+        asker = await mesh.requester("asker")
+        await done(asker, ImageRequest("x", steps=2, source=picture("RGB")))
+        assert asker.requester is not None
+        job = asker.requester.submit(ImageRequest("x", steps=2, source=picture("RGBA")))
+        await job.wait()
+        assert job.state == "failed" and "lacks a feature it needs" in job.error and not job.parts
+        await mesh.add("painter", "worker", Recorder())
+        await done(asker, ImageRequest("x", steps=2, source=picture("RGBA")))
+
+
+# -- what could not be delivered
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit"), [({"width": 8192, "height": 4096}, 4690), ({"width": 2048, "height": 2048, "post": ("upscaler",)}, 1172)]
+)
+async def test_a_picture_that_no_result_can_hold_is_refused_before_it_is_drawn(
+    fields: dict[str, Any], limit: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with virtual_mesh() as mesh:
+        engine = FakeEngine([replace(model, max_pixels=2**26) for model in MODELS], adapters=ADAPTERS)
+        await mesh.add("worker", "worker", engine, worker__max_pixels=2**26)
+        asker = await mesh.requester("asker")
+        assert asker.requester is not None
+        job = asker.requester.submit(ImageRequest("x", steps=2, **fields))
+        await job.wait()
+        assert job.state == "failed" and f"1 allows at most {limit}x{limit} pixels" in job.error and not job.parts
+
+
+async def test_a_form_that_finds_something_may_look_at_any_picture(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        engine = FakeEngine([replace(model, max_pixels=2**26) for model in MODELS])
+        await mesh.add("worker", "worker", engine)
+        await done(await mesh.requester("asker"), FormRequest("nsfw", flat("L", (8000, 3000))))
