@@ -39,6 +39,7 @@ _CLASSES = {  # class: does it know Karras sigmas?
     "TCDScheduler": False,
     "UniPCMultistepScheduler": True,
 }
+_PNDM = "pndmscheduler"
 _NAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "k_euler": ("EulerDiscreteScheduler", {}),
     "k_euler_a": ("EulerAncestralDiscreteScheduler", {}),
@@ -52,7 +53,7 @@ _NAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "dpmsolver": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 3}),
     "ddim": ("DDIMScheduler", {}),
     "lcm": ("LCMScheduler", {}),
-    "pndmscheduler": ("PNDMScheduler", {"skip_prk_steps": True}),  # as every Stable Diffusion sets it
+    _PNDM: ("PNDMScheduler", {"skip_prk_steps": True}),  # as every Stable Diffusion sets it
 }
 NAMES = (*_NAMES, *_CLASSES)
 
@@ -72,3 +73,17 @@ def scheduler_of(name: str) -> SchedulerChoice | None:
     if not _CLASSES[class_name]:
         raise EngineError("bad_input", f"the scheduler {plain} has no Karras sigmas; leave {KARRAS} out")
     return SchedulerChoice(name, class_name, {**settings, "use_karras_sigmas": True})
+
+
+def horde_sampler(name: str) -> tuple[str, bool] | None:
+    """AI Horde's name for a scheduler, and whether it has Karras sigmas; None if AI Horde has none. For "", the model's own, what
+    AI Horde's workers are best at. Raises EngineError("bad_input") that names what there is."""
+    choice = scheduler_of(name)
+    if choice is None:
+        return "k_euler", False
+    plain = name.removesuffix(KARRAS)
+    alike = (horde for horde, (class_name, _) in _NAMES.items() if class_name == choice.class_name)
+    found = plain.lower() if plain.lower() in _NAMES else next(alike, None)
+    if found is None or found == _PNDM:
+        return None
+    return found.upper() if found == "ddim" else found, plain != name
