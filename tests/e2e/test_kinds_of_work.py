@@ -19,7 +19,8 @@ from PIL import Image
 from meshgen.cli.local_mesh import local_mesh, wait_for
 from meshgen.engine.models.catalog import Catalog
 from meshgen.ledger.verify import verify_home
-from tests.e2e.conftest import Town
+from tests.e2e.conftest import Town, workers_seen
+from tests.engine.diffusion.test_same_seed import ANOTHER_WORKER, RESTARTED, TOGETHER
 
 SCENE = "a red circle above a blue square on a yellow background"
 RED, YELLOW, GREEN = (215, 40, 50), (250, 225, 50), (40, 150, 60)
@@ -51,11 +52,15 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with local_mesh(root, "meshgen-work-v0") as mesh:
         town = Town(mesh)
         town.start_hub()
-        town.launch("painter", "worker", worker__device="cpu")
+        launch_painter(town)
         town.launch_requester()
         town.await_ready("painter", "requester")
         wait_for(lambda: offered(town) >= {"meshgen-mini", TINY}, "the requester to know the worker's models", START_S)
         yield town
+
+
+def launch_painter(town: Town) -> None:
+    town.launch("painter", "worker", worker__device="cpu")
 
 
 def offered(town: Town) -> set[str]:
@@ -81,7 +86,8 @@ def policies(town: Town, alias: str) -> list[str]:
 
 
 def drawn(town: Town, **body: Any) -> np.ndarray[Any, Any]:
-    (png,) = done(town, "/v1/jobs", **({"prompt": SCENE, "steps": 12, "guidance_scale": 3.0, "seed": 7} | body))
+    asked: dict[str, Any] = {"prompt": SCENE, "steps": 12, "guidance_scale": 3.0, "seed": 7} | body
+    (png,) = done(town, "/v1/jobs", **asked)
     return pixels(png)
 
 
@@ -150,7 +156,7 @@ def test_adapters_change_what_is_drawn(town: Town) -> None:
 
 def test_many_at_once_are_each_what_they_would_be_alone(town: Town, scene: np.ndarray[Any, Any]) -> None:
     pictures = done(town, "/v1/jobs", prompt=SCENE, steps=12, guidance_scale=3.0, seed=5, count=4)
-    assert len(pictures) == 4 and np.abs(pixels(pictures[2]) - scene).max() <= 2
+    assert len(pictures) == 4 and np.abs(pixels(pictures[2]) - scene).max() <= TOGETHER
 
 
 def test_a_text_goes_on(town: Town) -> None:
@@ -183,11 +189,19 @@ def test_a_seed_is_the_same_picture_on_another_worker(town: Town, scene: np.ndar
     try:
         wait_for(lambda: {"painter", "other"} <= workers(town), "the requester to know both", START_S)
         wait_for(lambda: "paused" in policies(town, "painter"), "the requester to hear of the pause", START_S)
-        assert np.abs(drawn(town, worker="other") - scene).max() <= 2
+        assert np.abs(drawn(town, worker="other") - scene).max() <= ANOTHER_WORKER
     finally:
         town.node("painter").api.post("/v1/worker/resume", {})
         town.node("other").stop()
         del town.mesh.nodes["other"]
+
+
+def test_a_seed_is_the_same_picture_after_a_restart(town: Town, scene: np.ndarray[Any, Any]) -> None:
+    town.node("painter").stop()
+    launch_painter(town)
+    town.await_ready("painter")
+    wait_for(lambda: "painter" in workers_seen(town.requester), "the requester to know the worker again", START_S)
+    assert np.abs(drawn(town) - scene).max() <= RESTARTED
 
 
 def test_everything_was_paid_for(town: Town, scene: np.ndarray[Any, Any]) -> None:
