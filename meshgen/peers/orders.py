@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from meshgen.engine.port import AnyWork, Control, Engine, FormWork, Inversion, Lora, TextWork, Work
+from meshgen.peers.passes import Pass, passes, passes_of
 from meshgen.protocols.advert import AdapterAdvert
 from meshgen.protocols.offer import Offer
 from meshgen.protocols.order import FormOrder, InversionOrder, Order, TextOrder, WorkOrder, from_weight
@@ -51,7 +52,9 @@ def names_what_it_needs(order: Order, adapters: Iterable[AdapterAdvert]) -> bool
 
 def result_s(engine: Engine, offer: Offer) -> float:
     """Seconds of compute for one result of an offer, as estimated."""
-    seconds = engine.estimate_s(offer.model, offer.width, offer.height, offer.steps or offer.tokens or 1, 1)
+    if not offer.steps:
+        return engine.estimate_s(offer.model, offer.width, offer.height, offer.tokens or 1, 1)
+    seconds = sum(engine.estimate_s(offer.model, *one, 1) for one in passes_of(offer))
     posts = [need.digest for need in offer.needs if need.kind == "post"]
     return seconds + _after_s(engine, posts, offer.width, offer.height)
 
@@ -61,12 +64,18 @@ def order_s(engine: Engine, order: Order) -> float:
     count = len(order.seeds)
     match order:
         case WorkOrder():
-            seconds = engine.estimate_s(order.model, order.width, order.height, order.steps, count)
+            seconds = sum(engine.estimate_s(order.model, *one, count) for one in _passes(engine, order))
             return seconds + count * _after_s(engine, [post.digest for post in order.post], order.width, order.height)
         case TextOrder():
             return engine.estimate_s(order.model, 0, 0, order.tokens, count)
         case FormOrder():
             return engine.estimate_s(order.model, order.width, order.height, 1, count)
+
+
+def _passes(engine: Engine, order: WorkOrder) -> tuple[Pass, ...]:
+    family = next((model.family for model in engine.models() if model.name == order.model), "")
+    source = any(given.role == "source" for given in order.inputs)
+    return passes(family, order.width, order.height, order.steps, hires_fix=bool(order.hires_fix), source=source)
 
 
 def _after_s(engine: Engine, posts: Sequence[bytes], width: int, height: int) -> float:

@@ -158,11 +158,26 @@ async def test_what_comes_after_a_picture_takes_time_too(autojump_clock: trio.te
         assert await asked_ms(asker, ImageRequest("x", steps=2, post=("upscaler", "upscaler"))) == plain + 1700 * 1000
 
 
-async def asked_ms(asker: Peer, request: ImageRequest) -> int:
+async def test_hires_fix_takes_its_two_passes(autojump_clock: trio.testing.MockClock) -> None:
+    class Measured(FakeEngine):
+        def estimate_s(self, work_model: str, width: int, height: int, steps: int, count: int) -> float:
+            return width * height * steps * count / 512**2
+
+    drawer = replace(fake_model(), family="sd1", features=FEATURES)
+    async with virtual_mesh() as mesh:
+        await mesh.add("worker", "worker", Measured([drawer]))
+        asker = await mesh.requester("asker")
+        sizes = {"width": 1024, "height": 1024, "steps": 20}
+        assert await asked_ms(asker, ImageRequest("x", **sizes), "sd1") == 80_000
+        assert await asked_ms(asker, ImageRequest("x", **sizes, hires_fix=True), "sd1") == 20_000 + 48_000
+        assert await asked_ms(asker, ImageRequest("x", **sizes, hires_fix=True, source=picture()), "sd1") == 80_000
+
+
+async def asked_ms(asker: Peer, request: ImageRequest, family: str = "other") -> int:
     """What the only worker bids for a picture."""
     assert asker.requester is not None
     means = asker.requester._means
-    model = means.known_model("fake", ("other",))
+    model = means.known_model("fake", (family,))
     assert model is not None
     offer = means.draft(assign(request, model, means.known_adapter), 1, 10**6)
     async with trio.open_nursery() as nursery:
