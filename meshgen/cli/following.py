@@ -27,7 +27,7 @@ def follow(
 ) -> dict[str, Any]:
     """Submit, show what happens, fetch each result as it arrives: the job as it ended. Ctrl-C cancels it.
 
-    ``hear`` is told every event, and writes to the terminal: there are no bars then. Raises Fault, NotRunning.
+    ``hear`` is told every event, an interruption too, and writes to the terminal: there are no bars then. Raises Fault, NotRunning.
     """
     job_id, wanted = api.post(path, body)["id"], body.get("count", 1)
     address = f"/v1/jobs/{job_id}"
@@ -42,6 +42,8 @@ def follow(
                 watcher.see(event)
             fetch(api.get(address))  # whose event was lost with a connection
     except KeyboardInterrupt:
+        if hear:
+            hear(Event("", "interrupted", {}))
         return _cancelled(api, job_id, fetch)
     except NotRunning as gone:
         raise NotRunning(f"{gone.message}; what had not arrived by then is lost", gone.hint) from None

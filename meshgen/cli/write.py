@@ -98,9 +98,12 @@ class Reader:
             piece = _plain(event.data["text"])
             self._shown += piece
             click.echo(piece, nl=False)
-        elif event.kind == "result" and self._shown:  # what is said next, of who wrote it, begins a line
-            self._ended = True
+        elif (
+            self._shown and not self._ended and event.kind in ("result", "interrupted", "note")
+        ):  # what is said next begins a line
             click.echo()
+            self._ended = event.kind != "note"
+            self._shown = self._shown if self._ended else ""  # a note tells of a loss: another worker begins anew
 
     def finish(self, whole: str) -> None:
         """Show the rest; all of it, in a new line, if other words were shown or their line has ended."""

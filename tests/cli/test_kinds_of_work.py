@@ -69,6 +69,23 @@ def test_what_was_not_streamed_is_shown(capsys: pytest.CaptureFixture[str]) -> N
         assert capsys.readouterr().out == shown
 
 
+def test_a_text_that_begins_anew_begins_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    reader = Reader()
+    for event in (
+        Event("1", "piece", {"index": 0, "text": "once u"}),
+        Event("2", "note", {"text": "bob went away"}),
+        Event("3", "piece", {"index": 0, "text": "there "}),
+        Event("4", "note", {"text": "bob went away"}),
+        Event("5", "piece", {"index": 0, "text": "there "}),
+        Event("", "interrupted", {}),
+    ):
+        reader.hear(event)
+    reader.finish("")
+    assert capsys.readouterr().out == "once u\nthere \nthere \n"
+    reader.finish("there was.")
+    assert capsys.readouterr().out == "there was.\n"
+
+
 def test_options_of_a_text_become_the_request(meshgen: Cli, running: Running) -> None:
     running.node.requester.on_submit = answered(b"x", "text/plain")
     words = "--context 9 --min-p 0.1 --repetition-penalty 1.2 --top-k 3 --top-p 0.5 --nsfw --timeout 9"
