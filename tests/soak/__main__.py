@@ -15,7 +15,8 @@ import trio
 
 from tests.soak.mix import stories
 from tests.soak.soak import soak
-from tests.soak.table import table
+from tests.soak.table import progress, table
+from tests.soak.watch import Sample
 
 SILENCE_S = 25.0
 
@@ -28,10 +29,14 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="meshgen-soak-") as home:
-        report = trio.run(soak, Path(home), stories(options.jobs, options.seed), options.silence)
+        report = trio.run(soak, Path(home), stories(options.jobs, options.seed), options.silence, _show)
     print(table(report))
     print(f"seed {options.seed}")
     sys.exit(bool(report.wrong))
+
+
+def _show(sample: Sample) -> None:
+    print(progress(sample), file=sys.stderr)
 
 
 if __name__ == "__main__":

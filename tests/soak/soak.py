@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,8 +50,8 @@ class Report:
         return [*self.unexpected, *left, *lost, *growth(self.samples)]
 
 
-async def soak(home: Path, told: Sequence[Story], silence_s: float) -> Report:
-    """Raises nothing for a job's sake: what came of each is in the report."""
+async def soak(home: Path, told: Sequence[Story], silence_s: float, tell: Callable[[Sample], None] | None = None) -> Report:
+    """Raises nothing for a job's sake: what came of each is in the report. ``tell`` hears how far it is."""
     report, waiting, deeds = Report(count(list(told))), list(told), home / "deeds"
     names = {case.work.model for story in told for case in story} - {*GOOD, "unknown"}
     catalog = await trio.to_thread.run_sync(catalog_of, home, sorted(names))
@@ -59,19 +59,23 @@ async def soak(home: Path, told: Sequence[Story], silence_s: float) -> Report:
     async with open_engine(catalog, "cpu", command=command, silence_s=silence_s) as pool, trio.open_nursery() as nursery:
         assert isinstance(pool, Pool)
         for _ in range(CALLERS):
-            nursery.start_soon(_call, pool, waiting, report)
+            nursery.start_soon(_call, pool, waiting, report, tell)
     report.left_behind = len(children_of(CHILD))
     _read_deeds(deeds, report)
     return report
 
 
-async def _call(pool: Pool, waiting: list[Story], report: Report) -> None:
+async def _call(pool: Pool, waiting: list[Story], report: Report, tell: Callable[[Sample], None] | None) -> None:
     while waiting:
         for case in waiting.pop(0):
             outcome = NO_ANSWER
             with trio.move_on_after(JOB_S):
                 outcome = await _outcome(pool, case)
             _note(report, case, outcome)
+            if outcome == DRAWN and _is_due(report):  # a child is there then
+                report.samples.append(take_sample(report.done, children_of(CHILD)))
+                if tell:
+                    tell(report.samples[-1])
         report.troubles = pool.troubles()
 
 
@@ -79,9 +83,11 @@ def _note(report: Report, case: Case, outcome: str) -> None:
     report.outcomes[case.kind, outcome] += 1
     if outcome not in case.allowed:
         report.unexpected.append(f"{case.kind}, model {case.work.model}: {outcome}")
+
+
+def _is_due(report: Report) -> bool:
     last = report.samples[-1].jobs if report.samples else 0
-    if outcome == DRAWN and report.done - last >= report.jobs // SAMPLES:  # a child is there then
-        report.samples.append(take_sample(report.done, children_of(CHILD)))
+    return report.done - last >= report.jobs // SAMPLES
 
 
 async def _outcome(pool: Pool, case: Case) -> str:

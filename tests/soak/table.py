@@ -34,6 +34,10 @@ def _row(kind: str, came: Counter[str], faults: int, restarts: int) -> str:
     return f"{kind:<32}{came.total():>6}{came[DRAWN]:>7}{came[CANCELLED]:>6}{faults:>8}{restarts:>10}  {refused}".rstrip()
 
 
+def progress(sample: Sample) -> str:
+    return f"after job {sample.jobs}: the node {sample.node}; its child {sample.child or 'is not there'}"
+
+
 def _usage(samples: list[Sample]) -> Iterator[str]:
     yield f"{'after jobs':>10}{'node MB':>10}{'files':>8}{'threads':>9}{'children':>10}{'child MB':>10}{'files':>8}{'threads':>9}"
     last = len(samples) - 1
