@@ -15,8 +15,10 @@ from pathlib import Path
 
 import trio
 
+from meshgen.engine.bridge.bridge import Bridge
 from meshgen.engine.models.catalog import Catalog, CatalogError
 from meshgen.engine.port import Engine, EngineError
+from meshgen.engine.several import Several
 from meshgen.gateway.serve import GatewayError, serve_gateway
 from meshgen.identity import IdentityError, load_or_create
 from meshgen.ledger.errors import LedgerError
@@ -122,17 +124,23 @@ def _end_at_once(number: int, _frame: object) -> None:
 
 @asynccontextmanager
 async def _open_engine(settings: Settings, catalog: Catalog, home: Path) -> AsyncIterator[Engine | None]:
-    """The worker's engine; None if this node is no worker, or can't be one: it goes on without and says so."""
-    worker = settings.worker
+    """The worker's engine; None if this node is no worker, or can't be one: it goes on without and says so. With a bridge it is
+    one as soon as somebody asks it for jobs."""
     if not settings.has_role("worker"):
         yield None
-    elif worker.engine == "fake":
-        from meshgen.engine.fake import FakeEngine, fake_model
+        return
+    async with AsyncExitStack() as stack:
+        own = await _own_engine(stack, settings.worker, catalog, home)
+        bridge = Bridge() if settings.worker.bridge else None
+        yield Several(own, bridge) if own and bridge else own or bridge
 
-        yield FakeEngine([fake_model()], worker.fake_seconds, worker.slots)
-    else:
-        async with AsyncExitStack() as stack:
-            yield await _opened(stack, worker, catalog, home)
+
+async def _own_engine(stack: AsyncExitStack, worker: WorkerSettings, catalog: Catalog, home: Path) -> Engine | None:
+    if worker.engine != "fake":
+        return await _opened(stack, worker, catalog, home)
+    from meshgen.engine.fake import FakeEngine, fake_model
+
+    return FakeEngine([fake_model()], worker.fake_seconds, worker.slots)
 
 
 async def _opened(stack: AsyncExitStack, worker: WorkerSettings, catalog: Catalog, home: Path) -> Engine | None:
@@ -165,7 +173,7 @@ async def _opened(stack: AsyncExitStack, worker: WorkerSettings, catalog: Catalo
     try:
         return await stack.enter_async_context(engine)
     except EngineError as error:
-        log.warning("this node can't be a worker: %s", error)
+        log.warning("this node can't be a worker%s: %s", " of its own" if worker.bridge else "", error)
         return None
 
 

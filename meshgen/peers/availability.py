@@ -200,7 +200,8 @@ class Availability:
             return Why("no_model", "none of the installed models is served by worker.models, models_to_skip, forms and declines")
         if troubles := troubles_of(self._engine):
             return Why("engine", "; ".join(troubles[:MAX_TROUBLES]))
-        return Why("no_model", "no model is installed, or the engine can't start; see `meshgen models ls` and the node's log")
+        text = "no model is installed, or the engine can't start, and no bridged worker asks for jobs"
+        return Why("no_model", f"{text}; see `meshgen models ls` and the node's log")
 
     def _notes(self) -> list[str]:
         silent = [ceiling.name for _, ceiling in self._ceilings if ceiling.limit and ceiling.value is None]

@@ -17,6 +17,7 @@ from typing import Any
 import trio
 
 from meshgen import __version__
+from meshgen.engine.bridge.bridge import Bridge, bridge_of
 from meshgen.engine.models.catalog import Catalog, CatalogError
 from meshgen.engine.port import Engine, Room
 from meshgen.engine.several import rooms_of
@@ -43,6 +44,7 @@ from meshgen.peers.requester import Requester
 from meshgen.peers.trouble import own_trouble
 from meshgen.peers.views import local_model, mesh_adapters, mesh_models, peer_rows, report_as_dict
 from meshgen.peers.worker import Worker
+from meshgen.peers.worth import worth
 from meshgen.protocols.advert import (
     MAX_ADDRESS_BYTES,
     MAX_ADDRESSES,
@@ -111,6 +113,7 @@ class Peer:
         self.requester: Requester | None = None
         self.worker: Worker | None = None
         self.overseer: Overseer | None = None
+        self.bridge: Bridge | None = None
         own = self._take_up_work(engine) if engine is not None and settings.has_role("worker") else None
         if settings.has_role("requester"):
             self.requester = Requester(self._means(own, rng))
@@ -129,9 +132,13 @@ class Peer:
         self.overseer = overseer = Overseer(
             self.settings, self.charters.current, engine, self._now_ms, self.directory.changed, home=self.home
         )
-        self.worker = Worker(
+        self.worker = worker = Worker(
             self.net, self.identity, self.ledger, archivist, engine, queue, policy, self._now_ms, self._own_advert, overseer
         )
+        self.bridge = bridge_of(engine)
+        if self.bridge is not None:
+            self.bridge.worth = lambda work: worth(work, worker.policy)
+            self.bridge.on_change += [self.directory.changed, queue.advance]
         return OwnEngine(
             engine, queue, lambda: model_adverts(engine.models(), engine), lambda: adapter_adverts(engine.adapters())
         )
@@ -164,6 +171,8 @@ class Peer:
             if self.worker is not None and self.overseer is not None:
                 await nursery.start(self.overseer.run)
                 await nursery.start(self.worker.run)
+            if self.bridge is not None:
+                nursery.start_soon(self.bridge.watch)
             if self.requester is not None:
                 await nursery.start(self.requester.run)
             nursery.start_soon(self._meet_newcomers)
@@ -212,7 +221,7 @@ class Peer:
 
     def _describe(self, now_ms: int, expires_ms: int) -> Advert:
         worker, settings, head = self.settings.worker, self.settings, self.ledger.head()
-        device = self.engine.device() if self.engine and self.worker else None
+        device = self.engine.device() if self.engine and self._works else None
         self._advert_seq = max(self._advert_seq + 1, now_ms)
         advert = Advert(
             net=self.ledger.net,
@@ -220,7 +229,7 @@ class Peer:
             expires_ms=expires_ms,
             alias=settings.node.alias,
             agent=f"meshgen/{__version__}",
-            roles=tuple(role for role in settings.node.roles if role != "worker" or self.worker),
+            roles=tuple(role for role in settings.node.roles if role != "worker" or self._works),
             addresses=tuple(address for address in self.net.addresses() if len(address) <= MAX_ADDRESS_BYTES)[:MAX_ADDRESSES],
             device_kind=device.kind if device else "",
             device_name=plain(device.name)[:64] if device else "",
@@ -238,6 +247,11 @@ class Peer:
             head_id=head.id,
         )
         return filled(advert, self._model_adverts(), self._adapter_adverts())
+
+    @property
+    def _works(self) -> bool:
+        """A bridge alone is no worker before somebody asks it for jobs."""
+        return self.worker is not None and (self.engine is not self.bridge or bool(self.engine and self.engine.models()))
 
     def _model_adverts(self) -> tuple[ModelAdvert, ...]:
         return model_adverts(self.overseer.models(), self.engine) if self.overseer and self.engine else ()
@@ -279,7 +293,7 @@ class Peer:
         return counts
 
     def _worker_status(self) -> dict[str, Any] | None:
-        if self.worker is None or self.engine is None or self.overseer is None:
+        if self.worker is None or self.engine is None or self.overseer is None or not self._works:
             return None
         device, tally = self.engine.device(), self.worker.tally
         return {

@@ -233,6 +233,11 @@ class WorkerSettings(Group):
         le=4096,
     )
     slots: int = Field(default=1, description="Jobs that run at the same time on the device", ge=1, le=64)
+    bridge: bool = Field(
+        default=True,
+        description="Workers made for AI Horde may fetch jobs here and hand in results: their horde_url is this API's, their key "
+        "the one that `meshgen key` shows",
+    )
     price_permille: int = Field(
         default=1000, description="Price in thousandths of the mesh's tariff; 0 = free", ge=0, le=1_000_000
     )

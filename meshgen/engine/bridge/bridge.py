@@ -22,6 +22,7 @@ from meshgen.engine.port import (
     Answer,
     AnyWork,
     DeviceInfo,
+    Engine,
     EngineError,
     EngineEvent,
     FormWork,
@@ -32,6 +33,7 @@ from meshgen.engine.port import (
     TextWork,
     Work,
 )
+from meshgen.engine.several import Several
 
 log = logging.getLogger(__name__)
 
@@ -278,6 +280,11 @@ class Bridge:
             "speed": max(speeds, default=0.0),
             "seen_s": round(_now() - member.seen_s, 1),
         }
+
+
+def bridge_of(engine: Engine) -> Bridge | None:
+    engines = engine.engines.values() if isinstance(engine, Several) else (engine,)
+    return next((one for one in engines if isinstance(one, Bridge)), None)
 
 
 def _now() -> float:
