@@ -15,17 +15,21 @@ from meshgen.gateway.accounts import account_routes
 from meshgen.gateway.credit import credit_routes
 from meshgen.gateway.docs import docs_routes
 from meshgen.gateway.door import Door
-from meshgen.gateway.errors import install_handlers
+from meshgen.gateway.errors import ERRORS, install_handlers
 from meshgen.gateway.face import NodeFace
 from meshgen.gateway.guard import Guard
-from meshgen.gateway.horde.faults import install_horde_handlers
+from meshgen.gateway.horde.desk import Desk
+from meshgen.gateway.horde.faults import HORDE_ERRORS, install_horde_handlers
+from meshgen.gateway.horde.reading import reading_routes
 from meshgen.gateway.jobs import job_routes
 from meshgen.gateway.keys import KeyRing
 from meshgen.gateway.limits import Limiter
 from meshgen.gateway.mesh import mesh_routes
 from meshgen.gateway.origin import is_loopback
+from meshgen.gateway.pages import page_routes
 from meshgen.gateway.session import Sessions, session_routes
 from meshgen.gateway.settings import settings_routes
+from meshgen.gateway.sharing import sharing_routes
 from meshgen.gateway.worker import worker_routes
 from meshgen.settings import ApiSettings
 
@@ -38,12 +42,14 @@ def make_app(
     *,
     home: Path | None = None,
     api: ApiSettings = LOCAL,
-    background: trio.Nursery | None = None,  # noqa: ARG001
+    background: trio.Nursery | None = None,
 ) -> FastAPI:
     """``home`` None keeps keys in memory. Tasks that outlive a request run in ``background``. Raises KeyRingError."""
     keys = KeyRing(home, anonymous=api.anonymous)
     sessions = Sessions(keys.owner_key)
-    app = FastAPI(title="meshgen", version=__version__, docs_url=None, redoc_url=None)
+    desk = Desk(keys, background)
+    keys.pending = desk.pending
+    app = FastAPI(title="meshgen", version=__version__, docs_url=None, redoc_url=None, responses=ERRORS)
     app.include_router(job_routes(node))
     app.include_router(mesh_routes(node))
     app.include_router(credit_routes(node))
@@ -52,6 +58,10 @@ def make_app(
     app.include_router(settings_routes(node))
     app.include_router(docs_routes())
     app.include_router(session_routes(keys, sessions))
+    app.include_router(sharing_routes(keys))
+    for routes in reading_routes(node, keys, desk):
+        app.include_router(routes, responses=HORDE_ERRORS)
+    app.include_router(page_routes())
     install_handlers(app)
     install_horde_handlers(app)
     lan = not is_loopback(api.host) and api.host != "localhost"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -29,9 +32,26 @@ class ApiError(Exception):
         return error_response(self.status, self.code, str(self), self.field, self.hint)
 
 
-def error_response(status: int, code: str, message: str, field: str = "", hint: str = "") -> JSONResponse:
+class Error(BaseModel):
+    code: str
+    message: str
+    field: str = ""
+    hint: str = ""
+
+
+class ErrorAnswer(BaseModel):
+    error: Error
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": ErrorAnswer, "description": "an error"} for code in ("4XX", "5XX")}
+"""For the API's description."""
+
+
+def error_response(
+    status: int, code: str, message: str, field: str = "", hint: str = "", headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     error = {"code": code, "message": message} | ({"field": field} if field else {}) | ({"hint": hint} if hint else {})
-    return JSONResponse({"error": error}, status)
+    return JSONResponse({"error": error}, status, dict(headers or {}))
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -70,7 +90,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if isinstance(error, TooLarge):
         return error_response(413, "too_large", error.detail)
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    return error_response(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
+    return error_response(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}", headers=error.headers)
 
 
 async def _fault(request: Request, error: Exception) -> Response:

@@ -19,6 +19,14 @@ from meshgen.peers.request import RequestError
 MAX_WAIT_S = 50.0
 STATUS = {"not_ready": 503, "no_worker": 503, "no_adapter": 503, "too_many_jobs": 429}
 """What is no fault of the request's content."""
+RESULTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            media: {"schema": {"type": "string", "format": "binary"}} for media in ("image/png", "text/plain", "application/json")
+        }
+    }
+}
+QUOTED: dict[int | str, dict[str, Any]] = {200: {"description": "what it would cost", "model": dict[str, Any]}}
 
 
 def job_routes(node: NodeFace) -> APIRouter:
@@ -42,13 +50,13 @@ def job_routes(node: NodeFace) -> APIRouter:
                 await job.wait()
         return job_view(job)
 
-    @routes.get("/{job_id}/events")
+    @routes.get("/{job_id}/events", response_class=JobEvents)
     async def follow(
         job_id: str, last_event_id: Annotated[int, Header(ge=0, description="resume after this event")] = 0
     ) -> Response:
         return JobEvents(_job(node, job_id), last_event_id)
 
-    @routes.get("/{job_id}/results/{index}")
+    @routes.get("/{job_id}/results/{index}", response_class=Response, responses=RESULTS)
     async def result(job_id: str, index: int) -> Response:
         """A picture, a text, or what a form found."""
         found = _job(node, job_id).results.get(index)
@@ -69,17 +77,17 @@ def job_routes(node: NodeFace) -> APIRouter:
 
 
 def _submit_routes(routes: APIRouter, node: NodeFace) -> None:
-    @routes.post("", status_code=202)
+    @routes.post("", status_code=202, responses=QUOTED)
     async def submit(body: GenerateBody) -> Response:
         """A job (202); with ``dry_run`` what it would cost (200)."""
         return _answer(node, body)
 
-    @routes.post("/text", status_code=202)
+    @routes.post("/text", status_code=202, responses=QUOTED)
     async def write(body: TextBody) -> Response:
         """The same for texts."""
         return _answer(node, body)
 
-    @routes.post("/form", status_code=202)
+    @routes.post("/form", status_code=202, responses=QUOTED)
     async def alchemy(body: FormBody) -> Response:
         """The same for a form of alchemy."""
         return _answer(node, body)

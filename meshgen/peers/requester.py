@@ -62,7 +62,7 @@ class Requester:
 
     def submit(self, request: Request) -> Job:
         """Start a job. Raises RequestError for what no worker could do, whoever it is."""
-        _check(request)
+        check_request(request)
         if self._nursery is None:
             raise RequestError("not_ready", "the node is still starting")
         if sum(not job.final for job in self.jobs.values()) >= self.policy.open_jobs:
@@ -81,7 +81,7 @@ class Requester:
 
     def quote(self, request: Request) -> Quote:
         """What it would cost, from what is known already; nobody is asked anything. Raises RequestError."""
-        _check(request)
+        check_request(request)
         return self._means.quote(self._completed(request))
 
     def _completed(self, request: Request) -> Request:
@@ -154,7 +154,8 @@ def _first(group: BaseExceptionGroup[LedgerError]) -> str:
     return str(error)
 
 
-def _check(request: Request) -> None:
+def check_request(request: Request) -> None:
+    """What no worker could do, whoever it is. Raises RequestError."""
     if not 1 <= request.count <= MAX_COUNT:
         raise RequestError("bad_count", f"1 to {MAX_COUNT} can be asked for at once, not {request.count}", "n")
     if isinstance(request, ImageRequest):
@@ -166,4 +167,9 @@ def _check(request: Request) -> None:
     if not isinstance(request, FormRequest) and not request.prompt.strip():
         what = "say what to draw" if isinstance(request, ImageRequest) else "say what to go on with"
         raise RequestError("no_prompt", what, "prompt")
-    assign(request, _ANY_MODEL, lambda kind, name, family: AdapterAdvert(kind, name[:64] or "?", bytes(32), family))
+    assign(request, _ANY_MODEL, _any_adapter)
+
+
+def _any_adapter(kind: str, name: str, family: str) -> AdapterAdvert:
+    """Whether somebody has one of that name is asked later; names that no advert can hold nobody has."""
+    return AdapterAdvert(kind, name[:64] if name.isascii() and name.isprintable() and name else "?", bytes(32), family)
