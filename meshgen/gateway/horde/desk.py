@@ -6,14 +6,13 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import trio
 
 from meshgen.gateway.callers import Caller, Keys
-from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.pictures import Pictures
+from meshgen.gateway.horde.webhooks import Webhooks
 from meshgen.gateway.keys import KeyRingError
 from meshgen.peers.job import Finished, Job
 from meshgen.peers.peer import system_ms
@@ -104,21 +103,28 @@ class Asked:
                 job.cancel()
 
 
-Tell = Callable[[Asked, Generation], Awaitable[None]]
+View = Callable[[Asked, Generation], Awaitable[dict[str, Any]]]
 
 
 class Desk:
     """``background`` owns what goes on after an answer: without it nothing is charged, forgotten or told to webhooks."""
 
-    def __init__(self, keys: Keys, background: trio.Nursery | None = None, now_ms: Callable[[], int] = system_ms) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        background: trio.Nursery | None = None,
+        now_ms: Callable[[], int] = system_ms,
+        webhooks: Webhooks | None = None,
+    ) -> None:
         self._keys = keys
         self._background = background
         self.now_ms = now_ms
         self.pictures = Pictures(now_ms)
         self.paces: dict[str, float] = {}
         """Seconds of compute that a result of each model took lately."""
-        self.tell: Tell | None = None
-        """Calls a webhook."""
+        self.views: dict[Kind, View] = {}
+        """How a result of each kind is shown to clients, set by who serves it: what webhooks are told."""
+        self._webhooks = webhooks or Webhooks()
         self._asked: dict[str, Asked] = {}
         self._places: dict[str, tuple[Asked, int, int]] = {}
         self._over: dict[str, Asked] = {}
@@ -161,9 +167,9 @@ class Desk:
     async def _attend(self, asked: Asked) -> None:
         """From taking to forgetting."""
         async with trio.open_nursery() as nursery:
-            if asked.terms.webhook and self.tell:
+            if asked.terms.webhook:
                 for place in range(len(asked.jobs)):
-                    nursery.start_soon(self._tell_results, asked, place, self.tell)
+                    nursery.start_soon(self._tell_results, asked, place)
             for job in asked.jobs:
                 await job.wait()
                 if job.results:
@@ -181,16 +187,16 @@ class Desk:
         while sum(other.size for other in self._over.values()) > KEPT_BYTES and len(self._over) > 1:
             self.forget(next(iter(self._over.values())))
 
-    async def _tell_results(self, asked: Asked, place: int, tell: Tell) -> None:
+    async def _tell_results(self, asked: Asked, place: int) -> None:
         job = asked.jobs[place]
         async with trio.open_nursery() as calls, job.follow() as events:
             async for event in events:
                 if event.kind == "result":
                     index = int(event.data["index"])
                     one = Generation(asked.generation_id(place, index), job, job.results[index])
-                    calls.start_soon(partial(tell, asked, one))
+                    calls.start_soon(self._tell, asked, one)
 
-
-def not_found(what: str, asked_id: str) -> HordeError:
-    """``what``: "Image Waiting Prompt (Check)"."""
-    return HordeError(404, "RequestNotFound", f"{what} with ID '{asked_id[:80]}' not found.")
+    async def _tell(self, asked: Asked, one: Generation) -> None:
+        shown = await self.views[asked.kind](asked, one)
+        told = shown | {"request": asked.id, "id": one.id, "kudos": one.result.mkudos / 1000}
+        await self._webhooks.tell(asked.terms.webhook, told)

@@ -1,0 +1,151 @@
+"""Alchemy: forms over one picture, a job each: ask, status, cancel."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse
+
+from meshgen.gateway.callers import Keys
+from meshgen.gateway.face import NodeFace
+from meshgen.gateway.horde.answers import ASKING, READING, FormsAccepted, FormsStatus
+from meshgen.gateway.horde.bodies import FormsBody
+from meshgen.gateway.horde.callers import asking
+from meshgen.gateway.horde.desk import Asked, Desk, Generation, Terms
+from meshgen.gateway.horde.errors import HordeError
+from meshgen.gateway.horde.intake import Intake, Price, checked_webhook, nobody
+from meshgen.gateway.horde.nearby import not_found
+from meshgen.gateway.horde.sources import INVALID, Sources
+from meshgen.gateway.horde.views import Makers
+from meshgen.peers.job import Job
+from meshgen.peers.request import FormRequest
+
+State = Literal["waiting", "processing", "partial", "done", "faulted", "cancelled"]
+LISTS = ("tags", "sites", "artists", "flavors", "mediums", "movements", "techniques")
+"""Of an interrogation; clients raise where one is missing."""
+
+
+class Forms:
+    def __init__(self, node: NodeFace, keys: Keys, desk: Desk, sources: Sources) -> None:
+        self._node, self._keys, self._desk, self._sources = node, keys, desk, sources
+        self._intake = Intake(node, keys, desk)
+
+    async def ask(self, request: Request, body: FormsBody) -> JSONResponse:
+        caller = asking(request, self._keys)
+        names = list(dict.fromkeys(form.name for form in body.forms))
+        if not names:
+            raise HordeError(
+                400, "NoValidActions", "Say which forms are wanted: caption, nsfw, interrogation, an upscaler's name."
+            )
+        webhook = checked_webhook(body.webhook)
+        source = await self._sources.read(body.source_image)
+        if not source:
+            raise HordeError(400, "ImageValidationFailed", INVALID)
+        requests = [FormRequest(name, source) for name in names]
+        prices = [self._intake.price(one) for one in requests]
+        dearest = Price(0, max((price.most for price in prices if price.most is not None), default=None))
+        terms = Terms(base=str(request.base_url), webhook=webhook)
+        asked = self._intake.take(caller, "form", requests, terms, dearest)
+        whys = [price.why for price in prices if price.why]
+        return JSONResponse({"id": asked.id} | ({"message": nobody(whys[0])} if whys else {}), 202)
+
+    def status(self, asked: Asked) -> dict[str, Any]:
+        forms = [self._form(asked, place, job) for place, job in enumerate(asked.jobs)]
+        found = {"state": overall([form["state"] for form in forms]), "forms": forms}
+        whys = [self._why(job) for job in asked.jobs]
+        return found | ({"message": next(filter(None, whys))} if any(whys) else {})
+
+    def _why(self, job: Job) -> str:
+        if job.final:
+            return job.error if job.state == "failed" else ""
+        return "" if job.parts else self._intake.waiting.impossible(job)
+
+    def _form(self, asked: Asked, place: int, job: Job) -> dict[str, Any]:
+        shown: dict[str, Any] = {"form": job.request.model, "state": state_of(asked, job)}
+        if shown["state"] == "done":
+            shown["result"] = self._result(asked, Generation(asked.generation_id(place, 0), job, job.results[0]))
+        return shown
+
+    def _result(self, asked: Asked, one: Generation) -> dict[str, Any]:
+        """A picture by its URL; else what was found, as AI Horde shows it: of more than it knows nothing, of lists all seven."""
+        form = one.job.request.model
+        if one.result.media == "image/png":
+            url = self._desk.pictures.url(asked.terms.base, one.id)
+            return {form: url, "upscaler_used": form, "url": url}  # horde-sdk reads these of forms that it does not know
+        found = json.loads(one.result.data)[form]
+        if form == "interrogation":
+            lists = {name: _listed(found, name) for name in LISTS}
+            return {form: lists} | lists  # horde-sdk reads the lists beside it, all others in it
+        return {form: found}
+
+    def made(self, asked: Asked, one: Generation, makers: Makers) -> dict[str, Any]:
+        """For a webhook."""
+        result = self._result(asked, one)
+        return {"form": one.job.request.model, "result": result} | makers.made_by(one) | {"state": "done"}
+
+
+def _listed(found: Any, name: str) -> list[dict[str, Any]]:
+    rows = found.get(name) if isinstance(found, dict) else None
+    return [
+        {"text": str(row.get("text", "")), "confidence": float(row.get("confidence") or 0)}
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict)
+    ]
+
+
+def state_of(asked: Asked, job: Job) -> State:
+    if job.results:
+        return "done"
+    if job.state == "failed":
+        return "faulted"
+    if asked.cancelled or job.state == "cancelled":
+        return "cancelled"
+    return "processing" if any(part.state in ("awarded", "running") for part in job.parts) else "waiting"
+
+
+def overall(states: list[State]) -> State:
+    """Of a request whose forms are in these states."""
+    found = set(states)
+    if len(found) == 1:
+        return states[0]
+    if "done" in found:
+        return "partial"
+    if found & {"processing", "waiting"}:
+        return "processing" if "processing" in found else "waiting"
+    return "faulted"
+
+
+def form_routes(node: NodeFace, keys: Keys, desk: Desk, sources: Sources | None = None) -> APIRouter:
+    routes = APIRouter(prefix="/api/v2/interrogate", tags=["horde: alchemy"])
+    forms = Forms(node, keys, desk, sources or Sources())
+
+    def found(request: Request, asked_id: str) -> Asked:
+        asked = desk.find("form", asked_id)
+        if asked is None:
+            raise not_found(request, "Interrogation", asked_id)
+        return asked
+
+    @routes.post("/async", status_code=202, response_model=FormsAccepted, responses=ASKING)
+    async def ask(request: Request, body: FormsBody) -> JSONResponse:
+        """Ask what a picture shows, or for what can be made of it."""
+        return await forms.ask(request, body)
+
+    @routes.get("/status/{id}", response_model=FormsStatus, responses=READING)
+    async def status(request: Request, id: str) -> JSONResponse:
+        """How it goes, form by form, with what was found."""
+        return JSONResponse(forms.status(found(request, id)))
+
+    @routes.delete("/status/{id}", response_model=FormsStatus, responses=READING)
+    async def cancel(request: Request, id: str) -> JSONResponse:
+        """What was already found stays and is paid."""
+        asked = found(request, id)
+        asked.cancel()
+        return JSONResponse(forms.status(asked))
+
+    async def shown(asked: Asked, one: Generation) -> dict[str, Any]:
+        return forms.made(asked, one, Makers(node))
+
+    desk.views["form"] = shown
+    return routes
