@@ -33,7 +33,8 @@ def init(call: Call, profile: str, alias: str, bootstrap: tuple[str, ...]) -> No
         identity = load_or_create(call.home)
         config.write_text(text, "utf-8")
     except (OSError, IdentityError) as error:
-        raise BadHome(f"the home {call.home} can't be made: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BadHome(f"the home {call.home} can't be made: {why}", "give a folder that you may write to with --home") from None
     found = {"peer_id": identity.peer_id, "home": str(call.home), "config": str(config), "profile": profile}
     call.result(found, _text(identity.peer_id, config, profile, bool(bootstrap)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -13,6 +14,9 @@ import click
 
 from meshgen import __version__
 from meshgen.cli.faults import FAULT, INTERRUPTED
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What may befall any file that is written, and is no fault of this program."""
 
 
 class Meshgen(click.Group):
@@ -60,6 +64,9 @@ class Meshgen(click.Group):
         except Exception as error:
             if debug:
                 raise
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                click.echo(f"{error.filename or 'a file'} can't be written: {error.strerror}", err=True)
+                sys.exit(FAULT)
             click.echo(
                 f"meshgen stumbled: {type(error).__name__}: {error}\nPlease report it; --debug after `meshgen` shows where.",
                 err=True,

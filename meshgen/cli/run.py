@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import click
 
 from meshgen.cli.config import loaded, source_of
@@ -21,9 +24,21 @@ def run(call: Call, profile: str | None, config: str | None, changes: tuple[str,
         raise BadHome("a change of this node's key was cut off", "`meshgen account rotate` (or recover) goes on from there")
     source = source_of(call.home, config, profile, changes)
     settings = loaded(source)
+    _make(call.home)
     from meshgen.node import NodeError, run_node
 
     try:
         run_node(settings, call.home, source)
     except NodeError as error:
         raise BadHome(str(error)) from None
+
+
+def _make(home: Path) -> None:
+    """Raises BadHome."""
+    hint = "give a folder that you may write to with --home"
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise BadHome(f"the home {home} can't be made: {error.strerror}", hint) from None
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise BadHome(f"the home {home} can't be written to", hint)

@@ -140,6 +140,13 @@ def test_doctor_shows_a_broken_config(meshgen: Cli, home: Path) -> None:
     assert "did you mean 'worker'?" in meshgen("doctor", code=1).output
 
 
+@pytest.mark.parametrize("verb", ["init", "run"])
+def test_a_home_that_can_not_be_made_is_said(meshgen: Cli, tmp_path: Path, verb: str) -> None:
+    (tmp_path / "file").touch()
+    said = meshgen("--home", str(tmp_path / "file" / "home"), verb, code=4).stderr
+    assert "can't be made: Not a directory" in said and "--home" in said and "Errno" not in said
+
+
 # -- what starting costs
 
 SLOW = ("torch", "diffusers", "transformers", "libp2p", "trio", "pydantic", "fastapi", "httpx", "numpy", "PIL", "yaml", "nacl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -149,6 +150,15 @@ def test_a_fault_of_the_program_is_two_lines_unless_debugged(meshgen: Cli, monke
     assert "meshgen stumbled: ZeroDivisionError: of course" in meshgen("status", code=1).stderr
     with pytest.raises(ZeroDivisionError):
         main(["--debug", "status"])
+
+
+def test_a_full_disk_is_no_fault_of_the_program(meshgen: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(home: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(home / "x.json"))
+
+    monkeypatch.setattr("meshgen.cli.client.read_run", full)
+    said = meshgen("status", code=1).stderr
+    assert said.endswith("x.json can't be written: No space left on device\n") and "stumbled" not in said
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -9,6 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -210,7 +211,9 @@ class Catalog:
             draft.write_text(json.dumps(rows, indent=1), "utf-8")
             draft.replace(self._file)
         except OSError as error:
-            raise CatalogError(f"{self._file} can't be written: {error}") from None
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise CatalogError(f"{self._file} can't be written: {error.strerror or error}") from None
         stat = self._file.stat()
         self._changed((stat.st_mtime_ns, stat.st_size))
 
