@@ -125,7 +125,7 @@ class Studio:
         if work.control and work.control.return_map:
             return [shot for member in members for shot in _shots_of(member, {})]
         dress()
-        encoders = TextEncoders(loaded.pipe, work, wardrobe.vectors(work.inversions, files))
+        encoders = TextEncoders(loaded.pipe, loaded.device.place, work, wardrobe.vectors(work.inversions, files))
         return [
             shot
             for member in members

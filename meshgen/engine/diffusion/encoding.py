@@ -34,15 +34,17 @@ class Token:
 
 
 class TextEncoders:
-    """Those of one pipeline, for jobs that share inversions and ``clip_skip``. Raises EngineError if it can't skip that many."""
+    """Those of one pipeline, for jobs that share inversions and ``clip_skip``. ``place``: the device that computes, as torch says
+    it; asking the pipeline takes milliseconds. Raises EngineError if it can't skip that many."""
 
-    def __init__(self, pipe: Any, work: Work, vectors: dict[Inversion, Vectors]) -> None:
+    def __init__(self, pipe: Any, place: str, work: Work, vectors: dict[Inversion, Vectors]) -> None:
         self._pipe = pipe
+        self._place = place
         self._work = work
         self._vectors = vectors
         self._family = family_of(pipe)
         self._clips = [
-            Clip(getattr(pipe, f"tokenizer{end}"), getattr(pipe, f"text_encoder{end}"), number, pipe._execution_device)
+            Clip(getattr(pipe, f"tokenizer{end}"), getattr(pipe, f"text_encoder{end}"), number, place)
             for number, end in enumerate(("", "_2") if self._family in ("sdxl", "sd3") else ("",))
         ]
         for clip in self._clips:
@@ -93,7 +95,7 @@ class TextEncoders:
         """Zeros where there is no such encoder, as the model was trained to bear."""
         encoder, tokenizer = getattr(self._pipe, f"text_encoder{end}"), getattr(self._pipe, f"tokenizer{end}")
         if encoder is None:
-            return torch.zeros(len(said), length, width, device=self._pipe._execution_device)
+            return torch.zeros(len(said), length, width, device=self._place)
         rows = []
         for parts in said:
             tokens = [
@@ -103,14 +105,14 @@ class TextEncoders:
             ][: length - 1]
             rows.append(_padded(tokens, [], Token(tokenizer.eos_token_id, 1.0), tokenizer.pad_token_id, length))
         empty = _padded([], [], Token(tokenizer.eos_token_id, 1.0), tokenizer.pad_token_id, length)
-        states = encoder(_numbers(_with_empty(rows, empty), self._pipe._execution_device))[0]
+        states = encoder(_numbers(_with_empty(rows, empty), self._place))[0]
         return _weighted(states, rows)
 
 
 class Clip:
     """One CLIP text encoder with its tokenizer; ``number``: its place among the pipeline's; ``device``: where it computes."""
 
-    def __init__(self, tokenizer: Any, encoder: Any, number: int, device: Any) -> None:
+    def __init__(self, tokenizer: Any, encoder: Any, number: int, device: str) -> None:
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._number = number
@@ -166,7 +168,7 @@ def _padded(tokens: Sequence[Token], before: list[Token], end: Token, pad: int, 
     return row + [Token(pad, 1.0)] * (length - len(row))
 
 
-def _numbers(rows: Sequence[Sequence[Token]], device: Any) -> Any:
+def _numbers(rows: Sequence[Sequence[Token]], device: str) -> Any:
     return torch.tensor([[token.number for token in row] for row in rows], device=device)
 
 

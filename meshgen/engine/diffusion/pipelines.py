@@ -5,6 +5,7 @@ Child side: torch and diffusers.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from meshgen.engine.diffusion.moving import attempt, free_memory, parts_of, size
 from meshgen.engine.diffusion.previews import Previewer
 from meshgen.engine.diffusion.tuning import Plan, offload, tile, tune
 from meshgen.engine.port import EngineError
-from meshgen.engine.schedulers import scheduler_of
+from meshgen.engine.schedulers import SchedulerChoice, scheduler_of
 
 __all__ = ["Loaded", "Pipelines", "attempt", "free_memory"]
 
@@ -53,6 +54,11 @@ class Loaded:
     relief: int = 0
     shared: frozenset[str] = frozenset()
     """Parts that other models have too."""
+    _fresh: dict[str, Any] = field(default_factory=dict, init=False)
+    """Schedulers set up as the model's own, each job's to copy: setting one up takes longer than a small model's decoder."""
+    _sizes: dict[str, int] = field(default_factory=dict, init=False)
+    _adapters: list[str] | None = field(default=None, init=False)
+    """Those in the model when ``_sizes`` were taken."""
 
     @property
     def scale(self) -> int:
@@ -68,19 +74,34 @@ class Loaded:
     def set_scheduler(self, name: str) -> None:
         """A fresh one for this job, set up as the model's own. Raises EngineError."""
         choice = scheduler_of(name)
-        if choice is None:
-            self.pipe.scheduler = type(self.scheduler).from_config(self.scheduler.config)
-            return
+        self.pipe.scheduler = copy.deepcopy(self._scheduler(choice) if choice else self.scheduler)
+
+    def sizes_mib(self) -> dict[str, int]:
+        """Its parts', as they are with the LoRAs that were read."""
+        parts = parts_of(self.pipe)
+        adapters = [name for part in parts.values() for name in getattr(part, "peft_config", None) or ()]
+        if adapters != self._adapters:
+            self._sizes = {name: size_mib(part) for name, part in parts.items()}
+            self._adapters = adapters
+        return self._sizes
+
+    def _scheduler(self, choice: SchedulerChoice) -> Any:
+        key = f"{choice.class_name} {choice.settings}"
+        if key not in self._fresh:
+            self._fresh[key] = self._set_up(choice)
+        return self._fresh[key]
+
+    def _set_up(self, choice: SchedulerChoice) -> Any:
         flow = type(self.scheduler).__name__.startswith("FlowMatch")
         class_name = FLOW_CLASSES.get(choice.class_name, choice.class_name) if flow else choice.class_name
         if flow != class_name.startswith("FlowMatch"):
             raise EngineError(
-                "bad_input", f"the scheduler {name} does not fit this kind of model; leave it empty or take k_euler"
+                "bad_input", f"the scheduler {choice.name} does not fit this kind of model; leave it empty or take k_euler"
             )
         try:
-            self.pipe.scheduler = getattr(diffusers, class_name).from_config(self.scheduler.config, **choice.settings)
+            return getattr(diffusers, class_name).from_config(self.scheduler.config, **choice.settings)
         except ImportError:
-            raise EngineError("unsupported", f"the scheduler {name} needs scipy here; run: pip install scipy") from None
+            raise EngineError("unsupported", f"the scheduler {choice.name} needs scipy here; run: pip install scipy") from None
 
     def relieve(self) -> bool:
         """Take the next measure against running out of memory: tiles, then offloading. False: there is none left."""
@@ -237,8 +258,8 @@ class Pipelines:
 
     def _size(self, loaded: Loaded) -> int:
         """What it holds on the device by itself, in MiB."""
-        sizes = {name: size_mib(part) for name, part in parts_of(loaded.pipe).items() if name not in loaded.shared}
-        return sum(sizes.values()) if loaded.fit is Fit.WHOLE else max(sizes.values(), default=0)
+        sizes = [mib for name, mib in loaded.sizes_mib().items() if name not in loaded.shared]
+        return sum(sizes) if loaded.fit is Fit.WHOLE else max(sizes, default=0)
 
     def _set_threads(self, loaded: Loaded) -> None:
         if not self._threads and self.device.kind == "cpu":

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::Deprecation
 def row(
     prompt: str, negative: str = "", family: str = "sd1", vectors: dict[Inversion, Vectors] | None = None, **changes: Any
 ) -> Row:
-    return TextEncoders(studio().load(model(family)).pipe, work(**changes), vectors or {}).row(prompt, negative)
+    return TextEncoders(studio().load(model(family)).pipe, "cpu", work(**changes), vectors or {}).row(prompt, negative)
 
 
 def prompt_of(found: Row) -> torch.Tensor:
@@ -63,7 +63,7 @@ def test_sd3_does_without_its_largest_encoder(tmp_path: Path) -> None:
     pipe = studio().load(model_at(save_tiny_sd3(tmp_path, t5=False))).pipe
     with torch.no_grad():
         expected = by_diffusers(pipe, "sd3", "a red circle", "")
-    found = TextEncoders(pipe, work(), {}).row("a red circle", "")
+    found = TextEncoders(pipe, "cpu", work(), {}).row("a red circle", "")
     assert same(found["prompt_embeds"], expected["prompt_embeds"])
 
 
