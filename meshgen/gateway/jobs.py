@@ -26,6 +26,7 @@ RESULTS: dict[int | str, dict[str, Any]] = {
         }
     }
 }
+EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 QUOTED: dict[int | str, dict[str, Any]] = {200: {"description": "what it would cost", "model": dict[str, Any]}}
 
 
@@ -50,7 +51,7 @@ def job_routes(node: NodeFace) -> APIRouter:
                 await job.wait()
         return job_view(job)
 
-    @routes.get("/{job_id}/events", response_class=JobEvents)
+    @routes.get("/{job_id}/events", response_class=Response, responses=EVENTS)
     async def follow(
         job_id: str, last_event_id: Annotated[int, Header(ge=0, description="resume after this event")] = 0
     ) -> Response:
