@@ -3,7 +3,7 @@ import { field, faultOf, bound } from "./fields.js";
 import { h, show } from "./dom.js";
 import { count } from "./format.js";
 import { icon } from "./icons.js";
-import { adaptersFor, drawing, FAMILIES, meshModels, modelNamed } from "./models.js";
+import { adaptersFor, areKnown, drawing, FAMILIES, meshModels, modelNamed } from "./models.js";
 import { pick } from "./picking.js";
 import { toastError } from "./toast.js";
 
@@ -19,7 +19,7 @@ export function modelField(form) {
 function faceOf(name) {
   const model = modelNamed(name);
   const title = name || "Any model";
-  if (!model) return [h("span", { class: "grow cut" }, h("strong", {}, title)), h("span", { class: "small warm nowrap" }, "no worker")];
+  if (!model) return [h("span", { class: "grow cut" }, h("strong", {}, title)), h("span", { class: "small warm nowrap" }, areKnown() ? "no worker" : "")];
   const words = name ? `${FAMILIES[model.family] ?? model.family} · ${model.default_side} px` : `now ${model.name}`;
   return [h("span", { class: "grow cut" }, h("strong", {}, title), h("span", { class: "small faint" }, ` ${words}`)), h("span", { class: "small quiet nowrap num" }, count(model.workers, "worker"))];
 }

@@ -21,8 +21,11 @@ async function ask() {
   return known;
 }
 
+/** Has the node said yet what there is? */
+export const areKnown = () => known.at > 0;
+
 export function forgetModels() {
-  known.at = 0;
+  known.at = Math.min(known.at, 1);
 }
 
 export const drawing = (models) => models.filter((model) => !DRAWS_NOTHING.has(model.family));
