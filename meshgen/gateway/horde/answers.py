@@ -7,12 +7,6 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 
-class Fault(BaseModel):
-    message: str
-    rc: str | None = Field(default=None, description="return code, for programs")
-    errors: dict[str, str] | None = Field(default=None, description="of a body that does not fit, by dotted names")
-
-
 class Caution(BaseModel):
     code: str
     message: str
@@ -99,12 +93,3 @@ class FormsStatus(BaseModel):
     state: str = Field(description="waiting, processing, partial, done, faulted or cancelled")
     forms: list[FormStatus]
     message: str | None = None
-
-
-def faults(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's ``responses``."""
-    return {code: {"model": Fault} for code in (*codes, 429)}
-
-
-ASKING = faults(400, 401, 403, 404, 503)
-READING = faults(404)

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 
 from meshgen.gateway.callers import Keys
 from meshgen.gateway.face import NodeFace
-from meshgen.gateway.horde.answers import ASKING, READING, FormsAccepted, FormsStatus
+from meshgen.gateway.horde.answers import FormsAccepted, FormsStatus
 from meshgen.gateway.horde.bodies import FormsBody
 from meshgen.gateway.horde.callers import asking
 from meshgen.gateway.horde.desk import Asked, Desk, Generation, Terms
@@ -127,17 +127,17 @@ def form_routes(node: NodeFace, keys: Keys, desk: Desk, sources: Sources | None 
             raise not_found(request, "Interrogation", asked_id)
         return asked
 
-    @routes.post("/async", status_code=202, response_model=FormsAccepted, responses=ASKING)
+    @routes.post("/async", status_code=202, response_model=FormsAccepted)
     async def ask(request: Request, body: FormsBody) -> JSONResponse:
         """Ask what a picture shows, or for what can be made of it."""
         return await forms.ask(request, body)
 
-    @routes.get("/status/{id}", response_model=FormsStatus, responses=READING)
+    @routes.get("/status/{id}", response_model=FormsStatus)
     async def status(request: Request, id: str) -> JSONResponse:
         """How it goes, form by form, with what was found."""
         return JSONResponse(forms.status(found(request, id)))
 
-    @routes.delete("/status/{id}", response_model=FormsStatus, responses=READING)
+    @routes.delete("/status/{id}", response_model=FormsStatus)
     async def cancel(request: Request, id: str) -> JSONResponse:
         """What was already found stays and is paid."""
         asked = found(request, id)

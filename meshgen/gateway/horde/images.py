@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 
 from meshgen.gateway.callers import Keys
 from meshgen.gateway.face import NodeFace
-from meshgen.gateway.horde.answers import ASKING, READING, Accepted, Check, DryRun, ImageStatus, Reward, faults
+from meshgen.gateway.horde.answers import Accepted, Check, DryRun, ImageStatus, Reward
 from meshgen.gateway.horde.bodies import ImageBody, RatingsBody
 from meshgen.gateway.horde.callers import asking
 from meshgen.gateway.horde.desk import Asked, Desk, Generation, Terms
@@ -86,29 +86,29 @@ def image_routes(node: NodeFace, keys: Keys, desk: Desk, sources: Sources | None
             raise not_found(request, f"{WAITING} ({what})", asked_id)
         return asked
 
-    @routes.post("/async", status_code=202, response_model=Accepted, responses={**ASKING, 200: {"model": DryRun}})
+    @routes.post("/async", status_code=202, response_model=Accepted, responses={200: {"model": DryRun}})
     async def ask(request: Request, body: ImageBody) -> JSONResponse:
         """Ask for pictures; with ``dry_run`` for what they would cost. What can't be honoured is in ``warnings``."""
         return await images.ask(request, body)
 
-    @routes.get("/check/{id}", response_model=Check, responses=READING)
+    @routes.get("/check/{id}", response_model=Check)
     async def check(request: Request, id: str) -> JSONResponse:
         """How it goes, without the pictures."""
         return JSONResponse(images.figures(found(request, id, "Check")))
 
-    @routes.get("/status/{id}", response_model=ImageStatus, responses=READING)
+    @routes.get("/status/{id}", response_model=ImageStatus)
     async def status(request: Request, id: str) -> JSONResponse:
         """How it goes, and the pictures that are there."""
         return JSONResponse(await images.status(found(request, id, "Status")))
 
-    @routes.delete("/status/{id}", response_model=ImageStatus, responses=READING)
+    @routes.delete("/status/{id}", response_model=ImageStatus)
     async def cancel(request: Request, id: str) -> JSONResponse:
         """What already came stays and is paid. Whoever knows the id may do this, as at AI Horde."""
         asked = found(request, id, "Status")
         asked.cancel()
         return JSONResponse(await images.status(asked))
 
-    @routes.post("/rate/{id}", response_model=Reward, responses=faults(400, 404))
+    @routes.post("/rate/{id}", response_model=Reward)
     async def rate(request: Request, id: str, body: RatingsBody) -> JSONResponse:
         """Nobody gathers ratings here: they are looked at as AI Horde would, and earn nothing."""
         asked = found(request, id, "Aesthetics")

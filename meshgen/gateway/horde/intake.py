@@ -90,7 +90,7 @@ class Intake:
     def keep_to(self, ids: Sequence[str], model: str, *, blacklist: bool) -> list[Caution]:
         """An offer is for every worker. So a list of workers is kept to only if it says of those who have the model what is so
         anyway; else a blacklist gives a warning, and any other is refused, as it may be there for the prompt's sake."""
-        offering = {uuid_of(row["peer_id"]) for row in self.node.peers() if not model or model in row["models"]}
+        offering = {uuid_of(row["peer_id"]) for row in self.node.peers() if ids and (not model or model in row["models"])}
         if not ids or (offering.isdisjoint(ids) if blacklist else offering <= set(ids)):
             return []
         if not blacklist:

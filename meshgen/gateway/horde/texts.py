@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 
 from meshgen.gateway.callers import Keys
 from meshgen.gateway.face import NodeFace
-from meshgen.gateway.horde.answers import ASKING, READING, Accepted, DryRun, TextStatus
+from meshgen.gateway.horde.answers import Accepted, DryRun, TextStatus
 from meshgen.gateway.horde.bodies import TextBody, TextParams
 from meshgen.gateway.horde.callers import asking
 from meshgen.gateway.horde.desk import Asked, Desk, Generation, Terms
@@ -124,17 +124,17 @@ def text_routes(node: NodeFace, keys: Keys, desk: Desk) -> APIRouter:
             raise not_found(request, "Text Waiting Prompt (Status)", asked_id)
         return asked
 
-    @routes.post("/async", status_code=202, response_model=Accepted, responses={**ASKING, 200: {"model": DryRun}})
+    @routes.post("/async", status_code=202, response_model=Accepted, responses={200: {"model": DryRun}})
     async def ask(request: Request, body: TextBody) -> JSONResponse:
         """Ask for texts; with ``dry_run`` for what they would cost."""
         return texts.ask(request, body)
 
-    @routes.get("/status/{id}", response_model=TextStatus, responses=READING)
+    @routes.get("/status/{id}", response_model=TextStatus)
     async def status(request: Request, id: str) -> JSONResponse:
         """How it goes, and the texts that are there."""
         return JSONResponse(texts.status(found(request, id)))
 
-    @routes.delete("/status/{id}", response_model=TextStatus, responses=READING)
+    @routes.delete("/status/{id}", response_model=TextStatus)
     async def cancel(request: Request, id: str) -> JSONResponse:
         """What already came stays and is paid."""
         asked = found(request, id)
