@@ -85,6 +85,7 @@ class Accounting:
         sums = {f"{name}_mkudos": getattr(found, name) for name in PARTS}
         devices = list(self._ledger.accounts.members(self._ledger.account_of(author))) or [author]
         return {"peer": peer_id(author), "balance_mkudos": found.net, **sums} | {
+            "account": self._ledger.account_of(author).hex(),
             "devices": len(devices),
             "account_mkudos": sum(self._ledger.balance(key).net for key in devices),
             "entries": self._ledger.known(author).seq,

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import trio
 
+from meshgen.engine.bridge.bridge import Bridge
 from meshgen.identity import Identity, peer_id
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Balance
@@ -76,7 +77,7 @@ class FakeCredit:
         found = Balance(earned=5000, spent=1500, held=250) if author == ALICE.public_key else Balance()
         sums = {f"{name}_mkudos": getattr(found, name) for name in ("earned", "spent", "held", "contested")}
         more = {"entries": 9 if found.earned else 0, "not_understood": 0, "forked": False}
-        more |= {"devices": 1, "account_mkudos": found.net}
+        more |= {"devices": 1, "account_mkudos": found.net, "account": author.hex()}
         return {"peer": peer_id(author), "balance_mkudos": found.net, **sums, **more}
 
     async def opened(self, author: bytes, part: str, offset: int, limit: int) -> dict[str, Any]:
@@ -125,6 +126,7 @@ class FakeNode:
         self.peer_id = ALICE.peer_id
         self.requester: FakeRequester | None = FakeRequester()
         self.overseer: FakeOverseer | None = None
+        self.bridge: Bridge | None = None
         self.credit: Any = FakeCredit()
         self.stopped = threading.Event()
         self.local: dict[str, Path] = {}

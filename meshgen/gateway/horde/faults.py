@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -20,6 +21,16 @@ PREFIX = "/api/v2"
 NOT_JSON = "The browser (or proxy) sent a request that this server could not understand."
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+class Fault(BaseModel):
+    message: str
+    rc: str = ""
+    errors: dict[str, str] = {}
+
+
+HORDE_ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": Fault, "description": "an error"} for code in ("4XX", "5XX")}
+"""For the API's description."""
 
 
 class InvalidInput(Exception):
