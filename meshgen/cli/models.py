@@ -52,7 +52,17 @@ def list_local(call: Call) -> None:
         "models": [entry_row(entry) for entry in found if entry.kind == "model"],
         "adapters": [entry_row(entry) for entry in found if entry.kind != "model"],
     }
-    call.result(document, listed(found) if found else "no models here; `meshgen models scan` looks for places that have some")
+    if not found:
+        call.result(document, "no models here; `meshgen models scan` looks for places that have some")
+        return
+    call.result(document, "\n".join([listed(found), *_too_many(len(document["adapters"]))]))
+
+
+def _too_many(adapters: int) -> list[str]:
+    from meshgen.protocols.advert import MAX_ADAPTERS
+
+    told = f"the mesh is told of {MAX_ADAPTERS} of these {adapters} adapters at most:"
+    return [told, "upscalers and ControlNets, then what most ask for, then the newest"] if adapters > MAX_ADAPTERS else []
 
 
 @models.command()

@@ -1,4 +1,4 @@
-"""What the mesh asks for: how many requesters a worker heard asking for each model in the last hours.
+"""What the mesh asks for: how many requesters a worker heard asking for each model, or each adapter, in the last hours.
 
 Requesters count, not offers: an offer costs nothing, and whoever repeats his own would choose what others' workers serve.
 """
@@ -12,7 +12,7 @@ BUCKET_MS = 15 * 60 * 1000
 BUCKETS = 24
 """Six hours."""
 MAX_PAIRS = 4096
-"""Requesters and models that are told apart within a bucket; what comes beyond them is not counted."""
+"""Requesters and things that are told apart within a bucket; what comes beyond them is not counted."""
 
 
 class Demand:
@@ -20,17 +20,17 @@ class Demand:
         self._now_ms = now_ms
         self._heard: OrderedDict[int, set[tuple[bytes, str]]] = OrderedDict()  # by bucket
 
-    def heard(self, author: bytes, model: str) -> None:
+    def heard(self, author: bytes, thing: str) -> None:
         """That peer asked for it; on two ways or twice in a bucket is once."""
         pairs = self._heard.setdefault(self._now_ms() // BUCKET_MS, set())
         if len(pairs) < MAX_PAIRS:
-            pairs.add((author, model))
+            pairs.add((author, thing))
         self._forget()
 
     def counts(self) -> Counter[str]:
-        """By model."""
+        """By thing."""
         self._forget()
-        return Counter(model for pairs in self._heard.values() for _, model in pairs)
+        return Counter(thing for pairs in self._heard.values() for _, thing in pairs)
 
     def _forget(self) -> None:
         oldest = self._now_ms() // BUCKET_MS - BUCKETS

@@ -15,10 +15,14 @@ log = logging.getLogger(__name__)
 
 SIDE = 1024
 """Speed is told for a picture of one megapixel."""
+_CHOSEN = {
+    "models": "worker.models and worker.models_to_skip say which are offered",
+    "adapters": "Upscalers and ControlNets go first, then what most ask for, then the newest",
+}
 _LISTS_BYTES = 16
 """What the two lists take beside what is in them."""
-_FIRST = ("post", "controlnet", "inversion", "lora")
-"""Of too many adapters the last go. An upscaler that is a form too has to be told in both lists."""
+_FIRST = ("post", "controlnet")
+"""These go before LoRAs and inversions: an upscaler that is a form too has to be told in both lists, and there are few."""
 
 
 def model_adverts(models: Iterable[ModelInfo], engine: Engine) -> tuple[ModelAdvert, ...]:
@@ -33,11 +37,15 @@ def adapter_adverts(adapters: Iterable[AdapterInfo]) -> tuple[AdapterAdvert, ...
 
 def filled(advert: Advert, models: Iterable[ModelAdvert], adapters: Iterable[AdapterAdvert]) -> Advert:
     """The advert with as many of both as go into one: the last are left out, of whichever take more room."""
-    found = list(models)[:MAX_MODELS], sorted(adapters, key=lambda one: _FIRST.index(one.kind))[:MAX_ADAPTERS]
+    every_model, every_adapter = list(models), sorted(adapters, key=lambda one: one.kind not in _FIRST)
+    found = every_model[:MAX_MODELS], every_adapter[:MAX_ADAPTERS]
     sizes = tuple([len(item.encode()) for item in items] for items in found)
     room = Advert.LIMITS.max_bytes - len(_with(advert, (), ()).encode()) - _LISTS_BYTES
     while sum(map(sum, sizes)) > room:
         max(sizes, key=sum).pop()
+    for noun, every, told in zip(_CHOSEN, (len(every_model), len(every_adapter)), map(len, sizes), strict=True):
+        if told < every:
+            _warn(f"the mesh is told of {told} of {every} {noun}: an advert holds no more. {_CHOSEN[noun]}")
     return _with(advert, tuple(found[0][: len(sizes[0])]), tuple(found[1][: len(sizes[1])]))
 
 

@@ -45,6 +45,7 @@ class Overseer:
         self._settings = settings.worker
         self.follow(settings, charter)
         self._demand = Demand(now_ms)
+        self._needed = Demand(now_ms)  # adapters, by their digests in hex
         self._refused: Counter[str] = Counter()  # orders, by the rule that they broke
         self.availability = Availability(settings.worker, engine, self.models, now_ms, on_change, home=home)
 
@@ -67,7 +68,10 @@ class Overseer:
         return self._rules.served(self._engine.models(), self._demand.counts())
 
     def adapters(self) -> list[AdapterInfo]:
-        return self._rules.adapters(self._engine.adapters())
+        """Those that are offered: what most ask for first, then the newest, which the engine's list ends with."""
+        counts = self._needed.counts()
+        newest_first = self._rules.adapters(self._engine.adapters())[::-1]
+        return sorted(newest_first, key=lambda adapter: -counts[adapter.digest.hex()])
 
     def policies(self) -> tuple[str, ...]:
         """For the advert."""
@@ -78,6 +82,8 @@ class Overseer:
     def heard(self, offer: Signed[Offer]) -> None:
         """Of an offer, whether it is for this worker or not: it tells what the mesh asks for."""
         self._demand.heard(offer.author, offer.message.model)
+        for need in offer.message.needs:
+            self._needed.heard(offer.author, need.digest.hex())
 
     def no_offer(self, offer: Offer, verdict: Verdict) -> No | None:
         """The refusal of an offer, beside what the advert says of this worker."""

@@ -187,3 +187,14 @@ def test_an_interruption_keeps_what_was_added(home: Path, comfy: Path, monkeypat
     assert [entry.name for entry in catalog.entries()] == ["detail"]
     with pytest.raises(Cancelled, match="pixel-xl is not added"):
         add_one(catalog, "pixel-xl", found[-1].path, Wish())
+
+
+def test_more_adapters_than_an_advert_holds_are_said_to_be(tmp_path: Path, meshgen: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    lora_file(tmp_path / "one.safetensors")
+    lora_file(tmp_path / "two.safetensors", 2048)
+    for name in ("one", "two"):
+        meshgen("models", "add", str(tmp_path / f"{name}.safetensors"))
+    assert "told" not in meshgen("models", "ls").output
+    monkeypatch.setattr("meshgen.protocols.advert.MAX_ADAPTERS", 1)
+    text = meshgen("models", "ls").output
+    assert "told of 1 of these 2 adapters" in text and all(len(line) <= WIDTH for line in text.splitlines())

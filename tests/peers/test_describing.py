@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import trio
 
 from meshgen.engine.fake import FakeEngine, fake_model
 from meshgen.engine.port import AdapterInfo
 from meshgen.peers.describing import adapter_adverts, filled, model_adverts
 from meshgen.protocols.advert import Advert
+from meshgen.protocols.offer import Need
 from meshgen.testing import virtual_mesh
 from tests.conformance.samples import SAMPLES
+from tests.peers.outsiders import outsider
 
 FEATURES = tuple(f"a-feature-of-the-model-{number:02}"[:24] for number in range(16))
 ENGINE = FakeEngine()
@@ -38,6 +41,23 @@ def test_what_is_too_much_is_left_out(many_models: int, many_adapters: int) -> N
 def test_upscalers_are_told_before_loras() -> None:
     told = filled(BARE, (), adapter_adverts([*adapters(100), *adapters(2, "post")]))
     assert [one.kind for one in told.adapters[:3]] == ["post", "post", "lora"] and len(told.adapters) == 64
+
+
+def test_what_is_left_out_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        filled(BARE, (), adapter_adverts(adapters(77)))
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["the mesh is told of 64 of 77 adapters"]
+
+
+async def test_what_most_ask_for_is_told_first_and_then_the_newest(autojump_clock: object) -> None:
+    async with virtual_mesh() as mesh:
+        owner = await mesh.add("owner", "worker", FakeEngine(adapters=adapters(100)))
+        async with outsider(mesh) as one, outsider(mesh, "another") as two:
+            for who, wanted in ((one, 3), (two, 3), (one, 5), (one, 5)):
+                await who.ask(owner, who.offer(needs=(Need("lora", bytes([wanted]) * 32),)))
+        await trio.sleep(120)  # until it advertises again
+        told = [one.digest[0] for one in owner._own_advert().adapters]
+        assert told == [3, 5, *range(99, 37, -1)]
 
 
 def test_what_can_not_be_told_is_left_out_alone() -> None:

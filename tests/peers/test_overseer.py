@@ -25,7 +25,7 @@ def overseer(**worker: object) -> Overseer:
 
 
 def heard(it: Overseer, author: bytes, model: str) -> None:
-    it.heard(cast(Any, SimpleNamespace(author=author, message=SimpleNamespace(model=model))))
+    it.heard(cast(Any, SimpleNamespace(author=author, message=SimpleNamespace(model=model, needs=()))))
 
 
 def test_what_is_heard_decides_what_is_served() -> None:
