@@ -18,8 +18,10 @@ from meshgen.gateway.door import Door
 from meshgen.gateway.errors import ERRORS, install_handlers
 from meshgen.gateway.face import NodeFace
 from meshgen.gateway.guard import Guard
+from meshgen.gateway.horde.asking import asking_routes
 from meshgen.gateway.horde.desk import Desk
 from meshgen.gateway.horde.faults import HORDE_ERRORS, install_horde_handlers
+from meshgen.gateway.horde.popping import popping_routes
 from meshgen.gateway.horde.reading import reading_routes
 from meshgen.gateway.jobs import job_routes
 from meshgen.gateway.keys import KeyRing
@@ -59,7 +61,7 @@ def make_app(
     app.include_router(docs_routes())
     app.include_router(session_routes(keys, sessions))
     app.include_router(sharing_routes(keys))
-    for routes in reading_routes(node, keys, desk):
+    for routes in (*reading_routes(node, keys, desk), *asking_routes(node, keys, desk), popping_routes(node, keys)):
         app.include_router(routes, responses=HORDE_ERRORS)
     app.include_router(page_routes())
     install_handlers(app)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from meshgen.engine.bridge.bridge import HandIn, Handout
+from meshgen.engine.bridge.popper import Popper
 from meshgen.peers.accounting import LogQuery
 from meshgen.peers.advice import Word
 from meshgen.peers.job import Job
@@ -31,7 +33,8 @@ class CreditFace(Protocol):
 
     What adds an entry raises LedgerError or Malformed, with a text for people, if the ledger does not take it."""
 
-    def balance(self, author: bytes) -> dict[str, Any]: ...
+    def balance(self, author: bytes) -> dict[str, Any]:
+        """``account`` is the account's id in hex, the key itself while no account is known to stand behind it."""
 
     async def opened(self, author: bytes, part: str, offset: int, limit: int) -> dict[str, Any]:
         """The deals behind one figure of a balance: earned, spent, held or contested."""
@@ -69,6 +72,25 @@ class WorkerFace(Protocol):
         """Raises OSError."""
 
 
+class BridgeFace(Protocol):
+    """:class:`meshgen.engine.bridge.bridge.Bridge`, for workers that were made for AI Horde."""
+
+    def pop(self, popper: Popper) -> Handout:
+        """A worker asks for something to do."""
+
+    def source(self, piece_id: str) -> bytes:
+        """The picture that a form is about. Raises NoPiece."""
+
+    def upload(self, piece_id: str, data: bytes) -> None:
+        """A result, before it is handed in. Raises NoPiece."""
+
+    async def submit(self, piece_id: str, brought: HandIn) -> int:
+        """What it earns, in mkudos. Raises NoPiece, Unusable."""
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Those that are there: ``{"name", "kind", "agent", "models", "threads", "done", "mkudos", ...}``"""
+
+
 class NodeFace(Protocol):
     @property
     def peer_id(self) -> str: ...
@@ -83,6 +105,10 @@ class NodeFace(Protocol):
     @property
     def overseer(self) -> WorkerFace | None:
         """None if this node is no worker."""
+
+    @property
+    def bridge(self) -> BridgeFace | None:
+        """None if no workers may fetch jobs here."""
 
     @property
     def settings_source(self) -> Source | None:
