@@ -90,6 +90,7 @@ class Pass:
             "output_type": "pil" if family_of(pipe) == "other" else "latent",
         }
         takes = inspect.signature(type(pipe).__call__).parameters
+        self._watch.begin_pass()
         drawn = pipe(**{name: value for name, value in possible.items() if name in takes}).images
         self._watch.end_pass(getattr(pipe, "num_timesteps", work.steps))
         return drawn

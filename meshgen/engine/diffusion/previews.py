@@ -6,6 +6,7 @@ stands in for it; a first look through the decoder at few latents, and then each
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
@@ -20,8 +21,13 @@ from meshgen.engine.diffusion.kinds import family_of
 SIDE = 128  # pixels, at most
 QUALITY = 70
 SMALL_DECODER = 20_000_000  # parameters
-LOOK = 32
+LOOK = 16
 """Latents of a side that a large decoder is given once."""
+DECODING = 2.0
+"""Steps that decoding takes at most, of as many latents as one step denoises: a guess until it was measured."""
+
+Size = tuple[int, int]
+"""(width, height) in pixels."""
 
 
 class Previewer:
@@ -33,18 +39,34 @@ class Previewer:
         self._known = self._vae is not None and family_of(pipe) != "other"
         self._decodes = self._known and _parameters(self._vae) < SMALL_DECODER
         self._map: Any = None
+        self._place_s: float | None = None  # for a latent, as measured the last time
+        self.watched_s = 0.0
+        """Of denoising since the last ones, in all jobs for which somebody wants some."""
 
-    def jpegs(self, latents: Any, size: tuple[int, int]) -> list[bytes]:
-        """One a picture of ``size``, (width, height), or none if that can't be done."""
+    def cost_s(self, count: int, size: Size, step_s: float) -> float:
+        """What previews of so many pictures will take; guessed from ``step_s``, a step of denoising them, until measured."""
+        if not self._known:
+            return 0.0
+        if self._place_s is not None:
+            return self._place_s * self._places(count, size)
+        decoded = self._places(count, size) if self._decodes else LOOK * LOOK
+        return float(DECODING * step_s * decoded / (count * self._area(size)))
+
+    def jpegs(self, latents: Any, size: Size) -> list[bytes]:
+        """One a picture of ``size``, or none if that can't be done."""
         if not self._known:
             return []
+        _finish_steps(latents)
         latents = unpacked(self._pipe, latents, size)
-        if self._decodes:
-            return [_jpeg(image) for image in decode(self._pipe, _few(latents, SIDE // self._pipe.vae_scale_factor * 2))]
-        if self._map is None:
+        if self._map is None and not self._decodes:
             look = _few(latents[:1], LOOK)
             self._learn(look, decode(self._pipe, look))
-        return [_jpeg(image) for image in self._sketched(latents)]
+        started = time.perf_counter()
+        images = decode(self._pipe, _few(latents, self._side)) if self._decodes else self._sketched(latents)
+        jpegs = [_jpeg(image) for image in images]
+        self._place_s = (time.perf_counter() - started) / self._places(len(jpegs), size)
+        self.watched_s = 0.0
+        return jpegs
 
     def learn(self, latents: Any, images: Sequence[Image.Image]) -> None:
         """From finished pictures and the latents, (pictures, channels, height, width), that they were decoded from."""
@@ -57,6 +79,19 @@ class Previewer:
         colours = torch.from_numpy(np.stack([np.asarray(image) for image in small])).reshape(-1, 3).float()
         self._map = torch.linalg.lstsq(_rows(latents), colours).solution
 
+    @property
+    def _side(self) -> int:
+        """Latents of a side that a small decoder is given."""
+        return int(SIDE // self._pipe.vae_scale_factor * 2)
+
+    def _area(self, size: Size) -> float:
+        """Latents of a picture."""
+        return size[0] * size[1] / float(self._pipe.vae_scale_factor**2)
+
+    def _places(self, count: int, size: Size) -> float:
+        """Latents that previews of so many pictures look at."""
+        return count * (min(self._area(size), self._side**2) if self._decodes else self._area(size))
+
     def _sketched(self, latents: Any) -> list[Image.Image]:
         count, _, height, width = latents.shape
         colours = (_rows(latents) @ self._map).clamp(0, 255).to(torch.uint8)
@@ -65,6 +100,14 @@ class Previewer:
 
 def _parameters(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _finish_steps(latents: Any) -> None:
+    """A GPU may be behind: what it has yet to do is no preview's cost."""
+    if latents.is_cuda:
+        torch.cuda.synchronize(latents.device)
+    elif latents.is_mps:
+        torch.mps.synchronize()
 
 
 def _few(latents: Any, side: int) -> Any:

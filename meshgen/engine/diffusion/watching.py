@@ -11,9 +11,9 @@ from meshgen.engine.diffusion.previews import Previewer
 from meshgen.engine.port import Work
 
 PREVIEW_GAP_S = 0.5
-"""A batch shows no previews sooner than this after the last ones..."""
+"""Of denoising with somebody watching, before previews are shown, and again before the next ones..."""
 PREVIEW_SHARE = 100
-"""...and none before they have cost less than one part in so many of the time."""
+"""...and so many times what they will take. A short job may show none."""
 
 
 class Cancelled(Exception):
@@ -45,7 +45,7 @@ class Watch:
         self._steps = self._members[0].work.steps
         self._step = 0
         self._calls = 0  # of the denoiser, in passes that are over
-        self._next_preview = 0.0
+        self._since = 0.0  # when the denoiser was last let go on
 
     def living(self) -> list[Member]:
         """Raises Cancelled if there are none."""
@@ -53,6 +53,9 @@ class Watch:
         if not living:
             raise Cancelled
         return living
+
+    def begin_pass(self) -> None:
+        self._since = time.monotonic()
 
     def end_pass(self, calls: int) -> None:
         self._calls += calls
@@ -63,6 +66,10 @@ class Watch:
         Some schedulers call it more than once a step, others fewer times: progress counts the job's steps. Raises Cancelled.
         """
         living = self.living()
+        now = time.monotonic()
+        took_s, self._since = now - self._since, now
+        if any(member.work.preview_every for member in living):
+            self._previewer.watched_s += took_s
         total = self._calls + calls + round(calls * more)
         step = min(-(-(self._calls + at + 1) * self._steps // total), self._steps)
         if step <= self._step:
@@ -72,17 +79,18 @@ class Watch:
             member.tell("progress", indexes=[index for one, index in self._places if one is member], step=step)
         if step < self._steps:
             due = {member for member in living if _due(member.work.preview_every, before, step)}
-            self._preview([place for place in enumerate(self._places) if place[1][0] in due], latents, size)
+            self._preview([place for place in enumerate(self._places) if place[1][0] in due], latents, size, took_s)
 
-    def _preview(self, due: Sequence[tuple[int, tuple[Member, int]]], latents: Any, size: tuple[int, int]) -> None:
-        """``due``: rows of the latents, and whose they are."""
+    def _preview(self, due: Sequence[tuple[int, tuple[Member, int]]], latents: Any, size: tuple[int, int], took_s: float) -> None:
+        """``due``: rows of the latents, and whose they are. ``took_s``: the denoiser's last call."""
         wanted = [(row, member, index) for row, (member, index) in due if member.shown.get(index, 0) < self._step]
-        now = time.monotonic()
-        if not wanted or now < self._next_preview:
+        if not wanted:
+            return
+        cost_s = self._previewer.cost_s(len(wanted), size, took_s)
+        if self._previewer.watched_s < max(PREVIEW_GAP_S, PREVIEW_SHARE * cost_s):
             return
         jpegs = self._previewer.jpegs(latents[[row for row, _, _ in wanted]], size)
-        spent_s = time.monotonic() - now
-        self._next_preview = now + max(PREVIEW_GAP_S, PREVIEW_SHARE * spent_s)
+        self._since = time.monotonic()
         for (_, member, index), jpeg in zip(wanted, jpegs, strict=False):
             member.shown[index] = self._step
             member.tell("preview", index=index, step=self._step, jpeg=jpeg)
