@@ -29,6 +29,8 @@ VERBS = {
     "generate": "Ask the mesh for pictures.",
     "write": "Ask the mesh to go on with a text.",
     "alchemy": "What is in a picture, or a better one of it.",
+    "page": "Open the node's own page in a browser.",
+    "key": "The key for AI Horde's clients, and keys for others.",
     "jobs": "List jobs, show one, cancel one.",
     "peers": "Who else is in the mesh.",
     "mesh": "The mesh's charter: found one, join one, show or change it.",
