@@ -46,7 +46,9 @@ def follow(
             hear(Event("", "interrupted", {}))
         return _cancelled(api, job_id, fetch)
     except NotRunning as gone:
-        raise NotRunning(f"{gone.message}; what had not arrived by then is lost", gone.hint) from None
+        if hear:
+            hear(Event("", "interrupted", {}))
+        raise NotRunning(f"{gone.message}: it ended before the job did, and what had not arrived is lost", gone.hint) from None
     return dict(api.get(address))
 
 

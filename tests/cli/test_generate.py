@@ -150,7 +150,7 @@ def test_a_node_that_goes_away_ends_the_waiting(running: Running) -> None:
         assert line, "it ended early"
     running.stop()
     _, said = called.communicate(timeout=60)
-    assert called.returncode == 3 and "what had not arrived by then is lost" in said and "Traceback" not in said
+    assert called.returncode == 3 and "what had not arrived is lost" in said and "Traceback" not in said
 
 
 # -- saving

@@ -20,6 +20,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Any
@@ -29,8 +30,8 @@ from meshgen.engine.port import EngineError, TextWork, Work
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 """Models are folders on this machine; nothing is looked up elsewhere."""
-QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
-"""The log is for people: no bars, no advice on packages."""
+QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "critical", "DIFFUSERS_VERBOSITY": "critical"}
+"""The log is for people: no bars, no advice on packages, and no fault that is raised and told of in the node's own words too."""
 _READ_BYTES = 1 << 16
 
 
@@ -112,6 +113,8 @@ def main() -> None:
     mouth = Mouth(_take_stdout())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the node, which ends this
     os.environ |= OFFLINE | QUIET
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # advice for programmers, in many lines; `python -W` brings it back
     sys.excepthook = _show_without_values
     threading.excepthook = _end_at_once
     mailbox = Mailbox(sys.stdin.fileno())

@@ -6,6 +6,7 @@ Child side: torch and diffusers.
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,9 +35,9 @@ FLOW_CLASSES = {
 }
 """The same method for models that were trained by flow matching."""
 
-diffusers.utils.logging.set_verbosity_error()  # their warnings would quote prompts
+diffusers.utils.logging.set_verbosity(logging.CRITICAL)  # their warnings would quote prompts; what they raise is told anyway
 diffusers.utils.logging.disable_progress_bar()
-transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.set_verbosity(logging.CRITICAL)
 transformers.utils.logging.disable_progress_bar()
 
 

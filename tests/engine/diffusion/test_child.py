@@ -13,9 +13,9 @@ from PIL import Image
 
 from meshgen.engine.models.catalog import Catalog
 from meshgen.engine.pool.engine import open_engine
-from meshgen.engine.port import Engine, EngineError, EngineEvent, Picture, Preview, Progress, Work
+from meshgen.engine.port import Engine, EngineError, EngineEvent, Lora, Picture, Preview, Progress, Work
 from meshgen.pictures import check_png
-from tests.engine.folders import model_folder
+from tests.engine.folders import model_folder, tensor_file
 
 pytestmark = pytest.mark.torch
 
@@ -62,6 +62,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     catalog = Catalog(home)
     catalog.add("hollow", model_folder(home / "hollow"))
     catalog.add("tiny", home / "model")
+    place = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+    shapes = {f"{place}.lora_A.weight": (4, 7), f"{place}.lora_B.weight": (9, 4)}
+    catalog.add("misfit", tensor_file(home / "misfit.safetensors", shapes))
     return home
 
 
@@ -70,13 +73,14 @@ async def test_a_child_draws_stops_dies_and_is_replaced(home: Path, capfd: pytes
         async with open_engine(Catalog(home), "cpu", grace_s=60) as engine:
             first = await it_draws(engine)
             await it_draws_jobs_together_as_alone(engine, first)
-            await it_refuses(engine)
+            await it_refuses(engine, Catalog(home).find("misfit").digest)
             await it_stops_and_lives(engine)
             await it_dies_and_another_comes(engine)
             assert await pictures_of(engine, work()) == first, "the same seeds, another child"
         assert not children()
     shown = capfd.readouterr()
     assert SECRET not in shown.err + shown.out
+    assert not shown.err.strip(), "the libraries' own words stay out of the log"
 
 
 async def it_draws(engine: Engine) -> list[bytes]:
@@ -112,12 +116,13 @@ def differs(one: bytes, other: bytes) -> bool:
     return any(abs(mine - its) > 1 for mine, its in pairs)
 
 
-async def it_refuses(engine: Engine) -> None:
+async def it_refuses(engine: Engine, misfit: bytes) -> None:
     for job, reason in (
         (work(scheduler="k_nonsense"), "bad_input"),
         (work(width=31), "bad_input"),
         (work(steps=1000, scheduler="DDIMScheduler"), "bad_input"),  # its offset leads past the last step
         (work(model="hollow"), "bad_model"),
+        (work(loras=(Lora("misfit", misfit),)), "bad_input"),
     ):
         with pytest.raises(EngineError) as caught:
             await events_of(engine, job)
