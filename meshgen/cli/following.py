@@ -27,7 +27,7 @@ def follow(
 ) -> dict[str, Any]:
     """Submit, show what happens, fetch each result as it arrives: the job as it ended. Ctrl-C cancels it.
 
-    ``hear`` is told every event, an interruption too, and writes to the terminal: there are no bars then. Raises Fault, NotRunning.
+    ``hear`` is told every event, an interruption too, and writes to the terminal: no bars then. Raises Fault, NotRunning.
     """
     job_id, wanted = api.post(path, body)["id"], body.get("count", 1)
     address = f"/v1/jobs/{job_id}"

@@ -1,30 +1,56 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from meshgen.cli.client import Api
-from meshgen.cli.verb import Call, count, kudos, table, verb
+from meshgen.cli.faults import Fault
+from meshgen.cli.saving import Saver
+from meshgen.cli.verb import Call, count, kudos, plain, table, verb
 from meshgen.peers.request import NOUNS
 
 
 @click.command()
-@click.argument("which", nargs=-1, metavar="[ID | cancel ID]")
+@click.argument("which", nargs=-1, metavar="[ID | cancel ID | save ID]")
+@click.option("--out", "-o", default=None, metavar="DIR|FILE", help="Where the results that are saved go.")
 @verb
-def jobs(call: Call, which: tuple[str, ...]) -> None:
-    """List own jobs, show one, cancel one."""
+def jobs(call: Call, which: tuple[str, ...], out: str | None) -> None:
+    """List own jobs, show one, cancel one, save its results once more."""
     match which:
         case ():
             found = Api.of(call.home).get("/v1/jobs")
             call.result(found, _listed(found["jobs"]))
         case ("cancel", job_id):
             _cancel(call, job_id)
-        case (job_id,) if job_id != "cancel":
+        case ("save", job_id):
+            _save(call, job_id, out)
+        case (job_id,) if job_id not in ("cancel", "save"):
             found = Api.of(call.home).get(f"/v1/jobs/{job_id}")
             call.result(found, _shown(found))
         case _:
-            raise click.UsageError("give nothing, an ID, or: cancel ID")
+            raise click.UsageError("give nothing, an ID, or: cancel ID, save ID")
+
+
+def _save(call: Call, job_id: str, out: str | None) -> None:
+    """Pictures as files; texts and what forms found go to standard output."""
+    api = Api.of(call.home)
+    job = api.get(f"/v1/jobs/{job_id}")
+    if not job["results"]:
+        raise Fault(f"the job has no results: it is {job['state']}", job["error"])
+    saver = Saver(Path(out or api.info.pictures_dir or "."), job["count"])
+    found: list[str] = []
+    for result in job["results"]:
+        data = api.fetch(result["url"])
+        is_picture = result["media"] == "image/png"
+        name = (
+            saver.save(result["index"], job["model"], result["seed"], data)
+            if is_picture
+            else plain(data.decode("utf-8", "replace"))
+        )
+        found.append(str(name))
+    call.result({"id": job["id"], "saved": found}, "\n".join(found))
 
 
 def _cancel(call: Call, job_id: str) -> None:

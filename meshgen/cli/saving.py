@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from meshgen.cli.faults import Fault
@@ -32,8 +33,11 @@ class Saver:
             except FileExistsError:
                 continue
             except OSError as error:
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)  # half of one is none
                 raise Fault(
-                    f"{path} can't be written: {error.strerror}", "the picture can still be had: `meshgen jobs`"
+                    f"{path} can't be written: {error.strerror}",
+                    "as long as the node runs it can still be had: `meshgen jobs`, then `meshgen jobs save ID --out DIR`",
                 ) from None
             self.files[index] = path
             return path

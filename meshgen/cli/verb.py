@@ -58,6 +58,11 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def plain(text: str) -> str:
+    """A stranger wrote it: no control characters reach the terminal."""
+    return "".join(char for char in text if char.isprintable() or char in "\n\t")
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Columns, numbers to the right. Plain text; on a terminal that is too narrow the last column's words are folded."""
     cells = [list(heads)] + [[str(cell) for cell in row] for row in rows]

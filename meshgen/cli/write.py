@@ -8,7 +8,7 @@ from meshgen.cli.asking import limits, limits_body, price, prompt_of
 from meshgen.cli.client import Api, Event
 from meshgen.cli.following import follow, leave, why_not_done
 from meshgen.cli.offered import Offered
-from meshgen.cli.verb import Call, count, kudos, verb
+from meshgen.cli.verb import Call, count, kudos, plain, verb
 
 
 @click.command()
@@ -82,8 +82,8 @@ def _body(
 def _numbered(job: dict[str, Any], result: dict[str, Any], text: str) -> str:
     """Of several, each under its number and its seed."""
     if job["count"] == 1:
-        return _plain(text)
-    return f"{result['index'] + 1} of {job['count']}, seed {result['seed']}:\n{_plain(text)}"
+        return plain(text)
+    return f"{result['index'] + 1} of {job['count']}, seed {result['seed']}:\n{plain(text)}"
 
 
 class Reader:
@@ -95,7 +95,7 @@ class Reader:
 
     def hear(self, event: Event) -> None:
         if event.kind == "piece":
-            piece = _plain(event.data["text"])
+            piece = plain(event.data["text"])
             self._shown += piece
             click.echo(piece, nl=False)
         elif (
@@ -113,11 +113,6 @@ class Reader:
             click.echo(whole[len(self._shown) :])
         elif whole != self._shown:
             click.echo(whole if self._ended else f"\n{whole}")
-
-
-def _plain(text: str) -> str:
-    """A stranger wrote it: no control characters reach the terminal."""
-    return "".join(char for char in text if char.isprintable() or char in "\n\t")
 
 
 def _summary(job: dict[str, Any]) -> str:

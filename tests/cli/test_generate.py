@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
+from meshgen.cli.faults import Fault
 from meshgen.cli.saving import Saver
 from meshgen.peers.job import Job
 from tests.cli.conftest import Running, process
@@ -199,3 +203,39 @@ def test_sharing_is_asked_for_or_left_to_the_settings(meshgen: Cli, running: Run
     for words in ([], ["--share"], ["--no-share"]):
         meshgen("generate", "x", *words)
     assert [request.shared for request in running.node.requester.requests] == [None, True, False]
+
+
+def test_what_could_not_be_saved_is_saved_later(
+    meshgen: Cli, running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.node.requester.on_submit = all_drawn
+    whole = Path.open
+
+    class Full:
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def write(self, _: bytes) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def opened(path: Path, mode: str = "r", *given: Any, **more: Any) -> Any:
+        whole(path, mode, *given, **more).close()
+        return Full()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", opened)
+        with pytest.raises(Fault, match="No space left on device") as caught:
+            Saver(tmp_path / "pics", 1).save(0, "m", 1, PNG)
+    assert "jobs save ID" in caught.value.hint and not list((tmp_path / "pics").iterdir())
+    meshgen("generate", "x", "-n", "2", "--out", "first")
+    job_id = next(iter(running.node.requester.jobs))
+    saved = meshgen("jobs", "save", job_id, "--out", "again").stdout.split()
+    assert [Path(file).read_bytes() for file in saved] == [PNG, PNG] and Path(saved[0]).parent == tmp_path / "again"
+    assert "there is no job" in meshgen("jobs", "save", "nothing", code=1).stderr
+    meshgen("jobs", "save", code=2)
+    running.node.requester.on_submit = lambda job: job.enter("failed", "nobody was there")
+    meshgen("generate", "x", code=1)
+    assert "nobody was there" in meshgen("jobs", "save", list(running.node.requester.jobs)[-1], code=1).stderr
