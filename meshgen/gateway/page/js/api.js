@@ -65,6 +65,7 @@ async function json(method, path, body, signal) {
 
 export const get = (path, signal) => json("GET", path, undefined, signal);
 export const post = (path, body, signal) => json("POST", path, body, signal);
+export const patch = (path, body) => json("PATCH", path, body);
 export const remove = (path) => json("DELETE", path);
 export const fetchBlob = async (path) => (await call("GET", path)).blob();
 
