@@ -27,6 +27,7 @@ from meshgen.gateway.jobs import job_routes
 from meshgen.gateway.keys import KeyRing
 from meshgen.gateway.limits import Limiter
 from meshgen.gateway.mesh import mesh_routes
+from meshgen.gateway.openai import openai_routes
 from meshgen.gateway.origin import is_loopback
 from meshgen.gateway.pages import page_routes
 from meshgen.gateway.session import Sessions, session_routes
@@ -58,6 +59,7 @@ def make_app(
     app.include_router(account_routes(node))
     app.include_router(worker_routes(node))
     app.include_router(settings_routes(node))
+    app.include_router(openai_routes(node, keys, desk))
     app.include_router(docs_routes())
     app.include_router(session_routes(keys, sessions))
     app.include_router(sharing_routes(keys))

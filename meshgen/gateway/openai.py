@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Callable
 from io import BytesIO
 from typing import Annotated, Any, Literal
 
@@ -15,11 +14,15 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
+from meshgen.gateway.callers import OWNER, Keys
 from meshgen.gateway.errors import ApiError
 from meshgen.gateway.face import NodeFace
+from meshgen.gateway.horde.desk import Desk, Terms
+from meshgen.gateway.horde.errors import HordeError
+from meshgen.gateway.horde.intake import Intake
 from meshgen.gateway.requests import MAX_PROMPT
 from meshgen.peers.job import Finished, Job
-from meshgen.peers.request import ImageRequest, RequestError
+from meshgen.peers.request import ImageRequest
 from meshgen.protocols.offer import MAX_STEPS
 
 MAX_PICTURES = 10
@@ -27,9 +30,6 @@ STEPS = {"low": 10, "medium": 20, "standard": 20, "auto": 20, "high": 40, "hd": 
 FOREIGN_MODELS = re.compile(r"dall-e.*|gpt-image.*|auto")
 """What programs ask for when nobody chose a model: the mesh's default stands in."""
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 503: "server_error"}
-
-PictureUrl = Callable[[Request, Job, int], str]
-"""Where the job's result of that index can be fetched for a while, without a key."""
 
 
 class ImagesBody(BaseModel):
@@ -67,20 +67,27 @@ class ImagesBody(BaseModel):
         )
 
 
-def openai_routes(node: NodeFace, url_of: PictureUrl) -> APIRouter:
+def openai_routes(node: NodeFace, keys: Keys, desk: Desk) -> APIRouter:
+    intake = Intake(node, keys, desk)
     routes = APIRouter(prefix="/v1/images", tags=["OpenAI"])
 
     @routes.post("/generations")
     async def generations(body: ImagesBody, request: Request) -> Response:
         """Answers when the pictures are there. Who hangs up cancels them."""
+        caller = request.scope.get("meshgen.caller") or OWNER
         try:
-            job = _submit(node, body.request())
+            wish = body.request()
+            asked = intake.take(caller, "image", [wish], Terms(), intake.price(wish), patience_s=None)
+        except HordeError as error:
+            return _refused(error.status, error.rc, str(error))
         except ApiError as error:
-            return _refused(error)
+            return _refused(error.status, error.code, str(error), error.field)
+        (job,) = asked.jobs
         await _awaited(job, request)
         if job.state != "done":
-            return _refused(ApiError(503, "not_drawn", job.error or "the job was cancelled"))
-        data = [await _one(body, result, url_of(request, job, index)) for index, result in sorted(job.results.items())]
+            return _refused(503, "not_drawn", job.error or "the job was cancelled")
+        base = str(request.base_url)
+        data = [await _one(body, one.result, desk.pictures.url(base, one.id, "png")) for one in asked.generations()]
         return JSONResponse({"created": int(time.time()), "data": data})
 
     return routes
@@ -99,16 +106,6 @@ def _sides(size: str) -> tuple[int, int]:
     if not found:
         raise ApiError(400, "invalid", "size: WIDTHxHEIGHT in pixels is expected, such as 1024x1024, or auto", "size")
     return int(found[1]), int(found[2])
-
-
-def _submit(node: NodeFace, request: ImageRequest) -> Job:
-    if node.requester is None:
-        raise ApiError(409, "no_requester", "this node asks for nothing", hint="add requester to node.roles and start it again")
-    try:
-        return node.requester.submit(request)
-    except RequestError as error:
-        status = 429 if error.code == "too_many_jobs" else 503 if error.code == "not_ready" else 400
-        raise ApiError(status, error.code, str(error), error.field) from None
 
 
 async def _awaited(job: Job, request: Request) -> None:
@@ -140,7 +137,7 @@ def _as(png: bytes, form: str, quality: int | None) -> bytes:
     return file.getvalue()
 
 
-def _refused(error: ApiError) -> Response:
+def _refused(status: int, code: str, message: str, field: str = "") -> Response:
     """OpenAI's shape: ``{"error": {"message", "type", "param", "code"}}``."""
-    what = {"message": str(error), "type": TYPES.get(error.status, "invalid_request_error")}
-    return JSONResponse({"error": what | {"param": error.field or None, "code": error.code}}, error.status)
+    what = {"message": message, "type": TYPES.get(status, "invalid_request_error"), "param": field or None, "code": code}
+    return JSONResponse({"error": what}, status)

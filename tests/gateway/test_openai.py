@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from PIL import Image
 
 from meshgen.gateway.errors import install_handlers
+from meshgen.gateway.horde.desk import Desk
+from meshgen.gateway.keys import KeyRing
 from meshgen.gateway.openai import models_list, openai_routes
 from meshgen.peers.job import Finished, Job
 from meshgen.peers.request import RequestError
@@ -44,7 +46,7 @@ def node() -> FakeNode:
 @pytest.fixture
 async def api(node: FakeNode) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
-    app.include_router(openai_routes(node, lambda request, job, index: f"{request.base_url}pictures/{index}"))
+    app.include_router(openai_routes(node, keys := KeyRing(), Desk(keys)))
     install_handlers(app)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:4712") as client:
         yield client
@@ -55,7 +57,7 @@ async def test_pictures_come_as_url_and_as_base64(api: httpx.AsyncClient, node: 
     answer = await api.post(PATH, json=asked)
     assert answer.status_code == 200, answer.text
     first, second = answer.json()["data"]
-    assert base64.b64decode(first["b64_json"]) == png() and second["url"].endswith("/pictures/1")
+    assert base64.b64decode(first["b64_json"]) == png() and "/api/v2/pictures/" in second["url"]
     (request,) = node.requester.requests
     assert (request.width, request.height, request.steps, request.count, request.model) == (512, 768, 40, 2, "")
 
@@ -89,7 +91,7 @@ async def test_refusals_and_failures_have_openais_shape(api: httpx.AsyncClient, 
     node.requester.on_submit = refuse
     error = (answer := await api.post(PATH, json={"prompt": "a fjord"})).json()["error"]
     assert answer.status_code == 400
-    assert error == {"message": "8 is not enough", "type": "invalid_request_error", "param": "width", "code": "bad_size"}
+    assert error == {"message": "8 is not enough.", "type": "invalid_request_error", "param": None, "code": "InvalidSize"}
     node.requester.on_submit = lambda job: job.enter("failed", "no worker is known")
     error = (answer := await api.post(PATH, json={"prompt": "a fjord"})).json()["error"]
     assert answer.status_code == 503 and error["message"] == "no worker is known" and error["type"] == "server_error"
@@ -100,7 +102,7 @@ async def test_who_hangs_up_cancels(node: FakeNode) -> None:
     node.requester.on_submit = lambda job: submitted.set()
     node.requester.on_cancel = lambda job: (job.enter("cancelled", "cancelled"), gone.set())[0]
     app = FastAPI()
-    app.include_router(openai_routes(node, lambda request, job, index: ""))
+    app.include_router(openai_routes(node, keys := KeyRing(), Desk(keys)))
     body = b'{"prompt": "a fjord"}'
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 

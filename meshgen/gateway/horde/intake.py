@@ -97,14 +97,22 @@ class Intake:
             raise HordeError(400, "BadRequest", "The mesh offers work to all workers: it can't be kept to some of them yet.")
         return [caution("FieldIgnored", "Warning: worker_blacklist was ignored: the mesh offers work to all workers.")]
 
-    def take(self, caller: Caller, kind: Kind, requests: Sequence[Request], terms: Terms, price: Price) -> Asked:
+    def take(
+        self,
+        caller: Caller,
+        kind: Kind,
+        requests: Sequence[Request],
+        terms: Terms,
+        price: Price,
+        patience_s: float | None = WAIT_S,
+    ) -> Asked:
         """``price`` is that of one result of any of them. Raises HordeError."""
         count = sum(request.count for request in requests)
         self.check(caller, requests, price)
         jobs: list[Job] = []
         for request in requests:
             try:
-                jobs.append(self.requester.submit(self._within(caller, request, price)))
+                jobs.append(self.requester.submit(self._within(caller, request, price, patience_s)))
             except RequestError as error:
                 for job in jobs:
                     job.cancel()
@@ -120,10 +128,10 @@ class Intake:
             raise HordeError(403, limit.rc, str(limit)) from None
 
     @staticmethod
-    def _within(caller: Caller, request: Request, price: Price) -> Request:
+    def _within(caller: Caller, request: Request, price: Price, patience_s: float | None) -> Request:
         """A shared key's bearer pays no more than was checked."""
         most = price.most if caller.kind == "shared" and price.most is not None else request.max_mkudos
-        return replace(request, patience_s=WAIT_S, timeout_s=LIMIT_S, max_mkudos=most)
+        return replace(request, patience_s=patience_s, timeout_s=LIMIT_S, max_mkudos=most)
 
 
 def _measures(request: Request) -> dict[str, int]:
