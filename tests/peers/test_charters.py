@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -51,6 +51,13 @@ class Town:
         self.net = MemoryMesh(1)
         self.members: dict[str, Peer] = {}
         self._nursery = nursery
+        self._scopes: list[trio.CancelScope] = []
+
+    async def leave(self) -> None:
+        """One after the other, as nodes do: each says goodbye to those who are still there."""
+        for scope in self._scopes:
+            scope.cancel()
+            await trio.testing.wait_all_tasks_blocked()
 
     async def member(self, name: str, who: Identity | None = None, lineage: Lineage = FOUNDED, disk: Disk | None = None) -> Peer:
         roles = "worker" if name == "worker" else "requester"
@@ -69,11 +76,11 @@ class Town:
         task_status: trio.TaskStatus[None],
     ) -> None:
         settings = load_settings(overrides={"node.roles": [roles], "node.alias": name})
-        async with (
-            self.net.join(who, table=table_rules(now_ms)) as net,
-            open_ledger(disk, who, lineage.net, now_ms=now_ms) as ledger,
-            trio.open_nursery() as nursery,
-        ):
+        async with AsyncExitStack() as stack:
+            self._scopes.append(stack.enter_context(trio.CancelScope()))
+            net = await stack.enter_async_context(self.net.join(who, table=table_rules(now_ms)))
+            ledger = await stack.enter_async_context(open_ledger(disk, who, lineage.net, now_ms=now_ms))
+            nursery = await stack.enter_async_context(trio.open_nursery())
             peer = Peer(settings, who, net, ledger, engine, now_ms=now_ms, lineage=lineage)
             doors = [other.net.addresses()[0] for other in self.members.values()][:1]
             self.members[name] = peer
@@ -92,7 +99,9 @@ class Town:
 @asynccontextmanager
 async def town() -> AsyncIterator[Town]:
     async with trio.open_nursery() as nursery:
-        yield Town(nursery)
+        ours = Town(nursery)
+        yield ours
+        await ours.leave()
         nursery.cancel_scope.cancel()
 
 
