@@ -35,9 +35,14 @@ _PAGE_POLICY = (
 """Where the page's own files say nothing stricter: scripts and styles of this node alone, none within a document."""
 
 
+MAX_VALUES = 200_000
+"""In one JSON document: pictures are few and long, and what is many and short takes thirty times its size to read."""
+_MARKS = b",[{"
+
+
 class TooLarge(HTTPException):
-    def __init__(self, most: int) -> None:
-        super().__init__(413, f"a request may have at most {most} bytes")
+    def __init__(self, most: int, what: str = "bytes") -> None:
+        super().__init__(413, f"a request may have at most {most} {what}")
 
 
 def most_bytes(path: str, *, known: bool) -> int:
@@ -46,16 +51,20 @@ def most_bytes(path: str, *, known: bool) -> int:
     return MAX_REQUEST_BYTES if path.startswith(WORK_PATHS) else MAX_BODY_BYTES
 
 
-def counted(receive: Receive, most: int) -> Receive:
+def counted(receive: Receive, most: int, *, is_json: bool) -> Receive:
     """The body as it comes. Raises TooLarge where there is more, whatever was announced."""
-    size = 0
+    size = values = 0
 
     async def receiving() -> Message:
-        nonlocal size
+        nonlocal size, values
         message = await receive()
-        size += len(message.get("body", b""))
+        body = message.get("body", b"")
+        size += len(body)
+        values += len(body) - len(body.translate(None, _MARKS)) if is_json else 0
         if size > most:
             raise TooLarge(most)
+        if values > MAX_VALUES:
+            raise TooLarge(MAX_VALUES, "values")
         return message
 
     return receiving

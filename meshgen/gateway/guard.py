@@ -59,7 +59,8 @@ class Guard:
                     await refusal(scope, receive, send)
             else:
                 scope["meshgen.caller"] = caller
-                await self._app(scope, counted(receive, self._most(scope, headers, caller)), send)
+                is_json = "json" in headers.get("content-type", "")
+                await self._app(scope, counted(receive, self._most(scope, headers, caller), is_json=is_json), send)
 
     def _refusal(self, scope: Scope, headers: Headers, caller: Caller | None) -> Response | None:
         path: str = scope["path"]

@@ -12,6 +12,7 @@ from meshgen.gateway.bodies import job_view, quote_view
 from meshgen.gateway.errors import ApiError
 from meshgen.gateway.events import JobEvents
 from meshgen.gateway.face import NodeFace, RequesterFace
+from meshgen.gateway.large import LargeRoute
 from meshgen.gateway.requests import FormBody, GenerateBody, TextBody
 from meshgen.peers.job import Job
 from meshgen.peers.request import RequestError
@@ -31,7 +32,7 @@ QUOTED: dict[int | str, dict[str, Any]] = {200: {"description": "what it would c
 
 
 def job_routes(node: NodeFace) -> APIRouter:
-    routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+    routes = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=LargeRoute)
 
     _submit_routes(routes, node)
 

@@ -19,6 +19,7 @@ from meshgen.gateway.horde.intake import Intake, Price, checked_webhook, nobody
 from meshgen.gateway.horde.nearby import not_found
 from meshgen.gateway.horde.sources import INVALID, Sources
 from meshgen.gateway.horde.views import Makers
+from meshgen.gateway.large import LargeRoute
 from meshgen.peers.job import Job
 from meshgen.peers.request import FormRequest
 
@@ -118,7 +119,7 @@ def overall(states: list[State]) -> State:
 
 
 def form_routes(node: NodeFace, keys: Keys, desk: Desk, sources: Sources | None = None) -> APIRouter:
-    routes = APIRouter(prefix="/api/v2/interrogate", tags=["horde: alchemy"])
+    routes = APIRouter(prefix="/api/v2/interrogate", tags=["horde: alchemy"], route_class=LargeRoute)
     forms = Forms(node, keys, desk, sources or Sources())
 
     def found(request: Request, asked_id: str) -> Asked:

@@ -19,6 +19,7 @@ from meshgen.gateway.horde.nearby import not_found
 from meshgen.gateway.horde.sources import Sources
 from meshgen.gateway.horde.translation import Given, Translation, by_seed, check_image, fitted, plain_request
 from meshgen.gateway.horde.views import Makers
+from meshgen.gateway.large import LargeRoute
 from meshgen.peers.request import ImageRequest
 from meshgen.protocols.advert import PICTURE_FAMILIES
 
@@ -77,7 +78,7 @@ class Images:
 
 
 def image_routes(node: NodeFace, keys: Keys, desk: Desk, sources: Sources | None = None) -> APIRouter:
-    routes = APIRouter(prefix="/api/v2/generate", tags=["horde: pictures"])
+    routes = APIRouter(prefix="/api/v2/generate", tags=["horde: pictures"], route_class=LargeRoute)
     images = Images(node, keys, desk, sources or Sources())
 
     def found(request: Request, asked_id: str, what: str) -> Asked:

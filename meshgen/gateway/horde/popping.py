@@ -25,6 +25,7 @@ from meshgen.gateway.horde.callers import asking
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.popping_bodies import IN_R2, PopForms, PopImages, PopTexts, SubmitForm, SubmitImage, SubmitText
 from meshgen.gateway.horde.uploads import Uploads, upload_routes
+from meshgen.gateway.large import LargeRoute
 
 PREFIX = "/api/v2"
 ANONYMOUS = "Anonymous user is forbidden from performing this operation"
@@ -47,7 +48,7 @@ _NO_PIECE = {
 def popping_routes(node: NodeFace, keys: Keys) -> APIRouter:
     uploads = Uploads()
     desk = Popping(node, keys, uploads)
-    routes = APIRouter(tags=["horde: workers"])
+    routes = APIRouter(tags=["horde: workers"], route_class=LargeRoute)
     routes.include_router(upload_routes(node, uploads))
 
     @routes.post(PREFIX + "/generate/pop")
