@@ -15,6 +15,7 @@ from meshgen.engine.diffusion.blending import Blend
 from meshgen.engine.diffusion.conditioning import Canvas
 from meshgen.engine.diffusion.decoding import alone, certain, decode, unpacked
 from meshgen.engine.diffusion.encoding import Row
+from meshgen.engine.diffusion.interrupting import interruptible
 from meshgen.engine.diffusion.kinds import blends, family_of, kind_of, pipe_for, unit_of
 from meshgen.engine.diffusion.pipelines import Loaded
 from meshgen.engine.diffusion.watching import Watch
@@ -91,7 +92,8 @@ class Pass:
         }
         takes = inspect.signature(type(pipe).__call__).parameters
         self._watch.begin_pass()
-        drawn = pipe(**{name: value for name, value in possible.items() if name in takes}).images
+        with interruptible(pipe, self._watch.living):
+            drawn = pipe(**{name: value for name, value in possible.items() if name in takes}).images
         self._watch.end_pass(getattr(pipe, "num_timesteps", work.steps))
         return drawn
 
