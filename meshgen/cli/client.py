@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ __all__ = ["Api", "Event", "NotRunning"]
 
 ANSWER_S = 60.0
 """The node keeps event streams alive every 15 s, so a minute of silence means that it hangs."""
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class Api:
             return NotRunning(f"the node at {self.info.url} does not answer", "see its log, or stop and start it")
         if isinstance(error, ConnectionRefusedError):
             return NotRunning(f"nothing listens at {self.info.url}")
+        if isinstance(error, OSError) and error.errno in _NO_WAY:
+            return NotRunning(f"{self.info.url} can't be reached: {error.strerror}", "see that this machine's loopback is up")
         return NotRunning(f"the node at {self.info.url} went away", "see its log; start it with `meshgen run`")
 
 

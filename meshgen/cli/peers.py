@@ -5,7 +5,10 @@ from typing import Any
 import click
 
 from meshgen.cli.client import Api
+from meshgen.cli.model_views import cut
 from meshgen.cli.verb import Call, table, verb
+
+MODELS_WIDTH = 24
 
 
 @click.command()
@@ -23,7 +26,7 @@ _HEADS = ("ALIAS", "ROLES", "DEVICE", "MODELS", "QUEUED", "LINK", "PEER ID")
 
 def _row(peer: dict[str, Any]) -> tuple[str, ...]:
     models = peer.get("models") or []
-    shown = ", ".join(models[:3]) + (f" +{len(models) - 3}" if len(models) > 3 else "")
+    shown = cut(", ".join(models), MODELS_WIDTH)
     link = "relayed" if peer.get("relayed") else "direct" if peer.get("connected") else "-"
     queued = str(peer.get("queued", 0)) if models else "-"
     return (

@@ -25,16 +25,25 @@ def folded(text: str, indent: int) -> str:
     return f"\n{'':{indent}}".join(lines)
 
 
-def fold_last(before: Sequence[str], last: str, width: int) -> str:
-    """A table's line whose last cell is folded, beside the others or below them."""
-    begun = "  ".join(before)
-    whole = f"{begun}  {last}".rstrip() if before else last
-    if not width or len(whole) <= width or " " not in last:
+def fold_last(rows: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """A table's lines, each (all cells but the last, the last). Where they are too long, the last cells are folded beside the
+    others, or all of them go below."""
+    whole = [f"{before}{last}".rstrip() for before, last in rows]
+    if not width or max(map(len, whole)) <= width:
         return whole
-    room = width - len(begun) - 2
-    if room >= NARROW:
-        return f"{begun}  " + f"\n{'':{len(begun) + 2}}".join(wrapped(last, room))
-    return "\n".join([begun.rstrip(), *(f"{'':{BELOW}}{line}" for line in wrapped(last, width - BELOW))])
+    begin = max(len(before) for before, _ in rows)
+    if width - begin >= NARROW:
+        return [
+            f"\n{'':{begin}}".join([f"{before}{first}".rstrip(), *rest]) for before, (first, *rest) in _cut(rows, width - begin)
+        ]
+    return [
+        "\n".join([before.rstrip(), *(f"{'':{BELOW}}{line}" for line in cut if line)])
+        for before, cut in _cut(rows, width - BELOW)
+    ]
+
+
+def _cut(rows: Sequence[tuple[str, str]], width: int) -> list[tuple[str, list[str]]]:
+    return [(before, wrapped(last, width)) for before, last in rows]
 
 
 def wrapped(text: str, width: int) -> list[str]:

@@ -68,12 +68,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     cells = [list(heads)] + [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     right = [all(_is_number(cell) for cell in column[1:]) and len(column) > 1 for column in zip(*cells, strict=True)]
-    screen, lines = screen_width(), []
-    for line in cells:
-        *before, last = (
-            cell.rjust(width) if left else cell.ljust(width) for cell, width, left in zip(line, widths, right, strict=True)
-        )
-        lines.append(fold_last(before, last.rstrip(), screen))
+    padded = [
+        [cell.rjust(width) if left else cell.ljust(width) for cell, width, left in zip(line, widths, right, strict=True)]
+        for line in cells
+    ]
+    lines = fold_last([("".join(f"{cell}  " for cell in before), last.rstrip()) for *before, last in padded], screen_width())
     return "\n".join([click.style(lines[0], bold=True), *lines[1:]])
 
 

@@ -17,19 +17,25 @@ LONG = "a waiting job costs no memory here and others see how long the wait is"
 
 
 def test_a_last_column_is_folded_beside_the_others() -> None:
-    assert fold_last(["key  "], LONG, 40) == (
-        "key    a waiting job costs no memory\n       here and others see how long the\n       wait is"
-    )
+    assert fold_last([("key    ", LONG), ("more   ", "")], 40) == [
+        "key    a waiting job costs no memory\n       here and others see how long the\n       wait is",
+        "more",
+    ]
 
 
-def test_where_there_is_no_room_beside_it_goes_below() -> None:
-    assert fold_last(["k" * 30], LONG, 40).splitlines()[:2] == ["k" * 30, "    a waiting job costs no memory here"]
+def test_where_there_is_no_room_beside_it_all_go_below() -> None:
+    peer = "12D3KooW" * 5
+    assert fold_last([("NAME".ljust(30), "PEER"), ("k" * 30, peer), ("none".ljust(30), "")], 50) == [
+        "NAME\n    PEER",
+        f"{'k' * 30}\n    {peer}",
+        "none",
+    ]
 
 
 @pytest.mark.parametrize("text", ["12D3KooW" * 12, "short", ""])
 def test_what_fits_or_has_no_words_stays_whole(text: str) -> None:
-    assert fold_last(["key"], text, 40) == f"key  {text}".rstrip()
-    assert fold_last([], LONG, 0) == LONG
+    assert fold_last([("key  ", text)], 40) == [f"key  {text}".rstrip()]
+    assert fold_last([("", LONG)], 0) == [LONG]
 
 
 def test_in_a_pipe_nothing_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
