@@ -116,7 +116,7 @@ _WORDS: Mapping[str, str] = {
     "engine": "{have} a broken engine",
     "silent": "did not answer",
     "failed": "failed earlier in this job",
-    "bad_input": "can't use a picture that was sent",
+    "bad_input": "can't use a picture that was sent or an option that was set",
     "advised": "{are} advised against by those whom this node follows",
     "contradiction": "gave two different answers",
 }
