@@ -31,6 +31,8 @@ from meshgen.peers.request import (
 from meshgen.protocols.envelope import Signed
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.job import Accepted, Failed
+from meshgen.protocols.job_sides import RequesterSide
+from meshgen.protocols.job_terms import terms
 from meshgen.protocols.offer import Bid, Need, Offer, Refusal
 from meshgen.protocols.order import ControlOrder, FormOrder, Input, LoraOrder, Order, PostOrder, TextOrder, WorkOrder
 from tests.conformance.samples import SAMPLES
@@ -149,8 +151,8 @@ def form(**changes: Any) -> Ask:
 
 def of(model: ModelInfo, **more: Any) -> dict[str, Any]:
     """An offer for it."""
-    kind = {"text": {"width": 0, "height": 0, "steps": 0, "tokens": 5}, "alchemy": {"steps": 0, "count": 1}}
-    return {"model": model.name, "digest": model.digest, "family": model.family, **kind.get(model.family, {}), **more}
+    kind = {"text": {"width": 0, "height": 0, "steps": 0, "tokens": 5}, "alchemy": {"steps": 0}}
+    return {"model": model.name, "digest": model.digest, "family": model.family} | kind.get(model.family, {}) | more
 
 
 PENCIL, CANNY, UPSCALER = ADAPTERS[0].digest, ADAPTERS[3].digest, ADAPTERS[4].digest
@@ -179,8 +181,8 @@ MORE: list[tuple[str, dict[str, Any], Ask]] = [
     ("more tokens", of(WRITER), text(tokens=6)),
     ("more context", of(WRITER, context=8), text(context=0)),
     ("more texts", of(WRITER), text(seeds=(0, 1, 2, 3))),
-    ("a form of another size", of(NSFW_FORM), form(width=128)),
-    ("another form", of(NSFW_FORM), form(model="upscaler", digest=UPSCALE_FORM.digest)),
+    ("a form of another size", of(NSFW_FORM, count=1), form(width=128)),
+    ("another form", of(NSFW_FORM, count=1), form(model="upscaler", digest=UPSCALE_FORM.digest)),
 ]
 
 
@@ -239,15 +241,18 @@ def flat(mode: str, size: tuple[int, int] = (64, 64), kind: str = "PNG") -> byte
     return file.getvalue()
 
 
-async def send_source(me: Outsider, worker: Peer, data: bytes, feature: str) -> object:
-    """The last that the worker says of a job for this source."""
-    deal = await me.deal(worker, count=1, features=(feature,))
-    given = Input("source", len(data), sha256(data).digest())
-    deal.order = replace(deal.order, inputs=(given,))
-    deal.award = me.award(deal.offer, deal.bid, deal.hold, deal.order)
+async def send_source(
+    me: Outsider, worker: Peer, data: bytes, ask: Callable[[Input], Ask], role: str = "source", **changes: Any
+) -> Any:
+    """What the worker says when it has the source of such an order."""
+    offer = me.offer(count=1, **changes)
+    bid = cast(Signed[Bid], await me.ask(worker, offer))
+    order = ask(Input(role, len(data), sha256(data).digest()))(me, offer, bid)
+    hold = me.append(me.hold(offer, bid, 1))
+    awarded = me.award(offer, bid, hold, order)  # type: ignore[arg-type]
+    side = RequesterSide(terms(offer, bid, awarded, hold, order))
     async with me.net.open(worker.net.peer_id, JOB_PROTOCOL) as channel:
-        await channel.send(deal.award.wire)
-        side = deal.side()
+        await channel.send(awarded.wire)
         assert isinstance(await me.receive(channel, side), Accepted)
         for chunk in side.give((data,)):
             await channel.send(chunk)
@@ -261,7 +266,18 @@ async def test_what_is_transparent_is_not_painted_anew_by_who_was_not_asked_to(
     source: bytes, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with by_hand(worker__declines=["inpainting"]) as (worker, me, _):
-        assert await send_source(me, worker, source, "img2img") == Failed("bad_input")
+        said = await send_source(me, worker, source, lambda given: work(inputs=(given,)), features=("img2img",))
+        assert said == Failed("bad_input")
+
+
+@pytest.mark.parametrize("role", ["source", "control"])
+async def test_a_form_is_about_a_picture_of_the_size_that_was_offered(role: str, autojump_clock: trio.testing.MockClock) -> None:
+    """Whatever the picture is called."""
+    async with by_hand() as (worker, me, _):
+        offer = of(UPSCALE_FORM, enlarge=4)
+        assert await send_source(me, worker, flat("L", (65, 64)), lambda given: form(inputs=(given,)), role, **offer) == Failed(
+            "bad_input"
+        )
 
 
 async def test_an_honest_requester_says_what_its_source_asks_for(autojump_clock: trio.testing.MockClock) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 import trio
 
 from meshgen.engine.fake import FakeEngine
-from meshgen.peers.request import ImageRequest, RequestError
+from meshgen.peers.request import ControlWish, ImageRequest, RequestError
 from meshgen.peers.supply import Level, Quote
 from meshgen.peers.tariff import ImageWork, image_mkudos, scaled
 from meshgen.protocols.charter import Charter, CharterLimits, Lineage
+from tests.peers.kinds import Recorder, done, picture
 from tests.peers.outsiders import false_worker
 from tests.peers.virtual import NET, VirtualMesh, net_mkudos, pictures_of, virtual_mesh
 
@@ -169,3 +171,19 @@ async def test_a_worker_takes_no_hold_larger_than_the_charter_allows(autojump_cl
         job = await pictures_of(mesh.nodes["asker"], count=2)
         assert job.state == "failed" and "bad_hold" in " ".join(job.notes)
         assert (await pictures_of(mesh.nodes["asker"])).state == "done"
+
+
+@pytest.mark.parametrize(
+    "given", [{"source": picture()}, {"control": ControlWish("canny", picture())}], ids=["source", "ControlNet"]
+)
+async def test_what_is_made_from_a_picture_is_not_shared(given: dict[str, Any], autojump_clock: object) -> None:
+    """Neither by wish nor by a standing one: the offer does not say so, and it is not cheaper."""
+    async with virtual_mesh() as mesh:
+        await mesh.add("worker", "worker", Recorder())
+        asker = await mesh.requester("asker", requester__share=True)
+        assert asker.requester is not None
+        plain = asker.requester.quote(ImageRequest("x", steps=2))
+        quoted = asker.requester.quote(ImageRequest("x", steps=2, shared=True, **given))
+        assert (plain.shared, quoted.shared) == (True, False) and quoted.tariff_mkudos >= plain.tariff_mkudos + 2000
+        job = await done(asker, ImageRequest("x", steps=2, **given))
+        assert job.request.shared is False and job.mkudos == quoted.tariff_mkudos
