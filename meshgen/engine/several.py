@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 from meshgen.engine.port import (
     AdapterInfo,
@@ -18,6 +19,9 @@ from meshgen.engine.port import (
     ModelInfo,
     Room,
 )
+
+NO_PICTURES = ("text", "alchemy")
+"""Families that draw nothing."""
 
 
 class Several:
@@ -33,17 +37,25 @@ class Several:
         return self._first.device()
 
     def models(self) -> list[ModelInfo]:
-        found: dict[str, ModelInfo] = {}
-        for engine in self.engines.values():
+        """A request can't mix what two engines have: where the first has ControlNets, the others' models go without."""
+        own = self._first.models()
+        controls = any(adapter.kind == "controlnet" for adapter in self._first.adapters())
+        found = {model.name: model for model in own}
+        for engine in self._others:
             for model in engine.models():
-                found.setdefault(model.name, model)
+                features = tuple(word for word in model.features if word != "controlnet" or not controls)
+                found.setdefault(model.name, replace(model, features=features))
         return list(found.values())
 
     def adapters(self) -> list[AdapterInfo]:
-        found: dict[tuple[str, str], AdapterInfo] = {}
-        for engine in self.engines.values():
+        """Where the first draws itself, others' are for their forms of alchemy alone: an upscaler is told of in both lists."""
+        draws = any(model.family not in NO_PICTURES for model in self._first.models())
+        found = {(adapter.kind, adapter.name): adapter for adapter in self._first.adapters()}
+        for engine in self._others:
+            forms = {model.name for model in engine.models() if model.family == "alchemy"}
             for adapter in engine.adapters():
-                found.setdefault((adapter.kind, adapter.name), adapter)
+                if not draws or adapter.name in forms:
+                    found.setdefault((adapter.kind, adapter.name), adapter)
         return list(found.values())
 
     def free_slots(self) -> int:
@@ -79,6 +91,10 @@ class Several:
     def _first(self) -> Engine:
         return self.engines[""]
 
+    @property
+    def _others(self) -> list[Engine]:
+        return [engine for lane, engine in self.engines.items() if lane]
+
     def _engine(self, model: str) -> Engine:
         """A post-processor is no model: the first engine is asked about it."""
         return self.engines[self.lane(model)]
@@ -89,10 +105,27 @@ def lane_of(engine: Engine, model: str) -> str:
     return engine.lane(model) if isinstance(engine, Several) else ""
 
 
+def most_tokens(engine: Engine, model: str) -> int | None:
+    """Of a text by that model, if its engine has a limit of its own."""
+    most = getattr(_engine_of(engine, model), "most_tokens", None)
+    found = most(model) if callable(most) else None
+    return found if isinstance(found, int) else None
+
+
+def is_declined(engine: Engine, model: str, prompt: str) -> bool:
+    """Will nobody who has that model take such a prompt?"""
+    declines = getattr(_engine_of(engine, model), "is_declined", None)
+    return callable(declines) and bool(declines(model, prompt))
+
+
 def rooms_of(engine: Engine) -> dict[str, Callable[[], Room]]:
     """What each lane's engine takes at once."""
     engines = engine.engines if isinstance(engine, Several) else {"": engine}
     return {lane: one.room for lane, one in engines.items()}
+
+
+def _engine_of(engine: Engine, model: str) -> Engine:
+    return engine.engines[engine.lane(model)] if isinstance(engine, Several) else engine
 
 
 def _model_of(work: AnyWork) -> str:

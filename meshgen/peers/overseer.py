@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from meshgen.engine.port import AdapterInfo, Engine, ModelInfo
+from meshgen.engine.several import is_declined, most_tokens
 from meshgen.ledger.standing import Verdict
 from meshgen.peers.availability import Availability
 from meshgen.peers.demand import Demand
@@ -19,7 +20,7 @@ from meshgen.peers.matching import No
 from meshgen.peers.rules import rules_of
 from meshgen.protocols.charter import Charter
 from meshgen.protocols.envelope import Signed
-from meshgen.protocols.offer import Offer
+from meshgen.protocols.offer import MAX_TOKENS, Offer
 from meshgen.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Overseer:
 
     def no_offer(self, offer: Offer, verdict: Verdict) -> No | None:
         """The refusal of an offer, beside what the advert says of this worker."""
-        most = self._settings.max_tokens
+        most = min(self._settings.max_tokens, most_tokens(self._engine, offer.model) or MAX_TOKENS)
         return self.no(verdict) or (No("too_many_steps", most) if offer.tokens > most else None)
 
     def no(self, verdict: Verdict) -> No | None:
@@ -97,9 +98,14 @@ class Overseer:
 
     def no_order(self, order: object, verdict: Verdict) -> No | None:
         """The refusal of an order, once it can be read: to be asked before it is accepted."""
-        rule = self._rules.judge_order(order, verdict)
+        rule = self._rules.judge_order(order, verdict) or self._bridged_rule(order)
         self._refused.update([rule] if rule else ())
         return No("policy") if rule else None
+
+    def _bridged_rule(self, order: object) -> str:
+        """What a worker that is not the engine's own has against it."""
+        prompt = getattr(order, "prompt", "")
+        return "blacklist" if prompt and is_declined(self._engine, getattr(order, "model", ""), prompt) else ""
 
     def job(self, stop: Callable[[], None]) -> AbstractContextManager[None]:
         """Around a job that was accepted; ``stop`` is called if the owner wants everything stopped at once."""

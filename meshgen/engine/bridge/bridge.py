@@ -104,13 +104,23 @@ class Bridge:
         return None, 1
 
     def estimate_s(self, work_model: str, width: int, height: int, steps: int, count: int) -> float:
-        workers = self._crew.with_model(work_model)
+        workers = [member.worker for member in self._crew.with_model(work_model)]
         kind: Kind = workers[0][0] if workers else "image"
         amount = 1.0 if kind == "alchemy" else units(width, height, steps)
         return self._pace.seconds(kind, workers, work_model, amount * count)
 
     def estimate_error(self) -> float | None:
         return self._pace.error()
+
+    def most_tokens(self, model: str) -> int | None:
+        """Of a text, as far as any worker goes."""
+        poppers = [member.popper for member in self._crew.with_model(model)]
+        return max((popper.max_tokens for popper in poppers if popper.kind == "text"), default=None)
+
+    def is_declined(self, model: str, prompt: str) -> bool:
+        """By the word lists of all who have that model."""
+        poppers = [member.popper for member in self._crew.with_model(model)]
+        return bool(poppers) and all(popper.is_blacklisted(prompt) for popper in poppers)
 
     @asynccontextmanager
     async def run(self, work: AnyWork) -> AsyncGenerator[AsyncIterator[EngineEvent]]:

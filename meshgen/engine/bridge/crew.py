@@ -81,8 +81,8 @@ class Crew:
         """Who is there and can do this."""
         return (member for member in self.live() if not member.popper.skips(work, holes))
 
-    def with_model(self, model: str) -> list[Worker]:
-        return [member.worker for member in self.live() if model in member.popper.models]
+    def with_model(self, model: str) -> list[Member]:
+        return [member for member in self.live() if model in member.popper.models]
 
     def models(self) -> list[ModelInfo]:
         """Of one name the one with the most features, and of these the one for the largest pictures."""

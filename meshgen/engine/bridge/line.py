@@ -90,7 +90,9 @@ class Line:
             elif len(taken) < most and piece not in shunned and (popper.kind == "alchemy" or _fits(piece, taken)):
                 taken.append(piece)
         self._waiting = [piece for piece in self._waiting if piece not in taken]
-        self._out.update((piece.id, piece) for piece in taken)
+        for piece, piece_id in zip(taken, sorted(piece.id for piece in taken), strict=True):
+            piece.id = piece_id  # some sort what they get by it
+            self._out[piece_id] = piece
         return taken, skipped
 
     def piece(self, piece_id: str) -> Piece:

@@ -95,7 +95,7 @@ def _picture(work: Work) -> dict[str, Any]:
 
 
 def _text(work: TextWork) -> dict[str, Any]:
-    payload: dict[str, Any] = {
+    return {
         "prompt": work.prompt,
         "n": 1,
         "max_length": work.max_tokens,
@@ -106,4 +106,3 @@ def _text(work: TextWork) -> dict[str, Any]:
         "rep_pen": work.repetition_penalty or 1.0,
         "stop_sequence": list(work.stop),
     }
-    return payload | ({"max_context_length": work.context} if work.context else {})

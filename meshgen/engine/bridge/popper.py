@@ -46,6 +46,11 @@ class Popper:
             case FormWork():
                 return "" if self.kind == "alchemy" and work.form in self.models else "models"
 
+    def is_blacklisted(self, prompt: str) -> bool:
+        """Does it hold a word that this worker does not want?"""
+        plain = prompt.lower()
+        return any(word.lower() in plain for word in self.blacklist if word)
+
     def infos(self) -> Iterator[ModelInfo]:
         """Its models, as an engine tells them."""
         for name in self.models:
@@ -82,17 +87,11 @@ class Popper:
             "img2img": bool(work.source) and not painting and not work.control and "img2img" not in self.allows,
             "controlnet": work.control is not None and "controlnet" not in self.allows,
             "post-processing": bool(work.post) and "post-processing" not in self.allows,
-            "blacklist": self._is_blacklisted(work.prompt),
+            "blacklist": self.is_blacklisted(work.prompt),
         }
         return next((word for word, skipped in asked.items() if skipped), "")
 
     def _skips_text(self, work: TextWork) -> str:
         if work.max_tokens > self.max_tokens:
             return "max_length"
-        if work.context > self.max_context:
-            return "max_context_length"
-        return "blacklist" if self._is_blacklisted(work.prompt) else ""
-
-    def _is_blacklisted(self, prompt: str) -> bool:
-        plain = prompt.lower()
-        return any(word.lower() in plain for word in self.blacklist if word)
+        return "blacklist" if self.is_blacklisted(work.prompt) else ""

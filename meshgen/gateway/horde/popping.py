@@ -145,7 +145,8 @@ class Popping:
             return {"id": None, "ids": [], "payload": {}, "skipped": handout.skipped}
         job = handout.pieces[0].job
         assert isinstance(job.work, TextWork)
-        payload = {"max_context_length": popper.max_context} | job.payload
+        context = min(job.work.context or popper.max_context, popper.max_context)
+        payload = job.payload | {"max_context_length": context}
         return _told(handout, payload, job.work.model) | {"softprompt": None}
 
     def forms(self, handout: Handout, base: str) -> dict[str, Any]:
@@ -157,7 +158,6 @@ class Popping:
         return {
             "id": piece.id,
             "form": piece.job.work.form,
-            "payload": piece.job.payload,
             "source_image": self._uploads.url(base, "source", piece.id, ttl_s),
             "r2_upload": self._uploads.url(base, "result", piece.id, ttl_s),
         }

@@ -20,8 +20,9 @@ from meshgen.engine.bridge.line import NoPiece
 from meshgen.engine.bridge.names import digest_of
 from meshgen.engine.bridge.popper import Popper
 from meshgen.engine.bridge.results import Unusable
-from meshgen.engine.port import Answer, EngineError, EngineEvent, FormWork, Picture, Progress, Room, TextWork, Work
-from meshgen.engine.several import Several, lane_of
+from meshgen.engine.fake import FakeEngine, fake_model
+from meshgen.engine.port import AdapterInfo, Answer, EngineError, EngineEvent, FormWork, Picture, Progress, Room, TextWork, Work
+from meshgen.engine.several import Several, is_declined, lane_of, most_tokens
 from meshgen.pictures import check_png, text_of
 
 MODEL = "Deliberate"
@@ -327,8 +328,6 @@ async def test_a_worker_holds_no_more_than_it_can_do_soon(mock_clock: MockClock)
 
 
 async def test_beside_an_engine_of_ones_own(mock_clock: MockClock) -> None:
-    from meshgen.engine.fake import FakeEngine, fake_model
-
     bridge = Bridge()
     several = Several(FakeEngine([fake_model(), fake_model(MODEL)]), bridge)
     bridge.pop(PAINTER)
@@ -337,3 +336,30 @@ async def test_beside_an_engine_of_ones_own(mock_clock: MockClock) -> None:
     assert several.device().kind == "fake" and several.room() == Room(2, 1)
     async with several.run(replace(WORK, model="fake")) as events:
         assert [event.index async for event in events if isinstance(event, Picture)] == [0, 1, 2]
+
+
+async def test_what_no_worker_takes_is_known_before_it_is_bid_for(mock_clock: MockClock) -> None:
+    bridge = Bridge()
+    several = Several(FakeEngine(), bridge)
+    picky, other = (replace(PAINTER, name=name, blacklist=words) for name, words in (("picky", ("Secret",)), ("other", ("x-y",))))
+    bridge.pop(picky)
+    assert is_declined(several, MODEL, "a secret fjord") and not is_declined(several, MODEL, "a fjord")
+    assert not is_declined(several, "fake", "a secret fjord")
+    bridge.pop(other)
+    assert not is_declined(several, MODEL, "a secret fjord"), "the other one takes it"
+    bridge.pop(WRITER)
+    bridge.pop(replace(WRITER, name="longer", max_tokens=600))
+    assert (most_tokens(several, WRITER.models[0]), most_tokens(several, "fake")) == (600, None)
+
+
+async def test_adapters_of_two_engines_are_not_mixed(mock_clock: MockClock) -> None:
+    bridge = Bridge()
+    bridge.pop(replace(PAINTER, allows=frozenset(("controlnet", "post-processing"))))
+    bridge.pop(Popper("al", "alchemy", ("GFPGAN",)))
+    canny = AdapterInfo("controlnet", "canny", bytes(32))
+    draws = Several(FakeEngine(adapters=[canny]), bridge)
+    assert {(one.kind, one.name) for one in draws.adapters()} == {("controlnet", "canny"), ("post", "GFPGAN")}
+    assert all("controlnet" not in model.features for model in draws.models())
+    writes = Several(FakeEngine([replace(fake_model(), family="text")]), bridge)
+    assert ("controlnet", "hed") in {(one.kind, one.name) for one in writes.adapters()}
+    assert any("controlnet" in model.features for model in writes.models())

@@ -116,7 +116,8 @@ async def test_a_batch_by_upload(api: httpx.AsyncClient, bridge: Bridge) -> None
     await post(api, "generate/pop", POP)
     async with running(bridge, WORK) as done:
         job = await post(api, "generate/pop", POP | {"amount": 4})
-        assert len(set(job["ids"])) == 2 and job["id"] == job["ids"][0] and job["model"] == MODEL and job["ttl"] >= 60
+        assert len(set(job["ids"])) == 2 and job["ids"] == sorted(job["ids"]) and job["r2_uploads"] == sorted(job["r2_uploads"])
+        assert job["id"] == job["ids"][0] and job["model"] == MODEL and job["ttl"] >= 60
         payload = job["payload"]
         assert payload["prompt"] == "a secret fjord ### fog" and payload["seed"] == "11" and payload["n_iter"] == 2
         assert (payload["sampler_name"], payload["karras"], payload["ddim_steps"]) == ("k_dpmpp_2m", True, 20)
