@@ -66,7 +66,11 @@ export class BoardSheet {
       const job = this.board.jobOf(panel);
       if (!place) continue;
       place.live.hidden = !job;
-      if (!job) continue;
+      if (!job) {
+        show(place.live);
+        place.tile = null;
+        continue;
+      }
       if (!place.tile) {
         place.tile = new Tile(() => {});
         place.live.append(place.tile.element);

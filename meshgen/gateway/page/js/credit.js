@@ -6,11 +6,13 @@ import { entryCard, findEntry } from "./entries.js";
 import { h, show } from "./dom.js";
 import { count, exactKudos, kudos } from "./format.js";
 import { icon } from "./icons.js";
+import { peerNames } from "./names.js";
 import { say, toastError } from "./toast.js";
 
 const PARTS = { earned: "earned", spent: "spent", held: "set aside", contested: "contested" };
 const LOOK_MS = 10_000;
-const LOG_PAGE = 30;
+const LOG_PAGE = 10;
+const MOST_LOGGED = 1000;
 
 class Credit {
   constructor(box, [what, id, ms]) {
@@ -23,6 +25,7 @@ class Credit {
     this.found = h("div");
     this.log = h("section", { class: "card", "aria-label": "The log" });
     this.part = "";
+    this.logged = LOG_PAGE;
     const verify = h("button", { class: "button", type: "button", onclick: () => this.verify(verify) }, icon("shield"), "Verify now");
     show(
       box,
@@ -86,9 +89,15 @@ class Credit {
   }
 
   async showLog() {
-    const { entries, head } = await get(query("/v1/credit/log", { newest: "true", limit: LOG_PAGE }));
+    const [{ entries, head }, names] = await Promise.all([get(query("/v1/credit/log", { newest: "true", limit: this.logged })), peerNames()]);
     const rest = head - entries.length;
-    show(this.log, h("h2", {}, "This node's log"), h("div", { class: "deals" }, [...entries].reverse().map((entry) => h("details", { class: "deal" }, h("summary", {}, h("span", { class: "cut" }, h("span", { class: "faint num" }, `${entry.seq} `), `${entry.kind} · ${entry.words}`), h("span", { class: "num" }, entry.mkudos === undefined ? "" : kudos(entry.mkudos))), h("div", { class: "inside" }, entryCard(entry))))), rest > 0 && h("p", { class: "small faint" }, `${count(rest, "older entry", "older entries")}: `, h("code", {}, "meshgen credit log")));
+    const more = () => ((this.logged = Math.min(MOST_LOGGED, this.logged + LOG_PAGE)), this.showLog().catch(toastError));
+    show(
+      this.log,
+      h("h2", {}, "This node's log"),
+      h("div", { class: "deals" }, [...entries].reverse().map((entry) => logRow(entry, names))),
+      rest > 0 && this.logged < MOST_LOGGED && h("button", { class: "button small", type: "button", onclick: more }, `Show more of ${head}`),
+    );
   }
 
   async showEntry(id, ms) {
@@ -115,6 +124,16 @@ class Credit {
       button.disabled = false;
     }
   }
+}
+
+function logRow(entry, names) {
+  const words = [entry.words, entry.with && names(entry.with)].filter(Boolean).join(" ");
+  return h(
+    "details",
+    { class: "deal" },
+    h("summary", {}, h("span", { class: "cut" }, h("span", { class: "faint num" }, `${entry.seq} · `), words), h("span", { class: "num nowrap" }, entry.mkudos === undefined ? "" : kudos(entry.mkudos))),
+    h("div", { class: "inside" }, entryCard(entry)),
+  );
 }
 
 function open(box, rest) {

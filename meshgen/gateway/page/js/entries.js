@@ -30,7 +30,7 @@ export function entryCard(entry, marked = false) {
     ["with", entry.with],
     ["amount", entry.mkudos === undefined ? undefined : `${exactKudos(entry.mkudos)} kudos`],
     ["about", entry.about],
-    ...Object.entries(entry.says).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : value]),
+    ...Object.entries(entry.says).filter(([, value]) => value !== entry.with && value !== entry.mkudos && value !== entry.about).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : value]),
   ].filter(([, value]) => value !== undefined && value !== "" && value !== null);
   return h("div", { class: `entry ${marked ? "marked" : ""}` }, h("h3", {}, `${entry.kind}: ${entry.words}`), h("dl", { class: "pairs" }, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))])));
 }

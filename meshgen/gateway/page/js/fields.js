@@ -11,7 +11,8 @@ export function showFault(root, name, text) {
   if (!place) return false;
   place.textContent = text;
   place.closest("details")?.setAttribute("open", "");
-  const input = place.closest(".field")?.querySelector("input, textarea, select, button");
+  const near = place.closest(".field");
+  const input = near?.querySelector("input, textarea, select") ?? near?.querySelector("button");
   input?.setAttribute("aria-invalid", "true");
   input?.focus();
   return true;

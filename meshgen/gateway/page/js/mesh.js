@@ -45,8 +45,8 @@ class Mesh {
     const vram = workers.reduce((sum, peer) => sum + (peer.vram_total_mib ?? 0), 0);
     this.words.textContent = `${status.mesh.charter} · you are ${nameOf(status.alias, status.peer_id)}`;
     const queued = peers.reduce((sum, peer) => sum + (peer.queued ?? 0), 0);
-    show(this.facts, [[count(all.length, "peer"), "in sight"], [count(workers.length, "worker"), "take work or could"], [vram ? memory(vram) : "none known", "of GPU memory"], [count(queued, "picture"), "waiting"]].map(([number, what]) => h("li", { class: "figure" }, h("strong", { class: "num" }, number), h("span", {}, what))));
-    show(this.map, meshMap(self, peers));
+    show(this.facts, [[count(all.length, "peer"), "in sight"], [count(workers.length, "worker"), "take work or could"], [vram ? memory(vram) : "none known", "of memory to draw with"], [count(queued, "picture"), "waiting"]].map(([number, what]) => h("li", { class: "figure" }, h("strong", { class: "num" }, number), h("span", {}, what))));
+    show(this.map, meshMap(self, [...peers].sort((a, b) => a.peer_id.localeCompare(b.peer_id))));
     show(this.models, h("h2", {}, "Models and who wants them"), demand(models, worker?.wanted ?? []));
     show(this.peers, peers.length ? h("ul", { class: "peers" }, [...peers].sort(byUse).map(peerCard)) : nobody(status));
   }

@@ -5,6 +5,10 @@ import { kept, keep } from "./keeping.js";
 import { say } from "./toast.js";
 
 const FIRST = ["worker.max_pixels", "worker.max_steps", "worker.max_count", "worker.max_queue", "worker.price_permille", "worker.declines", "worker.only_friends", "worker.hours", "worker.models", "worker.vram_free_mib", "worker.max_temperature_c", "worker.max_power_w"];
+const TITLES = {
+  "worker.max_pixels": "Largest picture", "worker.max_steps": "Most steps", "worker.max_count": "Most pictures of a job", "worker.max_queue": "Most pictures waiting", "worker.price_permille": "Price",
+  "worker.declines": "Declined", "worker.only_friends": "Friends alone", "worker.hours": "Hours", "worker.models": "Models", "worker.vram_free_mib": "Memory left free", "worker.max_temperature_c": "Hottest", "worker.max_power_w": "Most power",
+};
 const SECTIONS = { worker: "The rest of the worker's", requester: "Asking for pictures", node: "This node", mesh: "The mesh", api: "The API", limits: "Limits" };
 
 export async function settingsCard() {
@@ -41,10 +45,16 @@ function setting(key, { settings, keys, decided }) {
     for (const input of control.matches("input, select, textarea") ? [control] : control.querySelectorAll("input")) input.disabled = true;
     state.textContent = `set by the ${decided[key]}, which goes before the file`;
   }
-  const label = key.split(".")[1].replaceAll("_", " ");
-  const name = control.matches("fieldset") ? h("strong", {}, label) : h("label", { for: control.id }, h("strong", {}, label));
+  const label = TITLES[key] ?? plain(key);
+  const words = [h("strong", {}, label), h("span", { class: "key" }, key)];
+  const name = control.matches("fieldset") ? h("p", {}, words) : h("label", { for: control.id }, words);
   if (control.matches("fieldset")) control.setAttribute("aria-label", label);
   return h("div", { class: "setting" }, h("div", {}, name, h("p", { class: "hint", id: hint }, known.description), state), control, problem);
+}
+
+function plain(key) {
+  const words = key.split(".")[1].replaceAll("_", " ");
+  return words[0].toUpperCase() + words.slice(1);
 }
 
 function controlOf(known, value, save) {
@@ -95,7 +105,7 @@ async function change(key, value, state, problem) {
     const { live, restart } = await patch("/v1/settings", { changes: { [key]: value } });
     state.className = `small ${live.includes(key) ? "good" : "warm"}`;
     state.textContent = live.includes(key) ? "in force now" : restart.includes(key) ? "in force after the node's next start" : "kept";
-    say(`${key.split(".")[1].replaceAll("_", " ")}: ${state.textContent}`);
+    say(`${TITLES[key] ?? plain(key)}: ${state.textContent}`);
   } catch (error) {
     problem.textContent = error.message;
   }

@@ -30,13 +30,14 @@ class Viewer {
     this.before = h("button", { class: "turn back", type: "button", "aria-label": "The picture before", onclick: () => this.turn(-1) }, icon("left"));
     this.behind = h("button", { class: "turn on", type: "button", "aria-label": "The picture behind", onclick: () => this.turn(1) }, icon("right"));
     this.stage = h("div", { class: "viewer-stage" }, this.before, h("div", { class: "frame" }, this.picture), this.behind);
-    this.box = h("dialog", { class: "viewer", "aria-label": "Picture" }, this.stage, this.side);
+    this.box = h("dialog", { class: "viewer", "aria-label": "Picture", tabindex: "-1" }, this.stage, this.side);
     this.box.addEventListener("close", () => this.box.remove());
     this.box.addEventListener("keydown", (event) => this.key(event));
     this.swipe();
     document.body.append(this.box);
     this.box.showModal();
     this.show();
+    this.box.focus();
   }
 
   get record() {
@@ -52,6 +53,7 @@ class Viewer {
     this.before.disabled = this.at === 0;
     this.behind.disabled = this.at === this.records.length - 1;
     show(this.side, this.sideOf(record, prompt));
+    if (!this.box.contains(document.activeElement) || document.activeElement.disabled) this.box.focus(); // a button that went took the focus with it
   }
 
   turn(step) {
