@@ -1,11 +1,13 @@
 """A process of its own: a bare diffusers loop over one model, told by lines on its standard input what to do next.
 
 ``draw SIDE STEPS BATCH COUNT``: so many batches, to PNG; answers wall and CPU seconds. ``load``: answers the seconds of
-loading the model anew. ``free``: MiB of the device that nobody has.
+loading the model anew. ``preview SIDE``: answers the seconds that one takes, by the engine's own hand. ``free``: MiB of the
+device that nobody has.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from io import BytesIO
@@ -16,6 +18,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from meshgen.engine.diffusion.devices import Device, find_device
+from meshgen.engine.diffusion.previews import Previewer
 
 PROMPT = "a red circle above a blue square on a yellow background"
 PNG_LEVEL = 4
@@ -37,6 +40,8 @@ def main() -> None:
                 del pipe
                 pipe = load(folder, device)
                 answer(time.perf_counter() - started)
+            case "preview":
+                answer(preview(pipe, *map(int, numbers)))
             case "free":
                 answer(device.free_mib())
 
@@ -60,6 +65,16 @@ def draw(pipe: Any, side: int, steps: int, batch: int, count: int) -> tuple[floa
         for image in images:
             image.save(BytesIO(), "PNG", compress_level=PNG_LEVEL)
     return time.perf_counter() - started, time.process_time() - worked
+
+
+def preview(pipe: Any, side: int) -> float:
+    latents = pipe(PROMPT, width=side, height=side, num_inference_steps=1, output_type="latent").images
+    previewer, times = Previewer(pipe), []
+    for _ in range(21):
+        started = time.perf_counter()
+        previewer.jpegs(latents, (side, side))
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
 def answer(*values: object) -> None:
