@@ -4,9 +4,13 @@
 |---|---|
 | errors | ``{"message", "rc"}``, and the input's faults as ``{"message", "errors"}`` |
 | bodies | what clients send, with AI Horde's bounds |
+| images, texts, forms | ask, check, status, cancel: together in asking, their answers in answers |
+| translation | a request for pictures in the mesh's terms, with warnings for what has no counterpart |
+| intake | what a request costs, whether the key allows it, the jobs that it becomes |
 | desk | requests that were taken in, by their ids |
-| images, texts, forms | ask, check, status, cancel |
-| pictures | results by URL, for a while |
+| waiting | how they go: how long, how many before, whether at all |
+| sources, fetching | pictures that go in; what is fetched comes from public addresses alone |
+| pictures, webhooks | results by URL, for a while; told to others' servers |
 | users, workers, teams, stats, status, documents, styles | to be read: users are the accounts of the mesh, workers its peers |
 | shared_keys | keys for others, with limits |
 | popping | existing workers fetch jobs here and hand in results |

@@ -8,12 +8,10 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from meshgen.gateway.callers import Keys
-from meshgen.gateway.face import NodeFace
 from meshgen.gateway.horde.answers import FormsAccepted, FormsStatus
 from meshgen.gateway.horde.bodies import FormsBody
 from meshgen.gateway.horde.callers import asking
-from meshgen.gateway.horde.desk import Asked, Desk, Generation, Terms
+from meshgen.gateway.horde.desk import Asked, Generation, Terms
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.intake import Intake, Price, checked_webhook, nobody
 from meshgen.gateway.horde.nearby import not_found
@@ -29,12 +27,11 @@ LISTS = ("tags", "sites", "artists", "flavors", "mediums", "movements", "techniq
 
 
 class Forms:
-    def __init__(self, node: NodeFace, keys: Keys, desk: Desk, sources: Sources) -> None:
-        self._node, self._keys, self._desk, self._sources = node, keys, desk, sources
-        self._intake = Intake(node, keys, desk)
+    def __init__(self, intake: Intake, sources: Sources) -> None:
+        self._intake, self._sources = intake, sources
 
     async def ask(self, request: Request, body: FormsBody) -> JSONResponse:
-        caller = asking(request, self._keys)
+        caller = asking(request, self._intake.keys)
         names = list(dict.fromkeys(form.name for form in body.forms))
         if not names:
             raise HordeError(
@@ -73,7 +70,7 @@ class Forms:
         """A picture by its URL; else what was found, as AI Horde shows it: of more than it knows nothing, of lists all seven."""
         form = one.job.request.model
         if one.result.media == "image/png":
-            url = self._desk.pictures.url(asked.terms.base, one.id)
+            url = self._intake.desk.pictures.url(asked.terms.base, one.id)
             return {form: url, "upscaler_used": form, "url": url}  # horde-sdk reads these of forms that it does not know
         found = json.loads(one.result.data)[form]
         if form == "interrogation":
@@ -118,9 +115,9 @@ def overall(states: list[State]) -> State:
     return "faulted"
 
 
-def form_routes(node: NodeFace, keys: Keys, desk: Desk, sources: Sources | None = None) -> APIRouter:
+def form_routes(intake: Intake, sources: Sources) -> APIRouter:
     routes = APIRouter(prefix="/api/v2/interrogate", tags=["horde: alchemy"], route_class=LargeRoute)
-    forms = Forms(node, keys, desk, sources or Sources())
+    forms, desk = Forms(intake, sources), intake.desk
 
     def found(request: Request, asked_id: str) -> Asked:
         asked = desk.find("form", asked_id)
@@ -146,7 +143,7 @@ def form_routes(node: NodeFace, keys: Keys, desk: Desk, sources: Sources | None 
         return JSONResponse(forms.status(asked))
 
     async def shown(asked: Asked, one: Generation) -> dict[str, Any]:
-        return forms.made(asked, one, Makers(node))
+        return forms.made(asked, one, Makers(intake.node))
 
     desk.views["form"] = shown
     return routes

@@ -7,12 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from meshgen.gateway.callers import Keys
-from meshgen.gateway.face import NodeFace
 from meshgen.gateway.horde.answers import Accepted, Check, DryRun, ImageStatus, Reward
 from meshgen.gateway.horde.bodies import ImageBody, RatingsBody
 from meshgen.gateway.horde.callers import asking
-from meshgen.gateway.horde.desk import Asked, Desk, Generation, Terms
+from meshgen.gateway.horde.desk import Asked, Generation, Terms
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.intake import Intake, Price, answer, check_style, checked_webhook
 from meshgen.gateway.horde.nearby import not_found
@@ -27,13 +25,11 @@ WAITING = "Image Waiting Prompt"
 
 
 class Images:
-    def __init__(self, node: NodeFace, keys: Keys, desk: Desk, sources: Sources) -> None:
-        self._node, self._desk, self._sources = node, desk, sources
-        self._intake = Intake(node, keys, desk)
-        self._keys = keys
+    def __init__(self, intake: Intake, sources: Sources) -> None:
+        self._intake, self._sources = intake, sources
 
     async def ask(self, request: Request, body: ImageBody) -> JSONResponse:
-        caller = asking(request, self._keys)
+        caller = asking(request, self._intake.keys)
         check_image(body)
         check_style(request, body.style)
         webhook = checked_webhook(body.webhook)
@@ -55,20 +51,20 @@ class Images:
         assert isinstance(best, ImageRequest)
         row = self._intake.waiting.models().get(best.model, {})
         told.cautions += self._intake.keep_to(body.workers, best.model, blacklist=body.worker_blacklist)
-        wanted = fitted(best, body, row.get("family", ""), self._node.models()["adapters"], told)
+        wanted = fitted(best, body, row.get("family", ""), self._intake.waiting.adapters(), told)
         return wanted, self._intake.price(wanted)
 
     def figures(self, asked: Asked) -> dict[str, Any]:
         return self._intake.waiting.figures(asked)
 
     async def status(self, asked: Asked) -> dict[str, Any]:
-        makers = Makers(self._node)
+        makers = Makers(self._intake.node)
         made = [await self.made(asked, one, makers) for one in asked.generations()]
         shared = any(bool(job.request.shared) for job in asked.jobs)
         return self.figures(asked) | {"generations": made, "shared": shared}
 
     async def made(self, asked: Asked, one: Generation, makers: Makers) -> dict[str, Any]:
-        pictures = self._desk.pictures
+        pictures = self._intake.desk.pictures
         if asked.terms.r2:
             img = pictures.url(asked.terms.base, one.id)
         else:
@@ -77,9 +73,9 @@ class Images:
         return picture | makers.made_by(one) | {"gen_metadata": list(asked.terms.metadata)}
 
 
-def image_routes(node: NodeFace, keys: Keys, desk: Desk, sources: Sources | None = None) -> APIRouter:
+def image_routes(intake: Intake, sources: Sources) -> APIRouter:
     routes = APIRouter(prefix="/api/v2/generate", tags=["horde: pictures"], route_class=LargeRoute)
-    images = Images(node, keys, desk, sources or Sources())
+    images, desk = Images(intake, sources), intake.desk
 
     def found(request: Request, asked_id: str, what: str) -> Asked:
         asked = desk.find("image", asked_id)
@@ -117,7 +113,7 @@ def image_routes(node: NodeFace, keys: Keys, desk: Desk, sources: Sources | None
         asked.rated = True
         return JSONResponse({"reward": 0.0})
 
-    desk.views["image"] = lambda asked, one: images.made(asked, one, Makers(node))
+    desk.views["image"] = lambda asked, one: images.made(asked, one, Makers(intake.node))
     return routes
 
 

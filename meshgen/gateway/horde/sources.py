@@ -6,11 +6,15 @@ import base64
 import binascii
 import re
 
+import trio
+
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.fetching import Connect, FetchError, Resolve, connect_to, fetch_picture, resolve_name
 from meshgen.pictures import MAX_SIDE, PictureError, check_kind, measure
 from meshgen.protocols.order import MAX_INPUT_BYTES
 
+LARGE = 256 * 1024
+"""Characters. Less is decoded at once: a thread takes longer to begin."""
 INVALID = (
     "Image validation failed. Please ensure the source image payload is either a URL containing an image or a valid base64 "
     "encoded image."
@@ -29,7 +33,10 @@ class Sources:
         """The encoded picture, measured but not decoded; nothing for no text. Raises HordeError."""
         if not text:
             return b""
-        data = await self._fetched(text) if text[:8].lower().startswith(("http://", "https://")) else _decoded(text)
+        if text[:8].lower().startswith(("http://", "https://")):
+            data = await self._fetched(text)
+        else:
+            data = await trio.to_thread.run_sync(_decoded, text) if len(text) >= LARGE else _decoded(text)
         if len(data) > MAX_INPUT_BYTES:
             raise HordeError(400, "SourceImageSizeExceeded", f"A source image has at most {MAX_INPUT_BYTES} bytes.")
         _check(data)

@@ -8,12 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from meshgen.gateway.callers import Keys
-from meshgen.gateway.face import NodeFace
 from meshgen.gateway.horde.answers import Accepted, DryRun, TextStatus
 from meshgen.gateway.horde.bodies import TextBody, TextParams
 from meshgen.gateway.horde.callers import asking
-from meshgen.gateway.horde.desk import Asked, Desk, Generation, Terms
+from meshgen.gateway.horde.desk import Asked, Generation, Terms
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.intake import Caution, Intake, answer, caution, check_style, checked_webhook
 from meshgen.gateway.horde.nearby import not_found
@@ -33,12 +31,11 @@ _BLANK_LINES = re.compile(r"\n{2,}")
 
 
 class Texts:
-    def __init__(self, node: NodeFace, keys: Keys, desk: Desk) -> None:
-        self._node, self._keys = node, keys
-        self._intake = Intake(node, keys, desk)
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
 
     def ask(self, request: Request, body: TextBody) -> JSONResponse:
-        caller = asking(request, self._keys)
+        caller = asking(request, self._intake.keys)
         if body.proxied_account:
             raise HordeError(400, "OnlyServiceAccountProxy", "Only service accounts can provide a proxied_account value.")
         check_style(request, body.style)
@@ -55,7 +52,7 @@ class Texts:
         return JSONResponse(answer(asked, price, cautions), 202)
 
     def status(self, asked: Asked) -> dict[str, Any]:
-        makers = Makers(self._node)
+        makers = Makers(self._intake.node)
         made = [self.made(asked, one, makers) for one in asked.generations()]
         return {"generations": made} | self._intake.waiting.figures(asked)
 
@@ -114,9 +111,9 @@ class Finish:
         return text
 
 
-def text_routes(node: NodeFace, keys: Keys, desk: Desk) -> APIRouter:
+def text_routes(intake: Intake) -> APIRouter:
     routes = APIRouter(prefix="/api/v2/generate/text", tags=["horde: texts"])
-    texts = Texts(node, keys, desk)
+    texts, desk = Texts(intake), intake.desk
 
     def found(request: Request, asked_id: str) -> Asked:
         asked = desk.find("text", asked_id)
@@ -142,7 +139,7 @@ def text_routes(node: NodeFace, keys: Keys, desk: Desk) -> APIRouter:
         return JSONResponse(texts.status(asked))
 
     async def shown(asked: Asked, one: Generation) -> dict[str, Any]:
-        return texts.made(asked, one, Makers(node))
+        return texts.made(asked, one, Makers(intake.node))
 
     desk.views["text"] = shown
     return routes

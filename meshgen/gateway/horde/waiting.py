@@ -37,7 +37,8 @@ class Waiting:
         self._node, self._desk = node, desk
         self._outlooks: dict[str, Outlook] = {}
         self._models: dict[str, dict[str, Any]] = {}
-        self._models_ms = 0
+        self._adapters: list[dict[str, Any]] = []
+        self._known_ms = 0
 
     def figures(self, asked: Asked) -> dict[str, Any]:
         """The fields that ``check`` and ``status`` have in common, and ``message`` where there is something to say."""
@@ -62,10 +63,20 @@ class Waiting:
 
     def models(self) -> dict[str, dict[str, Any]]:
         """Rows of the mesh's models by name, as they were at most two seconds ago."""
-        now = self._desk.now_ms()
-        if now - self._models_ms > MODELS_S * 1000:
-            self._models, self._models_ms = {row["name"]: row for row in self._node.models()["mesh"]}, now
+        self._look()
         return self._models
+
+    def adapters(self) -> list[dict[str, Any]]:
+        """The same of its LoRAs, inversions, ControlNets and post-processors."""
+        self._look()
+        return self._adapters
+
+    def _look(self) -> None:
+        now = self._desk.now_ms()
+        if now - self._known_ms > MODELS_S * 1000:
+            found = self._node.models()
+            self._models = {row["name"]: row for row in found["mesh"]}
+            self._adapters, self._known_ms = found["adapters"], now
 
     def impossible(self, job: Job) -> str:
         """Why nobody who is known can do this job; "" if somebody can."""

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import ssl
+import tempfile
 from collections.abc import Sequence
 
 import pytest
 import trio
 import trio.testing
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from meshgen.gateway.horde import fetching
 from meshgen.gateway.horde.fetching import Call, FetchError, exchange, fetch_picture, is_public
@@ -187,3 +196,50 @@ async def test_a_call_carries_its_body_and_no_foreign_headers() -> None:
     call = Call("POST", "http://a.example/hook", b'{"a": 1}', {"Content-Type": "application/json"})
     assert (await exchange(call, resolve=web.resolve, connect=web.connect)).status == 204
     assert web.asked[0].endswith(b'\r\n\r\n{"a": 1}') and b"Content-Length: 8\r\n" in web.asked[0]
+
+
+def self_signed(name: str) -> tuple[ssl.SSLContext, str]:
+    """A server's side of TLS with a certificate that nobody vouches for, and the certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    called = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder().subject_name(called).issuer_name(called).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    signed = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False).sign(key, hashes.SHA256())
+    public = signed.public_bytes(Encoding.PEM)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + public)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context, public.decode()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_https_needs_a_certificate_that_somebody_vouches_for(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, trusted: bool
+) -> None:
+    context, certificate = self_signed("a.example")
+    ours = ssl.create_default_context(cadata=certificate if trusted else None)
+    monkeypatch.setattr(ssl, "create_default_context", lambda: ours)
+
+    async def connect(address: str, port: int) -> trio.abc.Stream:
+        here, there = trio.testing.memory_stream_pair()
+        assert (address, port) == (PUBLIC, 443)
+
+        async def serve() -> None:
+            with contextlib.suppress(trio.BrokenResourceError):
+                server = trio.SSLStream(there, context, server_side=True)
+                await server.receive_some(65536)
+                await server.send_all(ok(b"a picture"))
+
+        nursery.start_soon(serve)
+        return here
+
+    fetch = fetch_picture("https://a.example/", resolve=Web(a_example=[PUBLIC]).resolve, connect=connect)
+    if trusted:
+        assert await fetch == b"a picture"
+    else:
+        with pytest.raises(FetchError, match="the connection failed"):
+            await fetch
+    nursery.cancel_scope.cancel()
