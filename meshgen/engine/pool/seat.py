@@ -61,7 +61,8 @@ class Seat:
         self._silence_s = silence_s
         self._up = False
         self._why_killed = ""
-        self._heard = trio.Event()
+        self._patience = trio.CancelScope()
+        self._limit_s = math.inf
         self._process: trio.Process | None = None
         self._out, _ = trio.open_memory_channel[Frame](0)
 
@@ -87,7 +88,7 @@ class Seat:
         self.batches.append(batch)
         members = [{"job": order.number, "work": work_to_map(order.work)} for order in batch.members.values()]
         self._out.send_nowait({"do": "run", "members": members, **header})
-        self._heard.set()
+        self._be_patient()
 
     async def stop(self, order: Order, grace_s: float) -> None:
         """Have a job stopped within a step; a child that does not within ``grace_s`` is killed, unless others are drawn there."""
@@ -150,16 +151,18 @@ class Seat:
 
     async def _watch(self) -> None:
         """Kill a child that says nothing though it has something to do."""
-        while True:
-            self._heard = trio.Event()
-            limit = math.inf
-            if self.batches:
-                limit = min(self._silence_s, self.batches[0].silence_s) if self.batches[0].started else self._silence_s
-            with trio.move_on_after(limit) as patience:
-                await self._heard.wait()
-            if patience.cancelled_caught:
-                self._kill(f"gave no sign of life for {limit:g} s")
-                return
+        with trio.CancelScope() as self._patience:
+            self._be_patient()
+            await trio.sleep_forever()
+        self._kill(f"gave no sign of life for {self._limit_s:g} s")
+
+    def _be_patient(self) -> None:
+        """From now on, for as long as what it does may take."""
+        self._limit_s = math.inf
+        if self.batches:
+            started, own = self.batches[0].started, self.batches[0].silence_s
+            self._limit_s = min(self._silence_s, own) if started else self._silence_s
+        self._patience.deadline = trio.current_time() + self._limit_s
 
     def _kill(self, why: str) -> None:
         log.warning("engine: its process %s and is replaced", why)
@@ -172,10 +175,10 @@ class Seat:
         unpacker = Unpacker()
         async with process.stdout:
             while data := await process.stdout.receive_some(_READ_BYTES):
-                self._heard.set()
                 try:
                     for frame in unpacker.feed(data):
                         self._hear(frame)
+                    self._be_patient()
                 except (FrameError, KeyError, TypeError) as error:
                     self._kill(f"speaks nonsense ({error})")
                     return
