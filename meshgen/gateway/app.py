@@ -53,6 +53,8 @@ def make_app(
     desk = Desk(keys, background)
     keys.pending = desk.pending
     app = FastAPI(title="meshgen", version=__version__, docs_url=None, redoc_url=None, responses=ERRORS)
+    for routes in asking_routes(node, keys, desk):  # first, as what is asked for most is found by trying one after the other
+        app.include_router(routes, responses=HORDE_ERRORS)
     app.include_router(job_routes(node))
     app.include_router(mesh_routes(node))
     app.include_router(credit_routes(node))
@@ -63,7 +65,7 @@ def make_app(
     app.include_router(docs_routes())
     app.include_router(session_routes(keys, sessions))
     app.include_router(sharing_routes(keys))
-    for routes in (*reading_routes(node, keys, desk), *asking_routes(node, keys, desk), popping_routes(node, keys)):
+    for routes in (popping_routes(node, keys), *reading_routes(node, keys, desk)):
         app.include_router(routes, responses=HORDE_ERRORS)
     app.include_router(page_routes())
     install_handlers(app)
