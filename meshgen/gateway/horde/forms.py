@@ -46,8 +46,9 @@ class Forms:
         dearest = Price(0, max((price.most for price in prices if price.most is not None), default=None))
         terms = Terms(base=str(request.base_url), webhook=webhook)
         asked = self._intake.take(caller, "form", requests, terms, dearest)
-        whys = [price.why for price in prices if price.why]
-        return JSONResponse({"id": asked.id} | ({"message": nobody(whys[0])} if whys else {}), 202)
+        told = [nobody(price.why) for price in prices if price.why]
+        told += ["Warning: payload was ignored: no form here takes one."] if any(form.payload for form in body.forms) else []
+        return JSONResponse({"id": asked.id} | ({"message": " ".join(told[:2])} if told else {}), 202)
 
     def status(self, asked: Asked) -> dict[str, Any]:
         forms = [self._form(asked, place, job) for place, job in enumerate(asked.jobs)]

@@ -49,7 +49,7 @@ class Images:
         plain = plain_request(body, given)
         best = self._intake.best(plain, body.models, PICTURE_FAMILIES)
         assert isinstance(best, ImageRequest)
-        row = self._intake.waiting.models().get(best.model, {})
+        row = self._intake.waiting.models().get(best.model or self._intake.price(best).model, {})
         told.cautions += self._intake.keep_to(body.workers, best.model, blacklist=body.worker_blacklist)
         wanted = fitted(best, body, row.get("family", ""), self._intake.waiting.adapters(), told)
         return wanted, self._intake.price(wanted)

@@ -37,11 +37,13 @@ def caution(code: str, message: str) -> Caution:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Milli-kudos for one result; ``most`` is None where nobody has said. ``why`` nobody who is known can do it, or ""."""
+    """Milli-kudos for one result; ``most`` is None where nobody has said. ``why`` nobody who is known can do it, or "".
+    ``model``: which one it is for, if that is known."""
 
     expected: int = 0
     most: int | None = None
     why: str = ""
+    model: str = ""
 
 
 class Intake:
@@ -68,7 +70,7 @@ class Intake:
         paid = [level.mkudos for level in quote.levels if level.mkudos <= quote.max_mkudos]
         if not paid and not quote.own:
             return Price(quote.tariff_mkudos, why="no worker that is known can do this, or none for what it may cost")
-        return Price(min(paid, default=0), max(paid, default=0))
+        return Price(min(paid, default=0), max(paid, default=0), model=quote.model)
 
     def best(self, request: Request, names: Sequence[str], families: Sequence[str]) -> Request:
         """With the model that is waited for the least, of those that somebody offers; the first where nobody does."""
