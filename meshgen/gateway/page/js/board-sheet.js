@@ -79,6 +79,11 @@ export class BoardSheet {
     }
   }
 
+  /** On a narrow screen the page lies below the words. */
+  reveal() {
+    if (this.element.getBoundingClientRect().top > window.innerHeight / 2) this.element.scrollIntoView({ behavior: "smooth", block: "start" });
+  }
+
   get name() {
     return (this.board.values.title || "storyboard").toLowerCase().match(/[\p{L}\p{N}]+/gu)?.join("-") ?? "storyboard";
   }

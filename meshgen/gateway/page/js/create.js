@@ -2,7 +2,7 @@
 import { Refused } from "./api.js";
 import { adapterFields, modelField, postField } from "./model-field.js";
 import { h, show } from "./dom.js";
-import { area, check, clearFaults, select, showFault, slider } from "./fields.js";
+import { area, bound, check, clearFaults, select, showFault, slider } from "./fields.js";
 import { BLANK, Form, requestOf, withPictures } from "./form.js";
 import { icon } from "./icons.js";
 import { JobStage } from "./job-stage.js";
@@ -81,7 +81,9 @@ function fieldsOf(form) {
 }
 
 function clearButton(form) {
-  return h("button", { class: "push button plain tiny", type: "button", onclick: () => form.set({ prompt: "" }) }, "Clear");
+  const button = h("button", { class: "push button plain tiny", type: "button", onclick: () => form.set({ prompt: "" }) }, "Clear");
+  bound(form, ["prompt"], () => (button.hidden = !form.values.prompt));
+  return button;
 }
 
 function more(title, key, content) {

@@ -71,7 +71,7 @@ class Credit {
 
   figure(part, word, mkudos) {
     const press = () => this.open(this.part === part ? "" : part).catch(toastError);
-    return h("button", { class: "figure", type: "button", "aria-pressed": String(this.part === part), "aria-label": `${word}: ${kudos(mkudos)} kudos; show the deals`, data: { part }, onclick: press }, h("strong", { class: "num", title: exactKudos(mkudos) }, kudos(mkudos)), h("span", {}, word));
+    return h("button", { class: "figure", type: "button", "aria-pressed": String(this.part === part), title: `Open into its deals (${exactKudos(mkudos)} kudos)`, data: { part }, onclick: press }, h("strong", { class: "num" }, kudos(mkudos)), h("span", {}, word));
   }
 
   async open(part) {

@@ -7,7 +7,7 @@ const exact = new Intl.NumberFormat(undefined, { maximumFractionDigits: 3 });
 /** Kudos of thousandths of one. */
 export function kudos(mkudos) {
   const value = mkudos / 1000;
-  return Math.abs(value) >= 100 ? whole.format(value) : tenths.format(value);
+  return (Math.abs(value) >= 100 ? whole : tenths).format(value).replace("-", "\u2212");
 }
 
 export function exactKudos(mkudos) {

@@ -58,7 +58,7 @@ class Gallery {
     this.seen.observe(picture);
     const on = this.chosen.has(record.id);
     const press = () => (this.selecting ? this.choose(record.id) : openPicture(record.id, this.found));
-    const button = h("button", { type: "button", class: "wall-open", "aria-pressed": this.selecting ? String(on) : null, onclick: press }, picture, h("span", { class: "wall-words small" }, words), this.selecting && h("span", { class: "mark" }, on && icon("check")));
+    const button = h("button", { type: "button", class: "wall-open", "aria-pressed": this.selecting ? String(on) : null, onclick: press }, picture, h("span", { class: "wall-words small", "aria-hidden": "true" }, words), this.selecting && h("span", { class: "mark" }, on && icon("check")));
     return h("li", { style: { "--grow": ratio, "--basis": `${Math.round(ratio * ROW)}px`, "--shape": ratio } }, button);
   }
 

@@ -76,7 +76,7 @@ function demand(models, wanted) {
       h("td", { class: "end num" }, asked.get(model.name) ?? ""),
       h("td", {}, h("div", { class: "row" }, h("meter", { class: "load", min: 0, max: most, value: model.queued, "aria-label": `waiting for ${model.name}` }), h("span", { class: "num small" }, model.queued))),
     );
-  return h("div", { class: "scroll" }, h("table", { class: "table demand" }, h("thead", {}, h("tr", {}, ["Model", "Workers", "Asked by", "Waiting"].map((word, at) => h("th", { scope: "col", class: at === 1 || at === 2 ? "end" : "" }, word)))), h("tbody", {}, models.map(row))));
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Models, to be scrolled" }, h("table", { class: "table demand" }, h("thead", {}, h("tr", {}, ["Model", "Workers", "Asked by", "Waiting"].map((word, at) => h("th", { scope: "col", class: at === 1 || at === 2 ? "end" : "" }, word)))), h("tbody", {}, models.map(row))));
 }
 
 function peerCard(peer) {

@@ -34,7 +34,7 @@ export function priceLine(form, onfault) {
 function words(quote) {
   const reach = quote.workers_in_reach;
   const level = quote.levels.find((one) => one.in_reach);
-  if (quote.own) return [h("strong", {}, "Free on this node"), h("span", { class: "faint" }, level ? ` up to about ${kudos(level.mkudos * quote.count)} kudos with others' help` : "")];
+  if (quote.own) return [h("strong", {}, "Free on this node"), level && h("span", { class: "faint num" }, ` else about ${kudos(level.mkudos * quote.count)} kudos`)];
   if (!level) return h("span", { class: "warm" }, "no worker takes it for what you would pay");
   const all = level.mkudos * quote.count;
   const each = quote.count > 1 ? ` · ${kudos(level.mkudos)} each` : "";

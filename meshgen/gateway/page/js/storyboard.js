@@ -121,6 +121,7 @@ class Storyboard {
     try {
       await this.board.draw(panels);
       say(`${count(panels.length, "panel")} asked for`);
+      this.sheet.reveal();
     } catch (error) {
       this.problem.textContent = [error.message, error.hint].filter(Boolean).join(" · ");
     }

@@ -60,7 +60,7 @@ class Worker {
       device.failed || device.unpaid ? [`${device.failed ?? 0} / ${device.unpaid ?? 0}`, "failed / unpaid"] : ["0", "failed"],
     ];
     show(this.figures, numbers.map(([number, what]) => h("li", { class: "figure" }, h("strong", { class: "num" }, number), h("span", {}, what))));
-    show(this.cards, deviceCard(device, state), modelsCard(state, local), rulesCard(state.rules), wantedCard(state));
+    show(this.cards, deviceCard(device, state), modelsCard(state, local), wantedCard(state), rulesCard(state.rules));
   }
 
   stateOf(state) {
