@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from meshgen.gateway.callers import Keys
 from meshgen.gateway.face import NodeFace
@@ -23,9 +23,14 @@ from meshgen.protocols.record import MAX_MKUDOS
 MAX_REMEMBERED = 1000
 
 
+def _whole(value: object) -> object:
+    """AI Horde's own library sends 2.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class TransferBody(HordeBody):
     username: str = Field(min_length=3, max_length=120)
-    amount: int = Field(ge=-(2**53), le=MAX_MKUDOS // 1000)
+    amount: Annotated[int, BeforeValidator(_whole), Field(ge=-(2**53), le=MAX_MKUDOS // 1000)]
 
 
 def transfer_routes(node: NodeFace, keys: Keys, people: People) -> APIRouter:

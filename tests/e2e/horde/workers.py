@@ -124,9 +124,11 @@ class Alchemist(HordeWorker):
         for form in popped["forms"]:
             with Image.open(BytesIO(self.plain.get(form["source_image"]).content)) as source:
                 width, height = source.size
-            name = form["form"]
-            result: Any = f"a picture of {width} by {height}"
-            if name == "RealESRGAN_x2plus":
-                assert self.plain.put(form["r2_upload"], content=drawn(1, 2 * width, 2 * height)).status_code == 200
-                result = "R2"
-            self.submit({"id": form["id"], "result": {name: result}, "state": "ok"})
+            self.submit({"id": form["id"], "result": {form["form"]: self.result(form, width, height)}, "state": "ok"})
+
+    def result(self, form: dict[str, Any], width: int, height: int) -> Any:
+        if not form["form"].startswith("RealESRGAN_x"):
+            return f"a picture of {width} by {height}"
+        times = int(form["form"].removeprefix("RealESRGAN_x")[0])
+        assert self.plain.put(form["r2_upload"], content=drawn(1, times * width, times * height)).status_code == 200
+        return "R2"
