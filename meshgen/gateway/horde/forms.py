@@ -73,7 +73,7 @@ class Forms:
         if one.result.media == "image/png":
             url = self._intake.desk.pictures.url(asked.terms.base, one.id)
             return {form: url, "upscaler_used": form, "url": url}  # horde-sdk reads these of forms that it does not know
-        found = json.loads(one.result.data)[form]
+        found = _found(one.result.data, form)
         if form == "interrogation":
             lists = {name: _listed(found, name) for name in LISTS}
             return {form: lists} | lists  # horde-sdk reads the lists beside it, all others in it
@@ -83,6 +83,15 @@ class Forms:
         """For a webhook."""
         result = self._result(asked, one)
         return {"form": one.job.request.model, "result": result} | makers.made_by(one) | {"state": "done"}
+
+
+def _found(data: bytes, form: str) -> Any:
+    """None for nonsense: what others made was looked at before, what this node's own workers made was not."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return found.get(form) if isinstance(found, dict) else None
 
 
 def _listed(found: Any, name: str) -> list[dict[str, Any]]:

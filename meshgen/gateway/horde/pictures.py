@@ -73,13 +73,16 @@ class Pictures:
 
 
 def to_webp(png: bytes) -> bytes:
-    """The requester has seen that it is a whole PNG of a size that it asked for."""
+    """The requester has seen that it is a whole PNG of a size that it asked for; anything else stays what it is."""
     from PIL import Image
 
     out = BytesIO()
-    with Image.open(BytesIO(png), formats=("PNG",)) as picture:
-        mode = "RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB"
-        picture.convert(mode).save(out, "WEBP", quality=QUALITY)
+    try:
+        with Image.open(BytesIO(png), formats=("PNG",)) as picture:
+            mode = "RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB"
+            picture.convert(mode).save(out, "WEBP", quality=QUALITY)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return png
     return out.getvalue()
 
 

@@ -69,6 +69,17 @@ async def test_forms_that_fail_or_are_cancelled(api: httpx.AsyncClient, node: As
 
 
 @pytest.mark.parametrize(
+    "data", [b"", b"no JSON", b"[]", b"{}", b'{"interrogation": 7}', b'{"interrogation": {"tags": [7, {}]}}']
+)
+async def test_nonsense_of_the_own_worker_breaks_nothing(api: httpx.AsyncClient, node: AskingNode, data: bytes) -> None:
+    asked_id = await taken(api, "/interrogate", forms=named("interrogation", "caption"), source_image=SOURCE)
+    finish(node.job(1), data, media="application/json")
+    finish(node.job(2), data, media="application/json")
+    first, second = (await shown(api, f"/interrogate/status/{asked_id}"))["forms"]
+    assert first["result"]["interrogation"].keys() == set(LISTS) and second["result"] == {"caption": None}
+
+
+@pytest.mark.parametrize(
     ("states", "state"),
     [
         (["waiting", "waiting"], "waiting"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import struct
 import uuid
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -18,6 +20,15 @@ from tests.gateway.horde.asked import AskingNode, ask, award, bring, encoded, fi
 from tests.gateway.horde.conftest import OWN
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
+BOMB = b"\x89PNG\r\n\x1a\n" + b"".join(
+    struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    for kind, body in (
+        (b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"")),
+        (b"IEND", b""),
+    )
+)
+"""Some bytes that would become 10 gigabytes."""
 CHECK_FIELDS = {"finished", "processing", "restarted", "waiting", "done", "faulted"}
 CHECK_FIELDS |= {"wait_time", "queue_position", "kudos", "is_possible"}
 
@@ -102,6 +113,12 @@ async def test_a_picture_comes_in_the_answer_where_r2_is_false(api: httpx.AsyncC
     (one,) = (await shown(api, f"/generate/status/{asked_id}"))["generations"]
     with Image.open(BytesIO(base64.b64decode(one["img"], validate=True))) as found:
         assert found.format == "WEBP"
+
+
+async def test_a_result_that_is_no_picture_breaks_nothing(api: httpx.AsyncClient, node: AskingNode) -> None:
+    asked_id = await taken(api, prompt="x", r2=False)
+    finish(node.job(), b"\x89PNG\r\n\x1a\n nonsense")
+    assert (await shown(api, f"/generate/status/{asked_id}"))["done"]
 
 
 async def test_a_dry_run_says_the_price_and_asks_nobody(api: httpx.AsyncClient, node: AskingNode) -> None:
@@ -305,6 +322,7 @@ async def test_painting_and_control(api: httpx.AsyncClient, node: AskingNode) ->
         ({"source_image": "ä"}, 400, "ImageValidationFailed"),
         ({"source_image": encoded(b"GIF89a" + bytes(99))}, 400, "ImageValidationFailed"),
         ({"source_image": encoded(picture()[:60])}, 400, "SourceImageUnreadable"),
+        ({"source_image": encoded(BOMB)}, 400, "SourceImageResolutionExceeded"),
         ({"source_image": encoded(bytes(17 * 2**20))}, 400, "SourceImageSizeExceeded"),
         ({"source_image": "http://127.0.0.1:4712/v1/status"}, 400, "SourceImageUrlInvalid"),
         ({"source_image": "http://169.254.169.254/latest/meta-data"}, 400, "SourceImageUrlInvalid"),
