@@ -50,7 +50,7 @@ class Waiting:
         return {
             "finished": finished,
             "processing": processing,
-            "restarted": sum(len(part.indices) for job in jobs for part in job.parts if part.state == "lost"),
+            "restarted": sum(map(_restarted, jobs)),
             "waiting": 0 if over else asked.count - finished - processing,
             "done": whole or (over and finished > 0),
             "faulted": over and not whole and (finished == 0 or not asked.cancelled),
@@ -146,3 +146,9 @@ def _parts(job: Job) -> list[Part]:
 
 def _underway(job: Job) -> set[int]:
     return {index for part in _parts(job) for index in part.indices if index not in job.results}
+
+
+def _restarted(job: Job) -> int:
+    """Results that a worker was to bring and did not; what came of its part before it was lost counts as come."""
+    lost = [(part.worker, index) for part in job.parts if part.state == "lost" for index in part.indices]
+    return sum(index not in job.results or job.results[index].worker != worker for worker, index in lost)

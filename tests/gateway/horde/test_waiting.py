@@ -84,6 +84,13 @@ def test_the_longest_part_and_what_nobody_has_taken_count(desk: Desk, waiting: W
     assert (waiting.figures(asked)["finished"], waiting.figures(asked)["processing"]) == (1, 0)
 
 
+def test_what_a_lost_part_brought_before_was_not_restarted(desk: Desk, waiting: Waiting) -> None:
+    asked, job = asked_for(desk, 3)
+    part(job, 0, 1, 2, due_s=20).state = "lost"
+    bring(job, 1)
+    assert waiting.figures(asked)["restarted"] == 2
+
+
 def test_what_nobody_can_do_is_looked_at_again_after_a_while(desk: Desk, waiting: Waiting, clock: Clock) -> None:
     asked, job = asked_for(desk, model="unknown")
     node = waiting._node
