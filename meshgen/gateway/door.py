@@ -5,14 +5,13 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass, field
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from meshgen.gateway.callers import OWNER, Caller
 from meshgen.gateway.horde.faults import PREFIX
 from meshgen.gateway.keys import KeyRing
 from meshgen.gateway.limits import Limiter
-from meshgen.gateway.origin import host_name, is_foreign_page, is_ip, is_local, is_loopback
+from meshgen.gateway.origin import Visit, host_name, is_ip, is_loopback
 from meshgen.gateway.session import Sessions, cookie_of
 
 READS = ("GET", "HEAD", "OPTIONS")
@@ -49,16 +48,15 @@ class Door:
         name = host_name(host)
         return name == "localhost" or name in self.names or is_loopback(name) or (self.lan and is_ip(name))
 
-    def caller(self, scope: Scope, headers: Headers) -> Caller | None:
+    def caller(self, visit: Visit, scope: Scope) -> Caller | None:
         """Who shows a key or a session. Under AI Horde's API nobody has to."""
-        own_page = not is_foreign_page(headers)
-        local = own_page and is_local(scope)
-        if scope["path"].startswith(PREFIX):
-            key = headers.get("apikey", "")
-            return self.keys.caller(key, local=local) if key else None
-        shown = headers.get("authorization", "")
+        if visit.path.startswith(PREFIX):
+            key = visit.headers.get("apikey", "")
+            return self.keys.caller(key, local=visit.local) if key else None
+        shown = visit.headers.get("authorization", "")
         if shown.startswith(BEARER):
             key = shown.removeprefix(BEARER)
             is_token = hmac.compare_digest(key.encode(), self.token.encode())
-            return OWNER if is_token else self.keys.caller(key, local=local)
-        return OWNER if own_page and self.sessions.holds(cookie_of(scope, headers.get("cookie", ""))) else None
+            return OWNER if is_token else self.keys.caller(key, local=visit.local)
+        cookies = "" if visit.foreign else visit.headers.get("cookie", "")
+        return OWNER if cookies and self.sessions.holds(cookie_of(scope, cookies)) else None

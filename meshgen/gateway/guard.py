@@ -27,7 +27,7 @@ from meshgen.gateway.door import READS, SESSION_PATH, Door, may, needs_owner
 from meshgen.gateway.errors import error_response
 from meshgen.gateway.horde.faults import PREFIX
 from meshgen.gateway.limits import LOOK, network_of
-from meshgen.gateway.origin import address_of, is_foreign_page, is_local
+from meshgen.gateway.origin import Visit, is_loopback
 
 SIGN_IN_COST = 10.0
 CORS = {
@@ -48,60 +48,56 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            headers = Headers(scope=scope)
-            caller = self._door.caller(scope, headers)
-            refusal = self._refusal(scope, headers, caller)
-            send = answered(scope["path"], send)
-            if refusal:
+            visit = Visit.of(scope)
+            caller = self._door.caller(visit, scope)
+            most = most_bytes(visit.path, known=caller is not None or visit.local)
+            refused = self._refused(visit, caller, most)
+            send = answered(visit.path, send)
+            if refused:
                 # A client that sends on although it was refused, and malformed at that, is answered by Hypercorn itself at the
                 # same time: two writers on one socket, which is closed either way.
                 with suppress(trio.BusyResourceError):
-                    await refusal(scope, receive, send)
+                    await refused(scope, receive, send)
             else:
                 scope["meshgen.caller"] = caller
-                is_json = "json" in headers.get("content-type", "")
-                await self._app(scope, counted(receive, self._most(scope, headers, caller), is_json=is_json), send)
+                is_json = "json" in visit.headers.get("content-type", "")
+                await self._app(scope, counted(receive, most, is_json=is_json), send)
 
-    def _refusal(self, scope: Scope, headers: Headers, caller: Caller | None) -> Response | None:
-        path: str = scope["path"]
+    def _refused(self, visit: Visit, caller: Caller | None, most: int) -> Response | None:
+        path, headers = visit.path, visit.headers
         if not self._door.is_own_host(headers.get("host", "")):
             return refusal(path, 403, "foreign_host", "this API answers to its own names alone: see api.names")
         if path.startswith(PREFIX):
-            if scope["method"] == "OPTIONS":
+            if visit.method == "OPTIONS":
                 return _preflight(headers)
-        elif "origin" in headers and is_foreign_page(headers):
+        elif visit.foreign and "origin" in headers:
             return refusal(path, 403, "foreign_origin", "requests from web pages of other origins are refused")
-        if many := self._too_many(scope, headers, caller):
+        if many := self._too_many(visit, caller):
             return many
-        if needs_owner(scope["method"], path) and not may(caller, scope["method"], path):
+        if needs_owner(visit.method, path) and not may(caller, visit.method, path):
             return _no_key(caller)
-        most = self._most(scope, headers, caller)
         announced = headers.get("content-length", "0")
         if announced.isdecimal() and int(announced[:20]) > most:
             return refusal(path, 413, "too_large", f"a request may have at most {most} bytes")
         return None
 
-    def _too_many(self, scope: Scope, headers: Headers, caller: Caller | None) -> Response | None:
+    def _too_many(self, visit: Visit, caller: Caller | None) -> Response | None:
         """The owner has no limit, and whoever sits at this machine needs none."""
-        path: str = scope["path"]
         if caller is not None and caller.kind != "anonymous":
             who = "" if caller.kind == "owner" else caller.key_id
-        elif is_local(scope):
-            who = headers.get("origin", "")[:128] if is_foreign_page(headers) else ""
+        elif visit.foreign and is_loopback(visit.address):
+            who = visit.headers.get("origin", "another site")[:128]
         else:
-            who = network_of(address_of(scope))
+            who = "" if visit.local else network_of(visit.address)
         if not who:
             return None
-        cost = LOOK if scope["method"] in READS else SIGN_IN_COST if path == SESSION_PATH else 1.0
+        cost = LOOK if visit.method in READS else SIGN_IN_COST if visit.path == SESSION_PATH else 1.0
         many = self._door.limiter.take(who, cost)
         if many is None:
             return None
         words = f"{many.per_minute} requests a minute are allowed here; try again in {many.retry_s} s"
-        return refusal(path, 429, "TooManyPrompts" if path.startswith(PREFIX) else "too_many", words, headers=many.headers)
-
-    def _most(self, scope: Scope, headers: Headers, caller: Caller | None) -> int:
-        known = caller is not None or (is_local(scope) and not is_foreign_page(headers))
-        return most_bytes(scope["path"], known=known)
+        code = "TooManyPrompts" if visit.path.startswith(PREFIX) else "too_many"
+        return refusal(visit.path, 429, code, words, headers=many.headers)
 
 
 def refusal(path: str, status: int, code: str, text: str, hint: str = "", headers: Mapping[str, str] | None = None) -> Response:

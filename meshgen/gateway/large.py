@@ -22,7 +22,9 @@ class LargeRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
-        kind = self.body_field.field_info.annotation if self.body_field else None
+        if self.body_field is None:
+            return handler
+        kind = self.body_field.field_info.annotation
         model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
         async def handle(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from functools import lru_cache
 
 from starlette.datastructures import Headers
@@ -10,6 +11,27 @@ from starlette.types import Scope
 
 OWN_FETCHES = ("", "same-origin", "none")
 """What a browser says of a request that no other site's page caused; other programs say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request as the guard sees it, before any of its body."""
+
+    method: str
+    path: str
+    headers: Headers
+    foreign: bool
+    """Caused by another site's page."""
+    local: bool
+    """Made on this machine, by no foreign page."""
+    address: str
+
+    @classmethod
+    def of(cls, scope: Scope) -> Visit:
+        headers = Headers(scope=scope)
+        foreign = is_foreign_page(headers)
+        local = not foreign and is_local(scope)
+        return cls(scope["method"], scope["path"], headers, foreign, local, address_of(scope))
 
 
 def is_foreign_page(headers: Headers) -> bool:
