@@ -15,6 +15,8 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_FOUND_BYTES = 60 * 1024
 TOKEN_BYTES, FRAME_BYTES = 200, 1024
 """A text of more than so many bytes a token is none that a model wrote."""
+SAID = ("caption", "describe")
+"""Forms whose findings are a text, which some hand in as it is."""
 _DAMAGED = (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError)
 
 
@@ -78,6 +80,8 @@ def _found(data: bytes, form: str) -> bytes:
         found = json.loads(data)
     except (ValueError, RecursionError):
         raise Unusable("it is no JSON") from None
+    if isinstance(found, str) and form in SAID:
+        found = {form: found}
     if not isinstance(found, dict) or form not in found:
         raise Unusable(f"it says nothing of {form}")
     plain = json.dumps({form: found[form]}).encode()

@@ -308,6 +308,17 @@ async def test_forms(mock_clock: MockClock) -> None:
         check_png(grown.of(Answer)[0].data, 128, 64)
 
 
+async def test_a_caption_may_come_as_it_is(mock_clock: MockClock) -> None:
+    bridge = Bridge()
+    alchemist = Popper("al", "alchemy", ("caption",))
+    bridge.pop(alchemist)
+    async with running(bridge, FormWork("caption", picture())) as job:
+        (piece,) = bridge.pop(alchemist).pieces
+        await bridge.submit(piece.id, HandIn(data=b'"a cat"'))
+        await settled()
+        assert json.loads(job.of(Answer)[0].data) == {"caption": "a cat"}
+
+
 @pytest.mark.parametrize("wrong", [b'{"nsfw": true}', b"[]", b"no", b"{", b"\xff", b'{"caption": "%s"}' % (b"x" * 70_000)])
 async def test_a_finding_that_is_none_is_refused(wrong: bytes, mock_clock: MockClock) -> None:
     bridge = Bridge()
