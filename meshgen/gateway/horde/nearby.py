@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import difflib
-import re
+from functools import lru_cache
 
 from starlette.requests import Request
 
 from meshgen.gateway.horde.errors import HordeError
 
 PREFIX = "/api/v2/"
-_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+PATHS = (
+    *("generate/async", "generate/check/<string:id>", "generate/status/<string:id>", "generate/rate/<string:id>"),
+    *("generate/text/async", "generate/text/status/<string:id>", "interrogate/async", "interrogate/status/<string:id>"),
+    *("generate/pop", "generate/submit", "generate/text/pop", "generate/text/submit", "interrogate/pop", "interrogate/submit"),
+    *("status/heartbeat", "status/performance", "status/news", "status/modes", "status/models"),
+    *("status/models/<string:model_name>", "find_user", "users", "users/<string:user_id>", "workers"),
+    *("workers/<string:worker_id>", "workers/name/<string:worker_name>", "sharedkeys", "sharedkeys/<string:sharedkey_id>"),
+    *("kudos/transfer", "kudos/award", "teams", "teams/<string:team_id>", "styles/image", "styles/text", "collections"),
+)
+"""Those that a client may have meant, as AI Horde writes them."""
+_BARE = {(PREFIX + path).partition("<")[0]: PREFIX + path for path in PATHS}
 
 
 def not_found(request: Request, what: str, thing_id: str, rc: str = "RequestNotFound") -> HordeError:
     """``what``: "Image Waiting Prompt (Check)"."""
-    return HordeError(404, rc, f"{what} with ID '{thing_id[:80]}' not found.{similar(request)}")
+    return HordeError(404, rc, f"{what} with ID '{thing_id[:80]}' not found.{similar(request.url.path[:200])}")
 
 
-def similar(request: Request) -> str:
-    path = request.url.path[:200]
-    routes = {_PARAMETER.split(route)[0]: route for route in request.app.openapi()["paths"] if route.startswith(PREFIX)}
-    close = [_PARAMETER.sub(r"<string:\1>", routes[one]) for one in difflib.get_close_matches(path, routes)]
+@lru_cache(maxsize=256)
+def similar(path: str) -> str:
+    """ "" where nothing looks like it."""
+    close = [_BARE[one] for one in difflib.get_close_matches(path, _BARE)]
     return f" You have requested this URI [{path}] but did you mean {' or '.join(close)} ?" if close else ""
