@@ -43,7 +43,7 @@ class Keeper(Protocol):
         """Another batch can be given, or never again, if the seat is broken."""
 
     def on_failed(self, order: Order, error: EngineError, company: int) -> None:
-        """It failed, where ``company`` jobs were drawn, itself included; 0 if it had not begun."""
+        """It failed, where the child had ``company`` jobs, itself included."""
 
 
 class Seat:
@@ -138,16 +138,17 @@ class Seat:
         return came_up, code
 
     def _lose(self, error: EngineError) -> None:
-        """The child is gone: with it what it was given, through whoever's fault."""
+        """The child is gone: with it what it was given, through whoever's fault. The first batch may still have been at its end
+        when the second was begun: of two, neither is blamed."""
         batches, self.batches = self.batches, []
         self.warm.clear()
-        drawn = sum(batch.size for number, batch in enumerate(batches) if number == 0 or batch.started)
-        for number, batch in enumerate(batches):
+        given = sum(batch.size for batch in batches)
+        for batch in batches:
             for order in batch.members.values():
                 if order.gone:
                     order.end()
                 else:
-                    self._keeper.on_failed(order, error, drawn if number == 0 or batch.started else 0)
+                    self._keeper.on_failed(order, error, given)
 
     async def _watch(self) -> None:
         """Kill a child that says nothing though it has something to do."""

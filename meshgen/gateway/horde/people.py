@@ -28,6 +28,11 @@ class User:
     def username(self) -> str:
         return username(self.alias, self.account)
 
+    @property
+    def ids(self) -> frozenset[int]:
+        """Its own, and those that its devices go by until their account is known here."""
+        return frozenset((self.id, *(user_id(public_key_of(peer)) for peer in self.peers)))
+
 
 class People:
     def __init__(self, node: NodeFace) -> None:
@@ -42,11 +47,12 @@ class People:
         return list(self._users())
 
     def by_id(self, number: int) -> User | None:
-        return next((user for user in self._users() if user.id == number), None)
+        return next((user for user in self._users() if number in user.ids), None)
 
     def by_name(self, name: str) -> list[User]:
         """More than one only if somebody made an account to be taken for another's."""
-        return [user for user in self._users() if user.username == name]
+        alias, _, number = name.rpartition("#")
+        return [user for user in self._users() if user.username == name or (alias == user.alias and number in map(str, user.ids))]
 
     def of_worker(self, peer: str) -> User | None:
         return next((user for user in self._users() if peer in user.peers), None)
