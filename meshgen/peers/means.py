@@ -31,7 +31,7 @@ class RequesterPolicy:
     """The person's standing wishes. ``patience_s``: how long a job looks for a first worker before it says why there is none."""
 
     default_model: str = ""
-    max_mkudos: int = 100_000
+    max_mkudos: int = 250_000
     bid_window_s: float = 1.5
     patience_s: float = 10.0
     offer_lifetime_ms: int = 60_000

@@ -153,7 +153,7 @@ class RequesterSettings(Group):
         default="", description="Model of a request that names none; empty = the one that most workers offer"
     )
     max_mkudos: MilliKudos = Field(
-        default=100_000, description="The most one picture may cost, in thousandths of a kudos, unless the request says otherwise"
+        default=250_000, description="The most one picture may cost, in thousandths of a kudos, unless the request says otherwise"
     )
     bid_wait_s: float = Field(default=10.0, description="Seconds without any bid after which an offer is given up", gt=0, le=600)
     offer_lifetime_s: float = Field(default=60.0, description="Seconds for which workers may bid on an offer", ge=1, le=600)

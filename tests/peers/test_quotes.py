@@ -86,7 +86,7 @@ async def test_a_quote_tells_tariff_limit_and_levels(autojump_clock: trio.testin
         assert (said.tariff_mkudos, said.max_mkudos, said.total_mkudos) == (TARIFF, 4000, 12_000)
         assert said.levels == (Level(1, 500, scaled(TARIFF, 500)), Level(2, 1000, TARIFF))
         assert said.in_reach == 1
-        assert quote(mesh).max_mkudos == 100_000, "the settings' limit, where the request names none"
+        assert quote(mesh).max_mkudos == 250_000, "the settings' limit, where the request names none"
 
 
 async def test_a_quote_asks_nobody(autojump_clock: trio.testing.MockClock) -> None:
