@@ -9,8 +9,10 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import trio
 from fastapi import APIRouter, Request
 
 from meshgen.engine.bridge.bridge import HandIn, Handout
@@ -25,7 +27,7 @@ from meshgen.gateway.horde.callers import asking
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.popping_bodies import IN_R2, PopForms, PopImages, PopTexts, SubmitForm, SubmitImage, SubmitText
 from meshgen.gateway.horde.uploads import Uploads, upload_routes
-from meshgen.gateway.large import LargeRoute
+from meshgen.gateway.large import LARGE, LargeRoute
 
 PREFIX = "/api/v2"
 ANONYMOUS = "Anonymous user is forbidden from performing this operation"
@@ -60,7 +62,7 @@ def popping_routes(node: NodeFace, keys: Keys) -> APIRouter:
     @routes.post(PREFIX + "/generate/submit")
     async def submit_image(request: Request, body: SubmitImage) -> dict[str, Any]:
         """A picture, or word that it was uploaded."""
-        data = None if body.generation == IN_R2 else _decoded(body.generation)
+        data = None if body.generation == IN_R2 else await _decoded(body.generation)
         return await desk.submit(request, body.id, body.hand_in(data))
 
     @routes.post(PREFIX + "/generate/text/pop")
@@ -184,9 +186,10 @@ def _encoded(picture: bytes) -> str | None:
     return base64.b64encode(picture).decode() if picture else None
 
 
-def _decoded(text: str) -> bytes:
+async def _decoded(text: str) -> bytes:
     """Empty if it is none: that is no picture either."""
+    decode = partial(base64.b64decode, text, validate=True)
     try:
-        return base64.b64decode(text, validate=True)
+        return await trio.to_thread.run_sync(decode) if len(text) > LARGE else decode()
     except (binascii.Error, ValueError):
         return b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -146,6 +147,19 @@ async def test_inline_and_with_a_source(api: httpx.AsyncClient, bridge: Bridge) 
         await post(api, "generate/submit", {"id": job["id"], "generation": inline, "seed": 1})
         await finished(done)
         check_png(done[0].png, 128, 64)
+
+
+async def test_a_large_one_inline(api: httpx.AsyncClient, bridge: Bridge) -> None:
+    await post(api, "generate/pop", POP)
+    noise = Image.frombytes("RGB", (512, 256), random.Random(1).randbytes(512 * 256 * 3))
+    file = BytesIO()
+    noise.save(file, "PNG")
+    async with running(bridge, replace(WORK, seeds=(1,), width=512, height=256)) as done:
+        job = await post(api, "generate/pop", POP)
+        await post(api, "generate/submit", {"id": job["id"], "generation": base64.b64encode(file.getvalue()).decode(), "seed": 1})
+        await finished(done)
+        with Image.open(BytesIO(done[0].png)) as image:
+            assert image.tobytes() == noise.tobytes()
 
 
 async def test_controlnet(api: httpx.AsyncClient, bridge: Bridge) -> None:
