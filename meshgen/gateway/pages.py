@@ -6,6 +6,7 @@ hold no secret, and what they show is asked of ``/v1`` with the session.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,6 +18,8 @@ from starlette.responses import Response
 
 FOLDER = "page"
 PREFIX = f"/{FOLDER}/"
+LIST = f"{PREFIX}files.json"
+"""Names all of the others: what a service worker keeps for when the node is not running."""
 AT_ROOT = {"index.html": "/", "sw.js": "/sw.js", "manifest.webmanifest": "/manifest.webmanifest"}
 """Files with a path of their own: a service worker is in charge of its folder alone, and that has to be all of the page."""
 MEDIA = {
@@ -63,7 +66,7 @@ class PageFile:
 
 def page_paths() -> frozenset[str]:
     """What needs no session."""
-    return frozenset(_listing())
+    return frozenset((LIST, *_listing()))
 
 
 def page_routes() -> APIRouter:
@@ -81,11 +84,13 @@ def _serving(file: PageFile) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _read() -> Mapping[str, PageFile]:
-    found = {}
-    for path, place in _listing().items():
-        data = place.read_bytes()
-        found[path] = PageFile(MEDIA[_suffix(place)], data, f'"{sha256(data).hexdigest()[:32]}"')
-    return found
+    found = {path: _page_file(MEDIA[_suffix(place)], place.read_bytes()) for path, place in _listing().items()}
+    names = json.dumps(sorted(found)).encode()
+    return found | {LIST: _page_file("application/json", names)}
+
+
+def _page_file(media: str, data: bytes) -> PageFile:
+    return PageFile(media, data, f'"{sha256(data).hexdigest()[:32]}"')
 
 
 def _listing() -> dict[str, Traversable]:

@@ -48,7 +48,8 @@ def test_nothing_else(path: str) -> None:
 
 
 def test_every_file_has_a_path() -> None:
-    assert len(pages.page_paths()) == sum(path.is_file() for path in FOLDER.rglob("*"))
+    assert set(CLIENT.get(pages.LIST).json()) == pages.page_paths() - {pages.LIST}
+    assert len(pages.page_paths()) - 1 == sum(path.is_file() for path in FOLDER.rglob("*"))
 
 
 @pytest.mark.parametrize("path", WORDS, ids=lambda path: path.name)

@@ -3,8 +3,13 @@ const CACHE = "meshgen-shell-1";
 const SHELL = /^\/(page\/.*|manifest\.webmanifest)?$/;
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.add("/")).then(() => self.skipWaiting()));
+  event.waitUntil(keepAll().then(() => self.skipWaiting()));
 });
+
+async function keepAll() {
+  const [cache, names] = await Promise.all([caches.open(CACHE), fetch("/page/files.json").then((answer) => answer.json())]);
+  await cache.addAll(names.filter((name) => name !== "/sw.js"));
+}
 
 self.addEventListener("activate", (event) => {
   const old = (names) => Promise.all(names.filter((name) => name !== CACHE).map((name) => caches.delete(name)));

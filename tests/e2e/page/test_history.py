@@ -48,6 +48,18 @@ def test_a_picture_leaves_with_or_without_its_prompt(ada: Visitor) -> None:
     expect(page.locator(".wall li")).to_have_count(1)
 
 
+def test_the_history_is_there_without_the_node(ada: Visitor) -> None:
+    page = ada.page
+    ada.run("a lighthouse at dusk")
+    page.evaluate("navigator.serviceWorker.ready")
+    ada.context.set_offline(True)
+    page.reload()
+    expect(page.locator("#offline")).to_contain_text("The node does not answer")
+    page.get_by_role("link", name="Gallery").click()
+    expect(page.locator(".wall img[src^='blob:']")).to_have_count(1)
+    ada.faults.clear()  # the browser writes each failed call into its console
+
+
 def test_variations_and_comparing(ada: Visitor) -> None:
     page = ada.page
     ada.run("a tree", count=2).locator(".tile-open").first.click()

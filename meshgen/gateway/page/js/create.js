@@ -38,7 +38,7 @@ function open(box) {
 function build(box, form) {
   const stage = new JobStage(form);
   const general = h("p", { class: "error", role: "alert" });
-  const price = priceLine(form, (error) => show(general, error instanceof Refused && !showFaultQuietly(element, error) && [error.message, error.hint && h("span", { class: "quiet" }, ` ${error.hint}`)]));
+  const price = priceLine(form, (error) => (clearFaults(element), show(general, error instanceof Refused && !showFaultQuietly(element, error) && [error.message, error.hint && h("span", { class: "quiet" }, ` ${error.hint}`)])));
   const send = h("button", { class: "button main-action go", type: "submit" }, icon("create"), h("span", {}, "Create"));
   const element = h(
     "form",

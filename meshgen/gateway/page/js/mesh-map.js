@@ -4,7 +4,8 @@ import { count, memory, nameOf } from "./format.js";
 
 const WIDTH = 640;
 const HEIGHT = 400;
-const NAMED = 24;
+const NAMED = 16;
+const CROWD = 10;
 const PLACES = { linked: [190, 118], known: [286, 176] };
 
 export function meshMap(self, peers) {
@@ -17,22 +18,24 @@ export function meshMap(self, peers) {
     { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
     [PLACES.linked, known.length && PLACES.known].filter(Boolean).map(([rx, ry]) => s("ellipse", { class: "orbit", cx: WIDTH / 2, cy: HEIGHT / 2, rx, ry })),
     dots.map((dot) => s("line", { class: dot.peer.connected ? "link" : "link loose", x1: WIDTH / 2, y1: HEIGHT / 2, x2: dot.x, y2: dot.y })),
-    dots.map((dot) => node(dot, dots.length <= NAMED)),
+    dots.map((dot) => node(dot, dots.length <= NAMED, dots.length > CROWD ? 0.72 : 1)),
     node({ peer: self, x: WIDTH / 2, y: HEIGHT / 2 }, true),
   );
 }
 
+/** On an ellipse; many take turns to stand further in, so that none covers another. */
 function around(peers, [rx, ry], offset) {
   return peers.map((peer, at) => {
     const turn = ((at + offset) / peers.length) * 2 * Math.PI - Math.PI / 2;
-    return { peer, x: WIDTH / 2 + rx * Math.cos(turn), y: HEIGHT / 2 + ry * Math.sin(turn) };
+    const far = peers.length > CROWD && at % 2 ? 0.7 : 1;
+    return { peer, x: WIDTH / 2 + far * rx * Math.cos(turn), y: HEIGHT / 2 + far * ry * Math.sin(turn) };
   });
 }
 
-function node({ peer, x, y }, named) {
+function node({ peer, x, y }, named, scale = 1) {
   const name = nameOf(peer.alias, peer.peer_id);
   const kind = peer.own ? "own" : peer.models.length ? "worker" : peer.roles.includes("hub") ? "hub" : "other";
-  const size = peer.own ? 17 : radius(peer);
+  const size = peer.own ? 17 : scale * radius(peer);
   const said = [name, peer.roles.join(", "), peer.vram_total_mib ? memory(peer.vram_total_mib) : "", peer.queued ? `${peer.queued} waiting` : ""].filter(Boolean).join(" · ");
   return s(
     "g",

@@ -13,6 +13,7 @@ export function askForKey() {
     h("img", { src: "/page/icons/icon.svg", alt: "" }),
     h("h1", { tabindex: "-1" }, "Welcome to your node"),
     h("p", { class: "quiet", id: "key-hint" }, "Run ", h("code", {}, "meshgen page"), " and you are in at once. Or paste what ", h("code", {}, "meshgen key"), " shows."),
+    h("input", { type: "text", autocomplete: "username", value: "owner", hidden: true }), // for managers of passwords
     h("div", { class: "field" }, h("label", { for: "key" }, "Key"), key, problem),
     h("button", { class: "button main-action" }, "Come in"),
   );
