@@ -24,6 +24,8 @@ from meshgen.peers.request import FormRequest
 State = Literal["waiting", "processing", "partial", "done", "faulted", "cancelled"]
 LISTS = ("tags", "sites", "artists", "flavors", "mediums", "movements", "techniques")
 """Of an interrogation; clients raise where one is missing."""
+KINDS: dict[str, type] = {"caption": str, "nsfw": bool, "interrogation": dict}
+"""What clients count on; another worker may have said anything."""
 
 
 class Forms:
@@ -62,44 +64,50 @@ class Forms:
         return "" if job.parts else self._intake.waiting.impossible(job)
 
     def _form(self, asked: Asked, place: int, job: Job) -> dict[str, Any]:
-        shown: dict[str, Any] = {"form": job.request.model, "state": state_of(asked, job)}
-        if shown["state"] == "done":
-            shown["result"] = self._result(asked, Generation(asked.generation_id(place, 0), job, job.results[0]))
-        return shown
+        name, state = job.request.model, state_of(asked, job)
+        if state != "done":
+            return {"form": name, "state": state}
+        result = self._result(asked, Generation(asked.generation_id(place, 0), job, job.results[0]))
+        return {"form": name, "state": state, "result": result} if result else {"form": name, "state": "faulted"}
 
     def _result(self, asked: Asked, one: Generation) -> dict[str, Any]:
-        """A picture by its URL; else what was found, as AI Horde shows it: of more than it knows nothing, of lists all seven."""
+        """A picture by its URL; else what was found, as AI Horde shows it: nothing that it does not know, and all seven lists.
+        Empty for nonsense."""
         form = one.job.request.model
         if one.result.media == "image/png":
             url = self._intake.desk.pictures.url(asked.terms.base, one.id)
             return {form: url, "upscaler_used": form, "url": url}  # horde-sdk reads these of forms that it does not know
-        found = _found(one.result.data, form)
+        found: Any = _found(one.result.data, form)
+        if found is None or (form in KINDS and not isinstance(found, KINDS[form])):
+            return {}
         if form == "interrogation":
-            lists = {name: _listed(found, name) for name in LISTS}
+            lists = {name: _listed(found.get(name)) for name in LISTS}
             return {form: lists} | lists  # horde-sdk reads the lists beside it, all others in it
         return {form: found}
 
     def made(self, asked: Asked, one: Generation, makers: Makers) -> dict[str, Any]:
         """For a webhook."""
         result = self._result(asked, one)
-        return {"form": one.job.request.model, "result": result} | makers.made_by(one) | {"state": "done"}
+        shown = {"form": one.job.request.model, "result": result} | makers.made_by(one)
+        return shown | {"state": "done" if result else "faulted"}
 
 
 def _found(data: bytes, form: str) -> Any:
-    """None for nonsense: what others made was looked at before, what this node's own workers made was not."""
+    """None for what is no JSON, or none that all clients can read: of what came it is known only that it has the form's name."""
     try:
         found = json.loads(data)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return None
     return found.get(form) if isinstance(found, dict) else None
 
 
-def _listed(found: Any, name: str) -> list[dict[str, Any]]:
-    rows = found.get(name) if isinstance(found, dict) else None
+def _listed(rows: object) -> list[dict[str, Any]]:
+    """Those of them that are what they should be."""
     return [
-        {"text": str(row.get("text", "")), "confidence": float(row.get("confidence") or 0)}
+        {"text": row["text"], "confidence": row["confidence"]}
         for row in (rows if isinstance(rows, list) else [])
-        if isinstance(row, dict)
+        if isinstance(row, dict) and isinstance(row.get("text"), str) and isinstance(row.get("confidence"), int | float)
     ]
 
 

@@ -68,15 +68,26 @@ async def test_forms_that_fail_or_are_cancelled(api: httpx.AsyncClient, node: As
     assert node.job(4).scope.cancel_called  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"no JSON", b"[]", b"{}", b'{"interrogation": 7}', b'{"interrogation": {"tags": [7, {}]}}']
-)
-async def test_nonsense_of_the_own_worker_breaks_nothing(api: httpx.AsyncClient, node: AskingNode, data: bytes) -> None:
-    asked_id = await taken(api, "/interrogate", forms=named("interrogation", "caption"), source_image=SOURCE)
-    finish(node.job(1), data, media="application/json")
-    finish(node.job(2), data, media="application/json")
-    first, second = (await shown(api, f"/interrogate/status/{asked_id}"))["forms"]
-    assert first["result"]["interrogation"].keys() == set(LISTS) and second["result"] == {"caption": None}
+NONSENSE = (b"", b"no JSON", b"[]", b"{}", b'{"FORM": null}', b'{"FORM": 7}', b'{"FORM": NaN}', b'{"FORM": "\\ud800"}')
+DEEP = b'{"FORM": ' + b"[" * 90_000 + b"]" * 90_000 + b"}"
+
+
+@pytest.mark.parametrize("data", [*NONSENSE, DEEP, b'{"FORM": {"tags": [1e999]}}'])
+async def test_a_worker_that_talks_nonsense_breaks_no_client(api: httpx.AsyncClient, node: AskingNode, data: bytes) -> None:
+    names = ("interrogation", "caption", "nsfw")
+    asked_id = await taken(api, "/interrogate", forms=named(*names), source_image=SOURCE)
+    for number, name in enumerate(names, 1):
+        finish(node.job(number), data.replace(b"FORM", name.encode()), media="application/json")
+    status = await shown(api, f"/interrogate/status/{asked_id}")
+    assert status["state"] == "faulted" and not any("result" in form for form in status["forms"])
+
+
+async def test_rows_that_are_none_are_left_out(api: httpx.AsyncClient, node: AskingNode) -> None:
+    asked_id = await taken(api, "/interrogate", forms=named("interrogation"), source_image=SOURCE)
+    rows = [7, {}, {"text": 7, "confidence": 1}, {"text": "x", "confidence": "high"}, {"text": "y", "confidence": 1}]
+    finish(node.job(), found(interrogation={"tags": rows, "sites": {}}), media="application/json")
+    (form,) = (await shown(api, f"/interrogate/status/{asked_id}"))["forms"]
+    assert form["result"]["interrogation"] == {name: [] for name in LISTS} | {"tags": [{"text": "y", "confidence": 1}]}
 
 
 @pytest.mark.parametrize(
