@@ -16,8 +16,20 @@ export class BoardSheet {
     this.tiles = new Map();
     this.sheet = h("div", { class: "paper", role: "group", "aria-label": "The page" });
     const layouts = choices("Layout", LAYOUTS, board.values.layout, (layout) => board.set({ layout }), { hidden: true });
-    const save = (name, label, run) => h("button", { class: "button small", type: "button", onclick: () => run().catch(toastError) }, icon(name), label);
-    this.element = h("section", { class: "story-page", "aria-label": "Page" }, h("div", { class: "row wrap" }, h("div", { class: "grow" }, layouts), save("save", "PNG", () => this.savePng()), save("save", "PDF", () => this.savePdf())), this.sheet);
+    const save = (name, label, run) =>
+      h("button", { class: "button small", type: "button", onclick: () => run().catch(toastError) }, icon(name), label);
+    this.element = h(
+      "section",
+      { class: "story-page", "aria-label": "Page" },
+      h(
+        "div",
+        { class: "row wrap" },
+        h("div", { class: "grow" }, layouts),
+        save("save", "PNG", () => this.savePng()),
+        save("save", "PDF", () => this.savePdf()),
+      ),
+      this.sheet,
+    );
     board.addEventListener("change", () => this.layOut());
     board.addEventListener("panel", () => this.layOut());
     this.layOut();
@@ -32,10 +44,21 @@ export class BoardSheet {
     const { board } = this;
     const page = layOut(board.values, board.panels.length, this.ratio);
     const [paper, ink, none] = inksOf(board.values.paper);
-    for (const [name, value] of Object.entries({ "--paper": paper, "--paper-ink": ink, "--paper-none": none, "--page": page.width / page.height, "--caption": `${page.size / 10}cqw` })) this.sheet.style.setProperty(name, value);
+    for (const [name, value] of Object.entries({
+      "--paper": paper,
+      "--paper-ink": ink,
+      "--paper-none": none,
+      "--page": page.width / page.height,
+      "--caption": `${page.size / 10}cqw`,
+    }))
+      this.sheet.style.setProperty(name, value);
     const title = page.title ? h("p", { class: "paper-title" }, board.values.title) : null;
     if (title) place(title, page, { x: 44, y: page.title - 20, w: page.width - 88, h: 44 });
-    show(this.sheet, title, board.panels.map((panel, at) => this.panel(panel, at, page)));
+    show(
+      this.sheet,
+      title,
+      board.panels.map((panel, at) => this.panel(panel, at, page)),
+    );
     this.update();
   }
 
@@ -43,7 +66,18 @@ export class BoardSheet {
     const box = page.boxes[at];
     const frame = h("div", { class: "frame" }, panel.picture ? this.picture(panel, at) : h("span", { class: "number" }, at + 1));
     place(frame, page, box);
-    const roll = h("button", { class: "roll", type: "button", title: "Draw this panel again, with another seed", "aria-label": `Draw panel ${at + 1} again`, disabled: !panel.text.trim(), onclick: () => this.board.draw([panel], true).catch(toastError) }, icon("dice"));
+    const roll = h(
+      "button",
+      {
+        class: "roll",
+        type: "button",
+        title: "Draw this panel again, with another seed",
+        "aria-label": `Draw panel ${at + 1} again`,
+        disabled: !panel.text.trim(),
+        onclick: () => this.board.draw([panel], true).catch(toastError),
+      },
+      icon("dice"),
+    );
     const live = h("ul", { class: "live", hidden: true });
     frame.append(live, roll);
     this.tiles.set(panel.id, { live, tile: null });
@@ -81,11 +115,17 @@ export class BoardSheet {
 
   /** On a narrow screen the page lies below the words. */
   reveal() {
-    if (this.element.getBoundingClientRect().top > window.innerHeight / 2) this.element.scrollIntoView({ behavior: "smooth", block: "start" });
+    if (this.element.getBoundingClientRect().top > window.innerHeight / 2)
+      this.element.scrollIntoView({ behavior: "smooth", block: "start" });
   }
 
   get name() {
-    return (this.board.values.title || "storyboard").toLowerCase().match(/[\p{L}\p{N}]+/gu)?.join("-") ?? "storyboard";
+    return (
+      (this.board.values.title || "storyboard")
+        .toLowerCase()
+        .match(/[\p{L}\p{N}]+/gu)
+        ?.join("-") ?? "storyboard"
+    );
   }
 
   async blob(type, quality) {
@@ -108,5 +148,11 @@ export class BoardSheet {
 /** Put an element where its box is, whatever size the page is shown in. */
 function place(element, page, { x, y, w, h: tall }) {
   const share = (value, all) => `${(100 * value) / all}%`;
-  for (const [name, value] of [["left", share(x, page.width)], ["top", share(y, page.height)], ["width", share(w, page.width)], ["height", share(tall, page.height)]]) element.style.setProperty(name, value);
+  for (const [name, value] of [
+    ["left", share(x, page.width)],
+    ["top", share(y, page.height)],
+    ["width", share(w, page.width)],
+    ["height", share(tall, page.height)],
+  ])
+    element.style.setProperty(name, value);
 }

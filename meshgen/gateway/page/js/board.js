@@ -8,8 +8,19 @@ export const MOST = 8;
 const MAX_SEED = 2 ** 32;
 
 const BLANK = {
-  title: "", style: "", negative_prompt: "", model: "", width: 0, height: 0, steps: 20, guidance_scale: 5, policy: "consecutive", seed: 0,
-  layout: "grid", captions: true, paper: "white",
+  title: "",
+  style: "",
+  negative_prompt: "",
+  model: "",
+  width: 0,
+  height: 0,
+  steps: 20,
+  guidance_scale: 5,
+  policy: "consecutive",
+  seed: 0,
+  layout: "grid",
+  captions: true,
+  paper: "white",
 };
 
 const newPanel = () => ({ id: crypto.randomUUID(), text: "", caption: "", picture: "", job: "", seed: null });

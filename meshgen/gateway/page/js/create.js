@@ -38,18 +38,45 @@ function open(box) {
 function build(box, form) {
   const stage = new JobStage(form);
   const general = h("p", { class: "error", role: "alert" });
-  const price = priceLine(form, (error) => (clearFaults(element), show(general, error instanceof Refused && !showFaultQuietly(element, error) && [error.message, error.hint && h("span", { class: "quiet" }, ` ${error.hint}`)])));
+  const price = priceLine(
+    form,
+    (error) => (
+      clearFaults(element),
+      show(
+        general,
+        error instanceof Refused &&
+          !showFaultQuietly(element, error) && [error.message, error.hint && h("span", { class: "quiet" }, ` ${error.hint}`)],
+      )
+    ),
+  );
   const send = h("button", { class: "button main-action go", type: "submit" }, icon("create"), h("span", {}, "Create"));
   const element = h(
     "form",
-    { class: "create-form", "aria-label": "What to create", novalidate: true, onsubmit: (event) => (event.preventDefault(), submit(form, element, general, send, stage)) },
+    {
+      class: "create-form",
+      "aria-label": "What to create",
+      novalidate: true,
+      onsubmit: (event) => (event.preventDefault(), submit(form, element, general, send, stage)),
+    },
     h("div", { class: "create-fields" }, fieldsOf(form)),
-    h("div", { class: "create-foot" }, general, h("div", { class: "row" }, h("div", { class: "grow" }, price), countField(form), send)),
+    h(
+      "div",
+      { class: "create-foot" },
+      general,
+      h("div", { class: "row" }, h("div", { class: "grow" }, price), countField(form), send),
+    ),
   );
-  element.addEventListener("keydown", (event) => (event.ctrlKey || event.metaKey) && event.key === "Enter" && (event.preventDefault(), element.requestSubmit()));
+  element.addEventListener(
+    "keydown",
+    (event) => (event.ctrlKey || event.metaKey) && event.key === "Enter" && (event.preventDefault(), element.requestSubmit()),
+  );
   show(box, h("h1", { class: "unseen", tabindex: "-1" }, "Create"), element, stage.element);
   const stopDrops = takeAnywhere(form, box);
-  const look = () => meshModels().then(() => form.tell(["mesh"]), () => {});
+  const look = () =>
+    meshModels().then(
+      () => form.tell(["mesh"]),
+      () => {},
+    );
   look();
   const timer = setInterval(() => document.hidden || (forgetModels(), look()), LOOK_MS);
   return [stopDrops, () => clearInterval(timer), () => stage.close()];
@@ -57,14 +84,25 @@ function build(box, form) {
 
 function fieldsOf(form) {
   return [
-    h("div", { class: "stack" }, area(form, "prompt", "Prompt", { rows: 4, first: true, placeholder: "What should be seen?", aside: clearButton(form) }), area(form, "negative_prompt", "Without", { rows: 1, placeholder: "What should not be seen" })),
+    h(
+      "div",
+      { class: "stack" },
+      area(form, "prompt", "Prompt", { rows: 4, first: true, placeholder: "What should be seen?", aside: clearButton(form) }),
+      area(form, "negative_prompt", "Without", { rows: 1, placeholder: "What should not be seen" }),
+    ),
     modelField(form),
     adapterFields(form),
     sizeField(form),
     sourceField(form),
     more("Quality", "quality", [
       slider(form, "steps", "Steps", { min: 1, max: 1000, soft: 80, hint: "More take longer and cost more." }),
-      slider(form, "guidance_scale", "Guidance", { min: 0, max: 100, soft: 20, step: 0.1, hint: "How closely it follows the words." }),
+      slider(form, "guidance_scale", "Guidance", {
+        min: 0,
+        max: 100,
+        soft: 20,
+        step: 0.1,
+        hint: "How closely it follows the words.",
+      }),
       select(form, "scheduler", "Scheduler", SCHEDULERS),
       seedField(form),
     ]),
@@ -75,19 +113,32 @@ function fieldsOf(form) {
       check(form, "nsfw", "May be not safe for work", "Asks only workers that take such jobs."),
       check(form, "private", "Keep the prompt out of the files"),
       slider(form, "clip_skip", "Clip skip", { min: 1, max: 12 }),
-      h("button", { class: "button plain small", type: "button", onclick: () => form.use({ ...BLANK, prompt: form.values.prompt }) }, "Everything as at first"),
+      h(
+        "button",
+        { class: "button plain small", type: "button", onclick: () => form.use({ ...BLANK, prompt: form.values.prompt }) },
+        "Everything as at first",
+      ),
     ]),
   ];
 }
 
 function clearButton(form) {
-  const button = h("button", { class: "push button plain tiny", type: "button", onclick: () => form.set({ prompt: "" }) }, "Clear");
+  const button = h(
+    "button",
+    { class: "push button plain tiny", type: "button", onclick: () => form.set({ prompt: "" }) },
+    "Clear",
+  );
   bound(form, ["prompt"], () => (button.hidden = !form.values.prompt));
   return button;
 }
 
 function more(title, key, content) {
-  const box = h("details", { class: "more", open: kept(`open.${key}`, false) }, h("summary", {}, title), h("div", { class: "stack" }, content));
+  const box = h(
+    "details",
+    { class: "more", open: kept(`open.${key}`, false) },
+    h("summary", {}, title),
+    h("div", { class: "stack" }, content),
+  );
   box.addEventListener("toggle", () => keep(`open.${key}`, box.open));
   return box;
 }
@@ -95,10 +146,26 @@ function more(title, key, content) {
 function countField(form) {
   const shown = h("output", { class: "num", "aria-live": "off" });
   const change = (by) => form.set({ count: Math.min(MOST, Math.max(1, form.values.count + by)) });
-  const button = (name, label, by) => h("button", { class: "button plain icon small", type: "button", "aria-label": label, onclick: () => (change(by), say(`${form.values.count} pictures`)) }, icon(name));
+  const button = (name, label, by) =>
+    h(
+      "button",
+      {
+        class: "button plain icon small",
+        type: "button",
+        "aria-label": label,
+        onclick: () => (change(by), say(`${form.values.count} pictures`)),
+      },
+      icon(name),
+    );
   form.addEventListener("change", () => (shown.textContent = form.values.count));
   shown.textContent = form.values.count;
-  return h("div", { class: "counter", role: "group", "aria-label": "How many pictures", title: "How many pictures" }, button("minus", "Fewer pictures", -1), shown, button("plus", "More pictures", 1));
+  return h(
+    "div",
+    { class: "counter", role: "group", "aria-label": "How many pictures", title: "How many pictures" },
+    button("minus", "Fewer pictures", -1),
+    shown,
+    button("plus", "More pictures", 1),
+  );
 }
 
 function showFaultQuietly(element, error) {

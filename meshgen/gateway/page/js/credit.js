@@ -26,12 +26,27 @@ class Credit {
     this.log = h("section", { class: "card", "aria-label": "The log" });
     this.part = "";
     this.logged = LOG_PAGE;
-    const verify = h("button", { class: "button", type: "button", onclick: () => this.verify(verify) }, icon("shield"), "Verify now");
+    const verify = h(
+      "button",
+      { class: "button", type: "button", onclick: () => this.verify(verify) },
+      icon("shield"),
+      "Verify now",
+    );
     show(
       box,
-      h("header", { class: "head" }, h("div", {}, h("h1", { tabindex: "-1" }, "Credit"), h("p", {}, "Who did what for whom, signed by both."))),
+      h(
+        "header",
+        { class: "head" },
+        h("div", {}, h("h1", { tabindex: "-1" }, "Credit"), h("p", {}, "Who did what for whom, signed by both.")),
+      ),
       this.found,
-      h("section", { class: "card hero", "aria-label": "Balance" }, h("div", { class: "stack tight" }, this.amount, this.words), verify, this.verified),
+      h(
+        "section",
+        { class: "card hero", "aria-label": "Balance" },
+        h("div", { class: "stack tight" }, this.amount, this.words),
+        verify,
+        this.verified,
+      ),
       this.figures,
       this.deals,
       this.graph,
@@ -63,15 +78,31 @@ class Credit {
     const own = balance.balance_mkudos;
     this.amount.textContent = `${kudos(own)} kudos`;
     this.amount.title = exactKudos(own);
-    const account = balance.devices > 1 ? ` · ${kudos(balance.account_mkudos)} kudos in your account of ${balance.devices} devices` : "";
-    this.words.textContent = `${own < 0 ? "The mesh did more for you than you for it." : own > 0 ? "You did more for the mesh than it for you." : "Nobody owes anybody anything."} ${count(balance.entries, "signed entry", "signed entries")}${account}`;
-    show(this.figures, Object.entries(PARTS).map(([part, word]) => this.figure(part, word, balance[`${part}_mkudos`])));
+    const account =
+      balance.devices > 1 ? ` · ${kudos(balance.account_mkudos)} kudos in your account of ${balance.devices} devices` : "";
+    this.words.textContent = `${own < 0 ? "The mesh did more for you than you for it." : own > 0 ? "You did more for the mesh than it for you." : "Nobody owes anybody anything."} ${count(balance.entries, "signed entry", "signed entries")}.${account}`;
+    show(
+      this.figures,
+      Object.entries(PARTS).map(([part, word]) => this.figure(part, word, balance[`${part}_mkudos`])),
+    );
     await Promise.all([this.showGraph(own), this.showLog(), this.part && this.open(this.part)]);
   }
 
   figure(part, word, mkudos) {
     const press = () => this.open(this.part === part ? "" : part).catch(toastError);
-    return h("button", { class: "figure", type: "button", "aria-pressed": String(this.part === part), title: `Open into its deals (${exactKudos(mkudos)} kudos)`, data: { part }, onclick: press }, h("strong", { class: "num" }, kudos(mkudos)), h("span", {}, word));
+    return h(
+      "button",
+      {
+        class: "figure",
+        type: "button",
+        "aria-pressed": String(this.part === part),
+        title: `Open into its deals (${exactKudos(mkudos)} kudos)`,
+        data: { part },
+        onclick: press,
+      },
+      h("strong", { class: "num" }, kudos(mkudos)),
+      h("span", {}, word),
+    );
   }
 
   async open(part) {
@@ -89,14 +120,23 @@ class Credit {
   }
 
   async showLog() {
-    const [{ entries, head }, names] = await Promise.all([get(query("/v1/credit/log", { newest: "true", limit: this.logged })), peerNames()]);
+    const [{ entries, head }, names] = await Promise.all([
+      get(query("/v1/credit/log", { newest: "true", limit: this.logged })),
+      peerNames(),
+    ]);
     const rest = head - entries.length;
     const more = () => ((this.logged = Math.min(MOST_LOGGED, this.logged + LOG_PAGE)), this.showLog().catch(toastError));
     show(
       this.log,
       h("h2", {}, "This node's log"),
-      h("div", { class: "deals" }, [...entries].reverse().map((entry) => logRow(entry, names))),
-      rest > 0 && this.logged < MOST_LOGGED && h("button", { class: "button small", type: "button", onclick: more }, `Show more of ${head}`),
+      h(
+        "div",
+        { class: "deals" },
+        [...entries].reverse().map((entry) => logRow(entry, names)),
+      ),
+      rest > 0 &&
+        this.logged < MOST_LOGGED &&
+        h("button", { class: "button small", type: "button", onclick: more }, `Show more of ${head}`),
     );
   }
 
@@ -105,7 +145,15 @@ class Credit {
     try {
       const entry = await findEntry(id, [""], ms);
       const close = h("a", { class: "button small", href: "#/credit", onclick: () => show(this.found) }, "Done");
-      show(this.found, h("section", { class: "card stack", "aria-label": "Receipt" }, h("div", { class: "row" }, h("h2", { class: "grow" }, "Receipt"), close), entry ? entryCard(entry, true) : h("p", { class: "quiet" }, "That entry is not in this node's log.")));
+      show(
+        this.found,
+        h(
+          "section",
+          { class: "card stack", "aria-label": "Receipt" },
+          h("div", { class: "row" }, h("h2", { class: "grow" }, "Receipt"), close),
+          entry ? entryCard(entry, true) : h("p", { class: "quiet" }, "That entry is not in this node's log."),
+        ),
+      );
     } catch (error) {
       show(this.found, h("p", { class: "error" }, error.message));
     }
@@ -117,7 +165,16 @@ class Credit {
     try {
       const report = await get("/v1/credit/verify");
       const words = `${count(report.entries, "entry", "entries")} of ${count(report.authors, "author")} checked`;
-      show(this.verified, h("p", { class: report.ok ? "good row" : "bad row" }, icon(report.ok ? "shield" : "close"), report.ok ? `All is well: ${words}.` : `Something is wrong: ${words}.`), report.faults.map((fault) => h("p", { class: "small bad" }, fault)));
+      show(
+        this.verified,
+        h(
+          "p",
+          { class: report.ok ? "good row" : "bad row" },
+          icon(report.ok ? "shield" : "close"),
+          report.ok ? `All is well: ${words}.` : `Something is wrong: ${words}.`,
+        ),
+        report.faults.map((fault) => h("p", { class: "small bad" }, fault)),
+      );
     } catch (error) {
       show(this.verified, h("p", { class: "error" }, error.message));
     } finally {
@@ -131,7 +188,12 @@ function logRow(entry, names) {
   return h(
     "details",
     { class: "deal" },
-    h("summary", {}, h("span", { class: "cut" }, h("span", { class: "faint num" }, `${entry.seq} · `), words), h("span", { class: "num nowrap" }, entry.mkudos === undefined ? "" : kudos(entry.mkudos))),
+    h(
+      "summary",
+      {},
+      h("span", { class: "cut" }, h("span", { class: "faint num" }, `${entry.seq} · `), words),
+      h("span", { class: "num nowrap" }, entry.mkudos === undefined ? "" : kudos(entry.mkudos)),
+    ),
     h("div", { class: "inside" }, entryCard(entry)),
   );
 }

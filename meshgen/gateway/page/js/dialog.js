@@ -8,7 +8,12 @@ export function openDialog({ title, body, footer = null, className = "", onclose
   const box = h(
     "dialog",
     { class: className, "aria-labelledby": id },
-    h("header", {}, h("h2", { id, class: "grow" }, title), closer(() => box.close())),
+    h(
+      "header",
+      {},
+      h("h2", { id, class: "grow" }, title),
+      closer(() => box.close()),
+    ),
     h("div", { class: "body" }, body),
     footer && h("footer", {}, footer),
   );
@@ -27,7 +32,11 @@ export function closer(close) {
 export function confirmed(title, text, label) {
   return new Promise((resolve) => {
     let meant = false;
-    const yes = h("button", { class: "button main-action", type: "button", autofocus: true, onclick: () => ((meant = true), box.close()) }, label);
+    const yes = h(
+      "button",
+      { class: "button main-action", type: "button", autofocus: true, onclick: () => ((meant = true), box.close()) },
+      label,
+    );
     const no = h("button", { class: "button", type: "button", onclick: () => box.close() }, "Keep");
     const box = openDialog({ title, body: h("p", {}, text), footer: [no, yes], onclose: () => resolve(meant) });
   });

@@ -12,7 +12,9 @@ export async function findEntry(id, peers, since_ms) {
   for (const peer of peers) {
     let since = 1;
     for (let page = 0; page < MOST_PAGES && since; page += 1) {
-      const found = await get(query("/v1/credit/log", { peer, since, since_ms: Math.max(0, since_ms - EARLIER_MS), limit: PAGE }));
+      const found = await get(
+        query("/v1/credit/log", { peer, since, since_ms: Math.max(0, since_ms - EARLIER_MS), limit: PAGE }),
+      );
       const entry = found.entries.find((one) => one.id === id);
       if (entry) return entry;
       since = found.next;
@@ -30,7 +32,18 @@ export function entryCard(entry, marked = false) {
     ["with", entry.with],
     ["amount", entry.mkudos === undefined ? undefined : `${exactKudos(entry.mkudos)} kudos`],
     ["about", entry.about],
-    ...Object.entries(entry.says).filter(([, value]) => value !== entry.with && value !== entry.mkudos && value !== entry.about).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : value]),
+    ...Object.entries(entry.says)
+      .filter(([, value]) => value !== entry.with && value !== entry.mkudos && value !== entry.about)
+      .map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : value]),
   ].filter(([, value]) => value !== undefined && value !== "" && value !== null);
-  return h("div", { class: `entry ${marked ? "marked" : ""}` }, h("h3", {}, `${entry.kind}: ${entry.words}`), h("dl", { class: "pairs" }, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))])));
+  return h(
+    "div",
+    { class: `entry ${marked ? "marked" : ""}` },
+    h("h3", {}, `${entry.kind}: ${entry.words}`),
+    h(
+      "dl",
+      { class: "pairs" },
+      rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]),
+    ),
+  );
 }

@@ -27,7 +27,14 @@ export function field(label, control, { hint = "", fault = "", aside = null } = 
   control.id ||= newId("field");
   const words = hint && h("p", { class: "hint", id: newId("hint") }, hint);
   if (words) control.setAttribute("aria-describedby", words.id);
-  return h("div", { class: "field" }, h("div", { class: "top" }, h("label", { for: control.id }, label), aside), control, words, fault && faultOf(fault));
+  return h(
+    "div",
+    { class: "field" },
+    h("div", { class: "top" }, h("label", { for: control.id }, label), aside),
+    control,
+    words,
+    fault && faultOf(fault),
+  );
 }
 
 /** Runs f now, and whenever one of the keys changes elsewhere than in `own`. */
@@ -48,7 +55,14 @@ export function slider(form, key, label, { min, max, step = 1, soft = max, hint 
     paint();
   });
   exact.id = newId("field");
-  return h("div", { class: "field" }, h("label", { for: exact.id }, label), h("div", { class: "slider" }, range, exact), hint && h("p", { class: "hint" }, hint), faultOf(key));
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { for: exact.id }, label),
+    h("div", { class: "slider" }, range, exact),
+    hint && h("p", { class: "hint" }, hint),
+    faultOf(key),
+  );
 }
 
 export function clamp(value, min, max) {
@@ -56,14 +70,25 @@ export function clamp(value, min, max) {
 }
 
 export function area(form, key, label, { rows = 3, placeholder = "", first = false, hint = "", aside = null } = {}) {
-  const box = h("textarea", { class: "input", rows, placeholder, maxlength: 8000, spellcheck: "true", data: first ? { first: "" } : {} });
+  const box = h("textarea", {
+    class: "input",
+    rows,
+    placeholder,
+    maxlength: 8000,
+    spellcheck: "true",
+    data: first ? { first: "" } : {},
+  });
   box.addEventListener("input", () => form.set({ [key]: box.value }));
   bound(form, [key], () => box.value !== form.values[key] && (box.value = form.values[key]));
   return field(label, box, { fault: key, hint, aside });
 }
 
 export function select(form, key, label, options, more = {}) {
-  const box = h("select", { class: "input" }, options.map(([value, word]) => h("option", { value }, word)));
+  const box = h(
+    "select",
+    { class: "input" },
+    options.map(([value, word]) => h("option", { value }, word)),
+  );
   box.addEventListener("change", () => form.set({ [key]: box.value }));
   bound(form, [key], () => {
     const value = form.values[key];
@@ -77,13 +102,28 @@ export function check(form, key, label, hint = "") {
   const box = h("input", { type: "checkbox", role: "switch" });
   box.addEventListener("change", () => form.set({ [key]: box.checked }));
   bound(form, [key], () => (box.checked = Boolean(form.values[key])));
-  return h("div", { class: "field" }, h("label", { class: "check" }, box, h("span", {}, label, hint && h("span", { class: "hint" }, h("br"), hint))), faultOf(key));
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { class: "check" }, box, h("span", {}, label, hint && h("span", { class: "hint" }, h("br"), hint))),
+    faultOf(key),
+  );
 }
 
 /** Radio buttons that look like chips. `options` are [value, label, picture?]. */
 export function choices(legend, options, value, onpick, { hidden = false } = {}) {
   const name = newId("choice");
   const one = ([word, label, picture]) =>
-    h("label", { class: "choice" }, h("input", { type: "radio", name, value: word, checked: word === value, onchange: () => onpick(word) }), h("span", {}, picture, label));
-  return h("fieldset", { class: "field" }, h("legend", { class: hidden ? "unseen" : "" }, legend), h("div", { class: "choices" }, options.map(one)));
+    h(
+      "label",
+      { class: "choice" },
+      h("input", { type: "radio", name, value: word, checked: word === value, onchange: () => onpick(word) }),
+      h("span", {}, picture, label),
+    );
+  return h(
+    "fieldset",
+    { class: "field" },
+    h("legend", { class: hidden ? "unseen" : "" }, legend),
+    h("div", { class: "choices" }, options.map(one)),
+  );
 }

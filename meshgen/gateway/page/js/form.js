@@ -4,9 +4,28 @@ import { base64 } from "./pictures.js";
 import { drop, put, take } from "./store.js";
 
 export const BLANK = Object.freeze({
-  prompt: "", negative_prompt: "", model: "", width: 0, height: 0, steps: 20, guidance_scale: 5, scheduler: "",
-  seed: null, seed_locked: false, count: 1, strength: 0.75, loras: [], inversions: [], post: [], clip_skip: 1,
-  tiling: false, hires_fix: false, nsfw: false, private: false, shared: null, max_mkudos: null,
+  prompt: "",
+  negative_prompt: "",
+  model: "",
+  width: 0,
+  height: 0,
+  steps: 20,
+  guidance_scale: 5,
+  scheduler: "",
+  seed: null,
+  seed_locked: false,
+  count: 1,
+  strength: 0.75,
+  loras: [],
+  inversions: [],
+  post: [],
+  clip_skip: 1,
+  tiling: false,
+  hires_fix: false,
+  nsfw: false,
+  private: false,
+  shared: null,
+  max_mkudos: null,
 });
 const MAX_SEED = 2 ** 32;
 const ONLY_HERE = new Set(["seed_locked", "strength", "seed"]);

@@ -15,14 +15,29 @@ class Gallery {
     this.chosen = new Set();
     this.selecting = false;
     this.shown = AT_ONCE;
-    this.search = h("input", { class: "input search", type: "search", placeholder: "Search words, models, seeds, workers", "aria-label": "Search the gallery", data: { first: "" } });
-    this.search.addEventListener("input", settled(() => this.layOut(), 120));
+    this.search = h("input", {
+      class: "input search",
+      type: "search",
+      placeholder: "Search words, models, seeds, workers",
+      "aria-label": "Search the gallery",
+      data: { first: "" },
+    });
+    this.search.addEventListener(
+      "input",
+      settled(() => this.layOut(), 120),
+    );
     this.bar = h("div", { class: "row wrap push" });
     this.grid = h("ul", { class: "wall", "aria-label": "Pictures" });
     this.more = h("div");
     this.number = h("p", { role: "status" });
     this.seen = new IntersectionObserver((entries) => this.reveal(entries), { rootMargin: "600px" });
-    show(box, h("header", { class: "head" }, h("div", {}, h("h1", { tabindex: "-1" }, "Gallery"), this.number), this.bar), this.search, this.grid, this.more);
+    show(
+      box,
+      h("header", { class: "head" }, h("div", {}, h("h1", { tabindex: "-1" }, "Gallery"), this.number), this.bar),
+      this.search,
+      this.grid,
+      this.more,
+    );
     this.onchange = () => this.layOut();
     history.addEventListener("change", this.onchange);
     this.layOut();
@@ -38,17 +53,37 @@ class Gallery {
     this.found = all.filter((record) => fits(record, this.search.value));
     this.search.hidden = all.length === 0;
     const words = count(this.found.length, "picture");
-    this.number.textContent = all.length === 0 ? "" : this.search.value ? `${words} of ${all.length}` : `${words}, kept in this browser`;
+    this.number.textContent =
+      all.length === 0 ? "" : this.search.value ? `${words} of ${all.length}` : `${words}, kept in this browser`;
     this.seen.disconnect();
-    show(this.grid, this.found.slice(0, this.shown).map((record) => this.item(record)));
+    show(
+      this.grid,
+      this.found.slice(0, this.shown).map((record) => this.item(record)),
+    );
     const rest = this.found.length - this.shown;
-    show(this.more, rest > 0 && h("button", { class: "button", type: "button", onclick: () => ((this.shown += AT_ONCE), this.layOut()) }, `Show ${Math.min(rest, AT_ONCE)} more`), !this.found.length && this.nothing(all.length));
+    show(
+      this.more,
+      rest > 0 &&
+        h(
+          "button",
+          { class: "button", type: "button", onclick: () => ((this.shown += AT_ONCE), this.layOut()) },
+          `Show ${Math.min(rest, AT_ONCE)} more`,
+        ),
+      !this.found.length && this.nothing(all.length),
+    );
     this.showBar(all.length);
   }
 
   nothing(any) {
     if (any) return h("div", { class: "empty" }, h("h2", {}, "Nothing fits"), h("p", {}, "Try fewer words."));
-    return h("div", { class: "empty" }, art(), h("h2", {}, "No pictures yet"), h("p", {}, "What you create stays here, in this browser alone, through reloads and restarts."), h("a", { class: "button main-action", href: "#/create" }, icon("create"), "Create one"));
+    return h(
+      "div",
+      { class: "empty" },
+      art(),
+      h("h2", {}, "No pictures yet"),
+      h("p", {}, "What you create stays here, in this browser alone, through reloads and restarts."),
+      h("a", { class: "button main-action", href: "#/create" }, icon("create"), "Create one"),
+    );
   }
 
   item(record) {
@@ -58,7 +93,13 @@ class Gallery {
     this.seen.observe(picture);
     const on = this.chosen.has(record.id);
     const press = () => (this.selecting ? this.choose(record.id) : openPicture(record.id, this.found));
-    const button = h("button", { type: "button", class: "wall-open", "aria-pressed": this.selecting ? String(on) : null, onclick: press }, picture, h("span", { class: "wall-words small", "aria-hidden": "true" }, words), this.selecting && h("span", { class: "mark" }, on && icon("check")));
+    const button = h(
+      "button",
+      { type: "button", class: "wall-open", "aria-pressed": this.selecting ? String(on) : null, onclick: press },
+      picture,
+      h("span", { class: "wall-words small", "aria-hidden": "true" }, words),
+      this.selecting && h("span", { class: "mark" }, on && icon("check")),
+    );
     return h("li", { style: { "--grow": ratio, "--basis": `${Math.round(ratio * ROW)}px`, "--shape": ratio } }, button);
   }
 
@@ -82,9 +123,30 @@ class Gallery {
 
   showBar(any) {
     const { size } = this.chosen;
-    const select = h("button", { class: "button small", type: "button", "aria-pressed": String(this.selecting), onclick: () => this.toggle() }, icon("check"), this.selecting ? "Done" : "Select");
-    const compare = h("button", { class: "button small", type: "button", disabled: size !== 2, title: size === 2 ? "" : "Choose two", onclick: () => this.compare() }, icon("compare"), "Compare");
-    const bin = h("button", { class: "button small danger", type: "button", disabled: size === 0, onclick: () => this.remove().catch(toastError) }, icon("bin"), size ? `Delete ${size}` : "Delete");
+    const select = h(
+      "button",
+      { class: "button small", type: "button", "aria-pressed": String(this.selecting), onclick: () => this.toggle() },
+      icon("check"),
+      this.selecting ? "Done" : "Select",
+    );
+    const compare = h(
+      "button",
+      {
+        class: "button small",
+        type: "button",
+        disabled: size !== 2,
+        title: size === 2 ? "" : "Choose two",
+        onclick: () => this.compare(),
+      },
+      icon("compare"),
+      "Compare",
+    );
+    const bin = h(
+      "button",
+      { class: "button small danger", type: "button", disabled: size === 0, onclick: () => this.remove().catch(toastError) },
+      icon("bin"),
+      size ? `Delete ${size}` : "Delete",
+    );
     show(this.bar, any > 0 && [this.selecting && [compare, bin], select]);
   }
 
@@ -102,7 +164,11 @@ class Gallery {
 
   async remove() {
     const ids = [...this.chosen];
-    if (ids.length > 1 && !(await confirmed("Delete these pictures?", `${count(ids.length, "picture")} will be gone from this browser.`, "Delete"))) return;
+    if (
+      ids.length > 1 &&
+      !(await confirmed("Delete these pictures?", `${count(ids.length, "picture")} will be gone from this browser.`, "Delete"))
+    )
+      return;
     const back = await history.remove(ids);
     this.chosen.clear();
     this.showBar(1);

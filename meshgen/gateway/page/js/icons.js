@@ -7,7 +7,8 @@ const PATHS = {
   story: "M4 4h7v7H4zM14 4h6v7h-6zM4 14h9v6H4zM16 14h4v6h-4z",
   mesh: "M6 18V7l6 7 6-7v11M6 18l6-4 6 4M6 7h12",
   worker: "M6 6h12v12H6zM10 10h4v4h-4zM9 3v3M15 3v3M9 18v3M15 18v3M3 9h3M3 15h3M18 9h3M18 15h3",
-  credit: "M12 3a9 9 0 100 18 9 9 0 000-18zM12 7v10M15 9.2C14.3 8.4 13.3 8 12 8c-1.7 0-3 .8-3 2s1.3 1.7 3 2 3 .8 3 2-1.3 2-3 2c-1.3 0-2.3-.4-3-1.2",
+  credit:
+    "M12 3a9 9 0 100 18 9 9 0 000-18zM12 7v10M15 9.2C14.3 8.4 13.3 8 12 8c-1.7 0-3 .8-3 2s1.3 1.7 3 2 3 .8 3 2-1.3 2-3 2c-1.3 0-2.3-.4-3-1.2",
   close: "M6 6l12 12M18 6L6 18",
   plus: "M12 5v14M5 12h14",
   minus: "M5 12h14",
@@ -46,19 +47,45 @@ const PATHS = {
 export function icon(name) {
   return s(
     "svg",
-    { class: "ico", viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "stroke-width": 1.7, "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true", focusable: "false" },
+    {
+      class: "ico",
+      viewBox: "0 0 24 24",
+      fill: "none",
+      stroke: "currentColor",
+      "stroke-width": 1.7,
+      "stroke-linecap": "round",
+      "stroke-linejoin": "round",
+      "aria-hidden": "true",
+      focusable: "false",
+    },
     s("path", { d: PATHS[name] }),
   );
 }
 
 /** A small mesh, for where there is nothing yet. */
 export function art() {
-  const nodes = [[20, 72], [52, 26], [66, 62], [100, 18], [116, 70]];
-  const lines = [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3], [2, 4], [3, 4]];
+  const nodes = [
+    [20, 72],
+    [52, 26],
+    [66, 62],
+    [100, 18],
+    [116, 70],
+  ];
+  const lines = [
+    [0, 1],
+    [0, 2],
+    [1, 2],
+    [1, 3],
+    [2, 3],
+    [2, 4],
+    [3, 4],
+  ];
   return s(
     "svg",
     { viewBox: "0 0 132 92", class: "art", fill: "none", stroke: "currentColor", "stroke-width": 1.5, "aria-hidden": "true" },
     lines.map(([a, b]) => s("path", { d: `M${nodes[a].join(" ")}L${nodes[b].join(" ")}`, "stroke-opacity": 0.4 })),
-    nodes.map(([x, y], index) => s("circle", { cx: x, cy: y, r: index === 2 ? 11 : 7, fill: "currentColor", "fill-opacity": index === 2 ? 0.9 : 0.2 })),
+    nodes.map(([x, y], index) =>
+      s("circle", { cx: x, cy: y, r: index === 2 ? 11 : 7, fill: "currentColor", "fill-opacity": index === 2 ? 0.9 : 0.2 }),
+    ),
   );
 }

@@ -6,7 +6,14 @@ import { isOver, jobs } from "./jobs.js";
 import { fill } from "./pictures.js";
 import { toastError } from "./toast.js";
 
-const STATES = { offering: "looking for a worker", running: "drawing", done: "done", failed: "failed", cancelled: "cancelled", lost: "lost" };
+const STATES = {
+  offering: "looking for a worker",
+  running: "drawing",
+  done: "done",
+  failed: "failed",
+  cancelled: "cancelled",
+  lost: "lost",
+};
 
 /** The card, and update() for when its job has changed. */
 export class JobCard {
@@ -20,7 +27,19 @@ export class JobCard {
     this.action = h("span");
     this.grid = h("ul", { class: "tiles" });
     const prompt = line(job.settings?.prompt ?? "", 180);
-    this.element = h("article", { class: "card job", "aria-label": `Job: ${prompt}` }, h("header", { class: "row" }, h("div", { class: "grow" }, h("h3", { class: "cut", title: prompt }, prompt), this.facts), this.state, this.action), this.words, this.grid);
+    this.element = h(
+      "article",
+      { class: "card job", "aria-label": `Job: ${prompt}` },
+      h(
+        "header",
+        { class: "row" },
+        h("div", { class: "grow" }, h("h3", { class: "cut", title: prompt }, prompt), this.facts),
+        this.state,
+        this.action,
+      ),
+      this.words,
+      this.grid,
+    );
     this.update();
   }
 
@@ -45,8 +64,24 @@ export class JobCard {
   }
 
   button(over) {
-    if (over) return h("button", { class: "button plain icon small", type: "button", title: "Off this list; the pictures stay in the gallery", "aria-label": "Take this job off the list", onclick: () => jobs.dismiss(this.job).catch(toastError) }, icon("close"));
-    return h("button", { class: "button small", type: "button", onclick: () => jobs.cancel(this.job).catch(toastError) }, icon("stop"), "Cancel");
+    if (over)
+      return h(
+        "button",
+        {
+          class: "button plain icon small",
+          type: "button",
+          title: "Off this list; the pictures stay in the gallery",
+          "aria-label": "Take this job off the list",
+          onclick: () => jobs.dismiss(this.job).catch(toastError),
+        },
+        icon("close"),
+      );
+    return h(
+      "button",
+      { class: "button small", type: "button", onclick: () => jobs.cancel(this.job).catch(toastError) },
+      icon("stop"),
+      "Cancel",
+    );
   }
 
   updateTiles() {
@@ -111,7 +146,14 @@ export class Tile {
     const number = `Picture ${tile.index + 1} of ${job.count}`;
     const picture = h("img", { alt: `${number}: ${line(job.settings?.prompt ?? "", 120)}` });
     fill(picture, tile.picture, job.count > 2 ? "small" : "full").then(() => {
-      show(this.element, h("button", { type: "button", class: "tile-open", title: `${number}, by ${tile.alias}`, onclick: () => this.open(tile.picture) }, picture));
+      show(
+        this.element,
+        h(
+          "button",
+          { type: "button", class: "tile-open", title: `${number}, by ${tile.alias}`, onclick: () => this.open(tile.picture) },
+          picture,
+        ),
+      );
     }, toastError);
   }
 }

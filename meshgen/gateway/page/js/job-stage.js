@@ -11,7 +11,11 @@ const IDEAS = [
   "a fox asleep in a teacup, soft morning light, children's book illustration",
   "an old library in a giant tree, lanterns, mist, wide shot",
 ];
-const SHAPES_IDEAS = ["a red circle above a blue square on a yellow background", "a green star left of a white triangle on a purple background", "a small yellow circle on a black background"];
+const SHAPES_IDEAS = [
+  "a red circle above a blue square on a yellow background",
+  "a green star left of a white triangle on a purple background",
+  "a small yellow circle on a black background",
+];
 
 export class JobStage {
   constructor(form) {
@@ -47,9 +51,13 @@ export class JobStage {
     this.shown = this.standing();
     const mine = jobs.list.filter((job) => !job.board);
     for (const id of this.cards.keys()) if (!mine.some((job) => job.id === id)) this.cards.delete(id);
-    for (const job of mine) if (!this.cards.has(job.id)) this.cards.set(job.id, new JobCard(job, (picture) => this.open(picture)));
+    for (const job of mine)
+      if (!this.cards.has(job.id)) this.cards.set(job.id, new JobCard(job, (picture) => this.open(picture)));
     const cards = mine.map((job) => this.cards.get(job.id).element);
-    if (cards.length) cards.forEach((card, at) => this.list.children[at] !== card && this.list.insertBefore(card, this.list.children[at] ?? null));
+    if (cards.length)
+      cards.forEach(
+        (card, at) => this.list.children[at] !== card && this.list.insertBefore(card, this.list.children[at] ?? null),
+      );
     for (const child of [...this.list.children]) if (!cards.includes(child)) child.remove();
     if (!cards.length) show(this.list, this.welcome());
     show(this.bar, this.barButtons(mine));
@@ -61,8 +69,14 @@ export class JobStage {
     return [
       mine.length > 0 && h("h2", {}, running ? `${running} under way` : "Results"),
       h("span", { class: "push" }),
-      running > 1 && h("button", { class: "button small", type: "button", onclick: () => jobs.cancelAll() }, icon("stop"), "Cancel all"),
-      over > 0 && h("button", { class: "button plain small", type: "button", onclick: () => jobs.dismissFinished().catch(toastError) }, "Clear finished"),
+      running > 1 &&
+        h("button", { class: "button small", type: "button", onclick: () => jobs.cancelAll() }, icon("stop"), "Cancel all"),
+      over > 0 &&
+        h(
+          "button",
+          { class: "button plain small", type: "button", onclick: () => jobs.dismissFinished().catch(toastError) },
+          "Clear finished",
+        ),
     ];
   }
 
@@ -72,12 +86,33 @@ export class JobStage {
   }
 
   reveal() {
-    if (this.element.getBoundingClientRect().top > window.innerHeight * 0.6) this.element.scrollIntoView({ behavior: "smooth", block: "start" });
+    if (this.element.getBoundingClientRect().top > window.innerHeight * 0.6)
+      this.element.scrollIntoView({ behavior: "smooth", block: "start" });
   }
 
   welcome() {
     const small = modelNamed("")?.name.startsWith("meshgen-mini") || this.form.values.model === "meshgen-mini";
-    const idea = (text) => h("li", {}, h("button", { class: "button idea", type: "button", onclick: () => (this.form.set({ prompt: text }), document.querySelector("[data-first]").focus()) }, text));
-    return h("div", { class: "empty" }, art(), h("h2", {}, "What would you like to see?"), h("p", {}, "Say it in the prompt. Somebody's GPU in the mesh draws it, and it lands here."), h("ul", { class: "ideas" }, (small ? SHAPES_IDEAS : IDEAS).map(idea)));
+    const idea = (text) =>
+      h(
+        "li",
+        {},
+        h(
+          "button",
+          {
+            class: "button idea",
+            type: "button",
+            onclick: () => (this.form.set({ prompt: text }), document.querySelector("[data-first]").focus()),
+          },
+          text,
+        ),
+      );
+    return h(
+      "div",
+      { class: "empty" },
+      art(),
+      h("h2", {}, "What would you like to see?"),
+      h("p", {}, "Say it in the prompt. Somebody's GPU in the mesh draws it, and it lands here."),
+      h("ul", { class: "ideas" }, (small ? SHAPES_IDEAS : IDEAS).map(idea)),
+    );
   }
 }

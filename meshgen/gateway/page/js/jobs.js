@@ -15,7 +15,10 @@ class Jobs extends EventTarget {
   constructor() {
     super();
     this.list = []; // the newest first
-    this.follower = new Follower((job, kind, data) => this.heard(job, kind, data), (job) => this.refresh(job));
+    this.follower = new Follower(
+      (job, kind, data) => this.heard(job, kind, data),
+      (job) => this.refresh(job),
+    );
     this.collecting = new Map();
   }
 
@@ -41,8 +44,19 @@ class Jobs extends EventTarget {
     const { id } = await post("/v1/jobs", { preview_every: every, ...body });
     const count = body.count ?? 1;
     const job = {
-      id, created_ms: Date.now(), state: "offering", error: "", model: body.model ?? "", width: body.width ?? 0, height: body.height ?? 0,
-      count, mkudos: 0, notes: [], tiles: Array.from({ length: count }, (_, index) => ({ index, state: "waiting" })), inputs: false, ...about,
+      id,
+      created_ms: Date.now(),
+      state: "offering",
+      error: "",
+      model: body.model ?? "",
+      width: body.width ?? 0,
+      height: body.height ?? 0,
+      count,
+      mkudos: 0,
+      notes: [],
+      tiles: Array.from({ length: count }, (_, index) => ({ index, state: "waiting" })),
+      inputs: false,
+      ...about,
     };
     if (about.inputs) {
       await put("files", about.inputs, `inputs/${id}`);
@@ -83,7 +97,8 @@ class Jobs extends EventTarget {
 
   heard(job, kind, data) {
     const tile = job.tiles[data.index];
-    if (kind === "progress" && tile && tile.state !== "there") Object.assign(tile, { state: "drawing", step: data.step, steps: data.steps, alias: data.alias });
+    if (kind === "progress" && tile && tile.state !== "there")
+      Object.assign(tile, { state: "drawing", step: data.step, steps: data.steps, alias: data.alias });
     if (kind === "preview" && tile && tile.state !== "there") tile.preview = `data:image/jpeg;base64,${data.jpeg}`;
     if (kind === "part") this.part(job, data);
     if (kind === "note") job.notes.push(data.text);
@@ -112,7 +127,8 @@ class Jobs extends EventTarget {
       else job.state = view.state;
       this.changed(job);
     } catch (error) {
-      if (error instanceof Refused && error.status === 404) await this.finish(job, "lost", "the node was restarted before it was done");
+      if (error instanceof Refused && error.status === 404)
+        await this.finish(job, "lost", "the node was restarted before it was done");
     }
   }
 
@@ -129,7 +145,9 @@ class Jobs extends EventTarget {
 
   /** One after the other for a job, so that no picture is fetched twice. */
   collect(job, view) {
-    const next = (this.collecting.get(job.id) ?? Promise.resolve()).then(() => this.fetchNew(job, view)).catch((error) => console.warn(job.id, error));
+    const next = (this.collecting.get(job.id) ?? Promise.resolve())
+      .then(() => this.fetchNew(job, view))
+      .catch((error) => console.warn(job.id, error));
     this.collecting.set(job.id, next);
     return next;
   }
@@ -163,9 +181,22 @@ class Jobs extends EventTarget {
 
 function recordOf(job, result) {
   return {
-    id: `${job.id}-${result.index}`, job: job.id, index: result.index, made_ms: Date.now(), settings: job.settings, model: job.model,
-    width: job.width, height: job.height, seed: result.seed, worker: result.worker, worker_alias: result.worker_alias, mkudos: result.mkudos,
-    receipt: result.receipt, seconds: result.seconds, inputs: job.inputs, board: job.board ?? "",
+    id: `${job.id}-${result.index}`,
+    job: job.id,
+    index: result.index,
+    made_ms: Date.now(),
+    settings: job.settings,
+    model: job.model,
+    width: job.width,
+    height: job.height,
+    seed: result.seed,
+    worker: result.worker,
+    worker_alias: result.worker_alias,
+    mkudos: result.mkudos,
+    receipt: result.receipt,
+    seconds: result.seconds,
+    inputs: job.inputs,
+    board: job.board ?? "",
   };
 }
 

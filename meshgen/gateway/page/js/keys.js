@@ -22,7 +22,8 @@ const LIST = [
 
 export function startKeys() {
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]"))
+      return;
     if (event.key in PLACES) go(`#/${PLACES[event.key]}`);
     else if (event.key === "?") showKeys();
     else if (event.key === "/") {
@@ -37,6 +38,13 @@ export function isTyping(target) {
 }
 
 export function showKeys() {
-  const rows = LIST.map(([keys, what]) => [h("dt", {}, keys.split(", ").map((one, at) => [at ? " " : "", h("kbd", {}, one)])), h("dd", {}, what)]);
+  const rows = LIST.map(([keys, what]) => [
+    h(
+      "dt",
+      {},
+      keys.split(", ").map((one, at) => [at ? " " : "", h("kbd", {}, one)]),
+    ),
+    h("dd", {}, what),
+  ]);
   openDialog({ title: "Keyboard shortcuts", body: h("dl", { class: "pairs" }, rows) });
 }

@@ -39,7 +39,13 @@ async function start() {
 }
 
 function lost() {
-  const line = h("p", { class: "offline", id: "offline", role: "alert" }, "The node does not answer. What you made is still here; new pictures need the node: start it with ", h("code", {}, "meshgen run"), ".");
+  const line = h(
+    "p",
+    { class: "offline", id: "offline", role: "alert" },
+    "The node does not answer. What you made is still here; new pictures need the node: start it with ",
+    h("code", {}, "meshgen run"),
+    ".",
+  );
   if (!document.getElementById("offline")) document.getElementById("shell").querySelector("main").before(line);
 }
 
@@ -52,7 +58,8 @@ watch((what) => {
 window.addEventListener("unhandledrejection", (event) => {
   if (event.reason instanceof Unreachable) event.preventDefault();
 });
-if ("serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch((error) => console.warn("not installable here", error.message));
+if ("serviceWorker" in navigator)
+  navigator.serviceWorker.register("/sw.js").catch((error) => console.warn("not installable here", error.message));
 begin().catch((error) => {
   show(document.getElementById("main"), h("p", { class: "error" }, error.message));
   throw error;

@@ -60,7 +60,11 @@ export class Mask {
 
   draw(step) {
     const { pen, canvas } = this;
-    pen.globalCompositeOperation = { stroke: step.erase ? "destination-out" : "source-over", invert: "source-out", clear: "source-over" }[step.kind];
+    pen.globalCompositeOperation = {
+      stroke: step.erase ? "destination-out" : "source-over",
+      invert: "source-out",
+      clear: "source-over",
+    }[step.kind];
     pen.fillStyle = pen.strokeStyle = "#fff";
     if (step.kind === "stroke") this.stroke(step.points);
     else if (step.kind === "invert") pen.fillRect(0, 0, canvas.width, canvas.height);

@@ -16,8 +16,12 @@ export function meshMap(self, peers) {
   return s(
     "svg",
     { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
-    [PLACES.linked, known.length && PLACES.known].filter(Boolean).map(([rx, ry]) => s("ellipse", { class: "orbit", cx: WIDTH / 2, cy: HEIGHT / 2, rx, ry })),
-    dots.map((dot) => s("line", { class: dot.peer.connected ? "link" : "link loose", x1: WIDTH / 2, y1: HEIGHT / 2, x2: dot.x, y2: dot.y })),
+    [PLACES.linked, known.length && PLACES.known]
+      .filter(Boolean)
+      .map(([rx, ry]) => s("ellipse", { class: "orbit", cx: WIDTH / 2, cy: HEIGHT / 2, rx, ry })),
+    dots.map((dot) =>
+      s("line", { class: dot.peer.connected ? "link" : "link loose", x1: WIDTH / 2, y1: HEIGHT / 2, x2: dot.x, y2: dot.y }),
+    ),
     dots.map((dot) => node(dot, dots.length <= NAMED, dots.length > CROWD ? 0.72 : 1)),
     node({ peer: self, x: WIDTH / 2, y: HEIGHT / 2 }, true),
   );
@@ -36,7 +40,14 @@ function node({ peer, x, y }, named, scale = 1) {
   const name = nameOf(peer.alias, peer.peer_id);
   const kind = peer.own ? "own" : peer.models.length ? "worker" : peer.roles.includes("hub") ? "hub" : "other";
   const size = peer.own ? 17 : scale * radius(peer);
-  const said = [name, peer.roles.join(", "), peer.vram_total_mib ? memory(peer.vram_total_mib) : "", peer.queued ? `${peer.queued} waiting` : ""].filter(Boolean).join(" · ");
+  const said = [
+    name,
+    peer.roles.join(", "),
+    peer.vram_total_mib ? memory(peer.vram_total_mib) : "",
+    peer.queued ? `${peer.queued} waiting` : "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
   return s(
     "g",
     { class: `node ${kind}`, transform: `translate(${x} ${y})` },

@@ -17,7 +17,13 @@ class Mesh {
     this.models = h("section", { class: "card", "aria-label": "Models" });
     this.peers = h("section", { "aria-label": "Peers" });
     this.said = "";
-    show(box, h("header", { class: "head" }, h("div", {}, h("h1", { tabindex: "-1" }, "Mesh"), (this.words = h("p", {})))), this.facts, h("div", { class: "two-thirds" }, this.map, this.models), this.peers);
+    show(
+      box,
+      h("header", { class: "head" }, h("div", {}, h("h1", { tabindex: "-1" }, "Mesh"), (this.words = h("p", {})))),
+      this.facts,
+      h("div", { class: "two-thirds" }, this.map, this.models),
+      this.peers,
+    );
     this.look();
   }
 
@@ -28,7 +34,12 @@ class Mesh {
 
   async look() {
     try {
-      const [status, { peers }, models, worker] = await Promise.all([get("/v1/status"), get("/v1/peers"), get("/v1/models"), get("/v1/worker").catch(() => null)]);
+      const [status, { peers }, models, worker] = await Promise.all([
+        get("/v1/status"),
+        get("/v1/peers"),
+        get("/v1/models"),
+        get("/v1/worker").catch(() => null),
+      ]);
       const said = JSON.stringify([status.connected, peers, models.mesh, worker?.wanted]);
       if (said !== this.said && !this.over) this.showAll(status, peers, models.mesh, worker);
       this.said = said;
@@ -45,8 +56,22 @@ class Mesh {
     const vram = workers.reduce((sum, peer) => sum + (peer.vram_total_mib ?? 0), 0);
     this.words.textContent = `${status.mesh.charter} · you are ${nameOf(status.alias, status.peer_id)}`;
     const queued = peers.reduce((sum, peer) => sum + (peer.queued ?? 0), 0);
-    show(this.facts, [[count(all.length, "peer"), "in sight"], [count(workers.length, "worker"), "take work or could"], [vram ? memory(vram) : "none known", "of memory to draw with"], [count(queued, "picture"), "waiting"]].map(([number, what]) => h("li", { class: "figure" }, h("strong", { class: "num" }, number), h("span", {}, what))));
-    show(this.map, meshMap(self, [...peers].sort((a, b) => a.peer_id.localeCompare(b.peer_id))));
+    show(
+      this.facts,
+      [
+        [count(all.length, "peer"), "in sight"],
+        [count(workers.length, "worker"), "take work or could"],
+        [vram ? memory(vram) : "none known", "of memory to draw with"],
+        [count(queued, "picture"), "waiting"],
+      ].map(([number, what]) => h("li", { class: "figure" }, h("strong", { class: "num" }, number), h("span", {}, what))),
+    );
+    show(
+      this.map,
+      meshMap(
+        self,
+        [...peers].sort((a, b) => a.peer_id.localeCompare(b.peer_id)),
+      ),
+    );
     show(this.models, h("h2", {}, "Models and who wants them"), demand(models, worker?.wanted ?? []));
     show(this.peers, peers.length ? h("ul", { class: "peers" }, [...peers].sort(byUse).map(peerCard)) : nobody(status));
   }
@@ -54,13 +79,38 @@ class Mesh {
 
 function selfAsPeer(status) {
   const { worker } = status;
-  return { peer_id: status.peer_id, alias: status.alias, roles: status.roles, models: worker?.models ?? [], vram_total_mib: worker?.vram_total_mib ?? 0, vram_free_mib: worker?.vram_free_mib ?? 0, connected: true, own: true };
+  return {
+    peer_id: status.peer_id,
+    alias: status.alias,
+    roles: status.roles,
+    models: worker?.models ?? [],
+    vram_total_mib: worker?.vram_total_mib ?? 0,
+    vram_free_mib: worker?.vram_free_mib ?? 0,
+    connected: true,
+    own: true,
+  };
 }
 
-const byUse = (a, b) => b.models.length - a.models.length || (b.vram_total_mib ?? 0) - (a.vram_total_mib ?? 0) || nameOf(a.alias, a.peer_id).localeCompare(nameOf(b.alias, b.peer_id));
+const byUse = (a, b) =>
+  b.models.length - a.models.length ||
+  (b.vram_total_mib ?? 0) - (a.vram_total_mib ?? 0) ||
+  nameOf(a.alias, a.peer_id).localeCompare(nameOf(b.alias, b.peer_id));
 
 function nobody(status) {
-  return h("div", { class: "empty" }, art(), h("h2", {}, "Nobody else is in sight"), h("p", {}, "Others join through this node's address, or this one through theirs (", h("code", {}, "mesh.bootstrap"), " in its settings)."), status.addresses[0] && h("code", {}, status.addresses[0]));
+  return h(
+    "div",
+    { class: "empty" },
+    art(),
+    h("h2", {}, "Nobody else is in sight"),
+    h(
+      "p",
+      {},
+      "Others join through this node's address, or this one through theirs (",
+      h("code", {}, "mesh.bootstrap"),
+      " in its settings).",
+    ),
+    status.addresses[0] && h("code", {}, status.addresses[0]),
+  );
 }
 
 function demand(models, wanted) {
@@ -71,12 +121,45 @@ function demand(models, wanted) {
     h(
       "tr",
       {},
-      h("th", { scope: "row", class: "cut" }, h("span", { title: model.name }, model.name), h("span", { class: "small faint" }, ` ${FAMILIES[model.family] ?? model.family}`)),
+      h(
+        "th",
+        { scope: "row", class: "cut" },
+        h("span", { title: model.name }, model.name),
+        h("span", { class: "small faint" }, ` ${FAMILIES[model.family] ?? model.family}`),
+      ),
       h("td", { class: "end num" }, model.workers),
       h("td", { class: "end num" }, asked.get(model.name) ?? ""),
-      h("td", {}, h("div", { class: "row" }, h("meter", { class: "load", min: 0, max: most, value: model.queued, "aria-label": `waiting for ${model.name}` }), h("span", { class: "num small" }, model.queued))),
+      h(
+        "td",
+        {},
+        h(
+          "div",
+          { class: "row" },
+          h("meter", { class: "load", min: 0, max: most, value: model.queued, "aria-label": `waiting for ${model.name}` }),
+          h("span", { class: "num small" }, model.queued),
+        ),
+      ),
     );
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Models, to be scrolled" }, h("table", { class: "table demand" }, h("thead", {}, h("tr", {}, ["Model", "Workers", "Asked by", "Waiting"].map((word, at) => h("th", { scope: "col", class: at === 1 || at === 2 ? "end" : "" }, word)))), h("tbody", {}, models.map(row))));
+  return h(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Models, to be scrolled" },
+    h(
+      "table",
+      { class: "table demand" },
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          ["Model", "Workers", "Asked by", "Waiting"].map((word, at) =>
+            h("th", { scope: "col", class: at === 1 || at === 2 ? "end" : "" }, word),
+          ),
+        ),
+      ),
+      h("tbody", {}, models.map(row)),
+    ),
+  );
 }
 
 function peerCard(peer) {
@@ -85,10 +168,33 @@ function peerCard(peer) {
   return h(
     "li",
     { class: "card peer" },
-    h("div", { class: "row" }, h("span", { class: `dot ${peer.connected ? "on" : ""}`, title: peer.connected ? "linked" : "known, not linked" }), h("h3", { class: "grow cut", title: peer.peer_id }, nameOf(peer.alias, peer.peer_id)), h("span", { class: "small faint nowrap" }, peer.roles.join(", ") || "newly met")),
+    h(
+      "div",
+      { class: "row" },
+      h("span", { class: `dot ${peer.connected ? "on" : ""}`, title: peer.connected ? "linked" : "known, not linked" }),
+      h("h3", { class: "grow cut", title: peer.peer_id }, nameOf(peer.alias, peer.peer_id)),
+      h("span", { class: "small faint nowrap" }, peer.roles.join(", ") || "newly met"),
+    ),
     peer.device && h("p", { class: "small quiet" }, device(peer)),
-    total > 0 && h("div", { class: "stack tight" }, h("meter", { class: "load", min: 0, max: 1, value: used, "aria-label": "GPU memory in use" }), h("p", { class: "small faint num" }, `${memory(free)} free of ${memory(total)}`)),
-    peer.models.length > 0 && h("div", { class: "tags" }, peer.models.slice(0, SHOWN_MODELS).map((name) => h("span", { class: "tag" }, h("span", { class: "cut" }, name))), peer.models.length > SHOWN_MODELS && h("span", { class: "tag", title: peer.models.slice(SHOWN_MODELS).join(", ") }, `and ${peer.models.length - SHOWN_MODELS} more`)),
+    total > 0 &&
+      h(
+        "div",
+        { class: "stack tight" },
+        h("meter", { class: "load", min: 0, max: 1, value: used, "aria-label": "GPU memory in use" }),
+        h("p", { class: "small faint num" }, `${memory(free)} free of ${memory(total)}`),
+      ),
+    peer.models.length > 0 &&
+      h(
+        "div",
+        { class: "tags" },
+        peer.models.slice(0, SHOWN_MODELS).map((name) => h("span", { class: "tag" }, h("span", { class: "cut" }, name))),
+        peer.models.length > SHOWN_MODELS &&
+          h(
+            "span",
+            { class: "tag", title: peer.models.slice(SHOWN_MODELS).join(", ") },
+            `and ${peer.models.length - SHOWN_MODELS} more`,
+          ),
+      ),
     load(peer),
     peer.policies?.length > 0 && h("p", { class: "small faint" }, peer.policies.join(" · ")),
     h("p", { class: "small faint mono cut", title: peer.peer_id }, `…${peer.peer_id.slice(-16)}`),
@@ -103,7 +209,11 @@ function device(peer) {
 function load(peer) {
   if (!peer.models.length) return null;
   if (peer.policies?.includes("paused")) return h("p", { class: "small warm row" }, icon("pause"), "paused");
-  return h("p", { class: `small ${peer.queued ? "warm" : "good"}` }, peer.queued ? `${count(peer.queued, "picture")} waiting` : "free now");
+  return h(
+    "p",
+    { class: `small ${peer.queued ? "warm" : "good"}` },
+    peer.queued ? `${count(peer.queued, "picture")} waiting` : "free now",
+  );
 }
 
 function open(box) {

@@ -3,7 +3,15 @@ import { get } from "./api.js";
 
 const DRAWS_NOTHING = new Set(["text", "alchemy"]);
 const FRESH_MS = 10_000;
-export const FAMILIES = { sd1: "SD 1.5", sdxl: "SDXL", sd3: "SD 3", flux: "Flux", other: "other", text: "text", alchemy: "alchemy" };
+export const FAMILIES = {
+  sd1: "SD 1.5",
+  sdxl: "SDXL",
+  sd3: "SD 3",
+  flux: "Flux",
+  other: "other",
+  text: "text",
+  alchemy: "alchemy",
+};
 
 let known = { models: [], adapters: [], local: [], at: 0 };
 let asking = null;

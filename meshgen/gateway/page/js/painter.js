@@ -5,7 +5,25 @@ import { icon } from "./icons.js";
 import { Mask, opaqueOf } from "./mask.js";
 import { say } from "./toast.js";
 
-const TINT = "#e5484d";
+const STRIPES = ["#ff2e74cc", "#2a0016a0"];
+
+/** Stripes are seen on any picture, of whatever colour. */
+function striped(pen, side) {
+  const tile = new OffscreenCanvas(16, 16);
+  const stroke = tile.getContext("2d");
+  stroke.fillStyle = STRIPES[1];
+  stroke.fillRect(0, 0, 16, 16);
+  stroke.strokeStyle = STRIPES[0];
+  stroke.lineWidth = 7;
+  for (const at of [-16, 0, 16]) {
+    stroke.moveTo(at, 16);
+    stroke.lineTo(at + 16, 0);
+  }
+  stroke.stroke();
+  const pattern = pen.createPattern(tile, "repeat");
+  pattern.setTransform(new DOMMatrix().scale(side / 900));
+  return pattern;
+}
 
 export async function paintMask(form) {
   const picture = await createImageBitmap(form.source);
@@ -18,7 +36,10 @@ export async function paintMask(form) {
   const box = openDialog({
     title: "Paint what is to be drawn anew",
     body: [painter.tools, painter.stage],
-    footer: [h("button", { class: "button", type: "button", onclick: () => box.close() }, "Cancel"), h("button", { class: "button main-action", type: "button", onclick: use }, icon("check"), "Use this mask")],
+    footer: [
+      h("button", { class: "button", type: "button", onclick: () => box.close() }, "Cancel"),
+      h("button", { class: "button main-action", type: "button", onclick: use }, icon("check"), "Use this mask"),
+    ],
     className: "painter",
   });
   box.addEventListener("keydown", (event) => painter.key(event));
@@ -29,11 +50,19 @@ class Painter {
   constructor(picture, mask) {
     Object.assign(this, { picture, mask, erase: false, at: [picture.width / 2, picture.height / 2] });
     this.size = Math.max(4, Math.round(Math.max(picture.width, picture.height) / 8));
-    this.canvas = h("canvas", { tabindex: 0, role: "img", "aria-label": "The picture with its mask. Arrow keys move the brush, space paints.", width: picture.width, height: picture.height });
+    this.canvas = h("canvas", {
+      tabindex: 0,
+      role: "img",
+      "aria-label": "The picture with its mask. Arrow keys move the brush, space paints.",
+      width: picture.width,
+      height: picture.height,
+    });
     this.ring = h("div", { class: "ring", hidden: true });
     this.stage = h("div", { class: "stage" }, h("div", { class: "sheet" }, this.canvas, this.ring));
     this.pen = this.canvas.getContext("2d");
     this.tint = new OffscreenCanvas(picture.width, picture.height);
+    this.stripes = striped(this.pen, Math.max(picture.width, picture.height));
+    this.canvas.style.setProperty("--ratio", picture.width / picture.height);
     this.tools = h("div", { class: "tools row wrap", role: "toolbar", "aria-label": "Tools" });
     this.makeTools();
     this.listen();
@@ -41,17 +70,37 @@ class Painter {
   }
 
   makeTools() {
-    const tool = (name, label, run) => h("button", { class: "button icon small", type: "button", title: label, "aria-label": label, onclick: () => (run(), this.paint()) }, icon(name));
+    const tool = (name, label, run) =>
+      h(
+        "button",
+        { class: "button icon small", type: "button", title: label, "aria-label": label, onclick: () => (run(), this.paint()) },
+        icon(name),
+      );
     this.brush = tool("brush", "Brush", () => this.choose(false));
     this.eraser = tool("eraser", "Eraser (X)", () => this.choose(true));
     const most = Math.max(this.picture.width, this.picture.height) / 2;
-    this.slider = h("input", { type: "range", min: 1, max: Math.round(most), value: this.size, "aria-label": "Width of the brush" });
+    this.slider = h("input", {
+      type: "range",
+      min: 1,
+      max: Math.round(most),
+      value: this.size,
+      "aria-label": "Width of the brush",
+    });
     this.slider.addEventListener("input", () => this.resize(Number(this.slider.value)));
     this.undo = tool("undo", "Undo", () => this.mask.undo());
     this.redo = tool("redo", "Redo", () => this.mask.redo());
     const invert = tool("invert", "Swap painted and not", () => this.mask.invert());
     const clear = tool("bin", "Clear", () => this.mask.clear());
-    show(this.tools, this.brush, this.eraser, h("div", { class: "grow width" }, this.slider), this.undo, this.redo, invert, clear);
+    show(
+      this.tools,
+      this.brush,
+      this.eraser,
+      h("div", { class: "grow width" }, this.slider),
+      this.undo,
+      this.redo,
+      invert,
+      clear,
+    );
     this.resize(this.size);
     this.choose(false);
   }
@@ -106,13 +155,19 @@ class Painter {
   showRing() {
     const share = (value, all) => `${(100 * value) / all}%`;
     this.ring.hidden = false;
-    for (const [name, value] of [["left", share(this.at[0], this.picture.width)], ["top", share(this.at[1], this.picture.height)], ["width", share(this.size, this.picture.width)]]) this.ring.style.setProperty(name, value);
+    for (const [name, value] of [
+      ["left", share(this.at[0], this.picture.width)],
+      ["top", share(this.at[1], this.picture.height)],
+      ["width", share(this.size, this.picture.width)],
+    ])
+      this.ring.style.setProperty(name, value);
   }
 
   key(event) {
     const word = event.key.toLowerCase();
     const arrows = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
-    if ((event.ctrlKey || event.metaKey) && (word === "z" || word === "y")) word === "y" || event.shiftKey ? this.mask.redo() : this.mask.undo();
+    if ((event.ctrlKey || event.metaKey) && (word === "z" || word === "y"))
+      word === "y" || event.shiftKey ? this.mask.redo() : this.mask.undo();
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
     else if (word === "x") (this.choose(!this.erase), say(this.erase ? "Eraser" : "Brush"));
     else if (word === "[" || word === "]") this.resize(this.size * (word === "]" ? 1.2 : 1 / 1.2));
@@ -136,11 +191,11 @@ class Painter {
     colour.globalCompositeOperation = "copy";
     colour.drawImage(this.mask.canvas, 0, 0);
     colour.globalCompositeOperation = "source-in";
-    colour.fillStyle = TINT;
+    colour.fillStyle = this.stripes;
     colour.fillRect(0, 0, tint.width, tint.height);
     pen.clearRect(0, 0, canvas.width, canvas.height);
     pen.drawImage(this.picture, 0, 0);
-    pen.globalAlpha = 0.55;
+    pen.globalAlpha = 0.8;
     pen.drawImage(tint, 0, 0);
     pen.globalAlpha = 1;
     this.undo.disabled = this.mask.done.length === 0;

@@ -10,7 +10,9 @@ export async function pdfOf(jpeg, width, height, title) {
   const file = new Writer();
   file.object("<< /Type /Catalog /Pages 2 0 R >>");
   file.object("<< /Type /Pages /Kids [3 0 R] /Count 1 >>");
-  file.object(`<< /Type /Page /Parent 2 0 R /MediaBox [0 0 ${w} ${h}] /Contents 4 0 R /Resources << /XObject << /Picture 5 0 R >> >> >>`);
+  file.object(
+    `<< /Type /Page /Parent 2 0 R /MediaBox [0 0 ${w} ${h}] /Contents 4 0 R /Resources << /XObject << /Picture 5 0 R >> >> >>`,
+  );
   file.object(`<< /Length ${content.length} >>`, content);
   file.object(picture, new Uint8Array(await jpeg.arrayBuffer()));
   file.object(`<< /Title ${utf16(title)} /Creator (meshgen) >>`);
@@ -46,7 +48,9 @@ class Writer {
     const count = this.starts.length + 1;
     const table = this.starts.map((start) => `${String(start).padStart(10, "0")} 00000 n \n`).join("");
     const at = this.size;
-    this.add(`xref\n0 ${count}\n0000000000 65535 f \n${table}trailer\n<< /Size ${count} /Root 1 0 R /Info ${count - 1} 0 R >>\nstartxref\n${at}\n%%EOF\n`);
+    this.add(
+      `xref\n0 ${count}\n0000000000 65535 f \n${table}trailer\n<< /Size ${count} /Root 1 0 R /Info ${count - 1} 0 R >>\nstartxref\n${at}\n%%EOF\n`,
+    );
     return new Blob(this.parts, { type: "application/pdf" });
   }
 }

@@ -13,8 +13,15 @@ export function pick(title, items, none) {
     const choose = (item) => ((found = item), box.close());
     const list_ = () => {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-      const fits = items.filter((item) => words.every((word) => `${item.name} ${item.tags.join(" ")}`.toLowerCase().includes(word)));
-      show(list, fits.length ? fits.map((item) => h("li", {}, entry(item, choose))) : h("li", { class: "wait" }, items.length ? "Nothing is called that." : none));
+      const fits = items.filter((item) =>
+        words.every((word) => `${item.name} ${item.tags.join(" ")}`.toLowerCase().includes(word)),
+      );
+      show(
+        list,
+        fits.length
+          ? fits.map((item) => h("li", {}, entry(item, choose)))
+          : h("li", { class: "wait" }, items.length ? "Nothing is called that." : none),
+      );
     };
     search.addEventListener("input", list_);
     search.addEventListener("keydown", (event) => {
@@ -23,7 +30,12 @@ export function pick(title, items, none) {
     });
     list.addEventListener("keydown", move);
     list_();
-    const box = openDialog({ title, body: [items.length > 6 && search, list], className: "picker", onclose: () => resolve(found) });
+    const box = openDialog({
+      title,
+      body: [items.length > 6 && search, list],
+      className: "picker",
+      onclose: () => resolve(found),
+    });
   });
 }
 
@@ -32,7 +44,16 @@ function entry(item, choose) {
   return h(
     "button",
     { type: "button", class: "pick", "aria-current": item.picked ? "true" : null, onclick: () => choose(item) },
-    h("span", { class: "grow" }, h("strong", {}, item.label ?? item.name), h("span", { class: "tags small" }, item.tags.filter(Boolean).map((tag) => h("span", { class: "faint" }, tag)))),
+    h(
+      "span",
+      { class: "grow" },
+      h("strong", {}, item.label ?? item.name),
+      h(
+        "span",
+        { class: "tags small" },
+        item.tags.filter(Boolean).map((tag) => h("span", { class: "faint" }, tag)),
+      ),
+    ),
     h("span", { class: "small quiet nowrap num" }, workers),
     item.picked && icon("check"),
   );

@@ -16,7 +16,11 @@ export function priceLine(form, onfault) {
     asking = new AbortController();
     try {
       const request = { ...requestOf(form.values), prompt: "-", negative_prompt: "", dry_run: true };
-      const quote = await post("/v1/jobs", await withPictures(request, { source: form.source, mask: form.mask, strength: form.values.strength }), asking.signal);
+      const quote = await post(
+        "/v1/jobs",
+        await withPictures(request, { source: form.source, mask: form.mask, strength: form.values.strength }),
+        asking.signal,
+      );
       show(line, words(quote));
       onfault(null);
     } catch (error) {
@@ -34,10 +38,17 @@ export function priceLine(form, onfault) {
 function words(quote) {
   const reach = quote.workers_in_reach;
   const level = quote.levels.find((one) => one.in_reach);
-  if (quote.own) return [h("strong", {}, "Free on this node"), level && h("span", { class: "faint num" }, ` else about ${kudos(level.mkudos * quote.count)} kudos`)];
+  if (quote.own)
+    return [
+      h("strong", {}, "Free on this node"),
+      level && h("span", { class: "faint num" }, ` else about ${kudos(level.mkudos * quote.count)} kudos`),
+    ];
   if (!level) return h("span", { class: "warm" }, "no worker takes it for what you would pay");
   const all = level.mkudos * quote.count;
-  const each = quote.count > 1 ? ` · ${kudos(level.mkudos)} each` : "";
+  const each = quote.count > 1 ? `${kudos(level.mkudos)} each · ` : "";
   const title = `At most ${kudos(quote.total_mkudos)} kudos, whatever happens`;
-  return [h("strong", { class: "num", title }, `about ${kudos(all)} kudos`), h("span", { class: "faint" }, `${each} · ${count(reach, "worker")} can`)];
+  return [
+    h("strong", { class: "num", title }, `about ${kudos(all)} kudos`),
+    h("span", { class: "faint" }, `${each}${count(reach, "worker")} can`),
+  ];
 }

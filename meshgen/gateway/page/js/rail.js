@@ -22,8 +22,20 @@ export function startRail() {
   const badge = h("span", { class: "badge num", hidden: true });
   show(
     document.getElementById("rail"),
-    h("a", { class: "brand", href: "#/create", "aria-label": "meshgen, to Create" }, h("img", { src: "/page/icons/icon.svg", alt: "", width: 36, height: 36 })),
-    h("nav", { "aria-label": "Sections" }, h("ul", {}, SECTIONS.map(([name, label, picture]) => h("li", {}, section(name, label, picture, name === "create" && badge))))),
+    h(
+      "a",
+      { class: "brand", href: "#/create", "aria-label": "meshgen, to Create" },
+      h("img", { src: "/page/icons/icon.svg", alt: "", width: 36, height: 36 }),
+    ),
+    h(
+      "nav",
+      { "aria-label": "Sections" },
+      h(
+        "ul",
+        {},
+        SECTIONS.map(([name, label, picture]) => h("li", {}, section(name, label, picture, name === "create" && badge))),
+      ),
+    ),
     h("div", { class: "foot" }, link, themeButton(), helpButton()),
   );
   jobs.addEventListener("change", () => showRunning(badge));
@@ -50,7 +62,11 @@ export function mark(name) {
 }
 
 export function themeButton() {
-  const button = h("button", { class: "button plain icon", type: "button", onclick: () => (dress(nextTheme()), say(button.title)) });
+  const button = h("button", {
+    class: "button plain icon",
+    type: "button",
+    onclick: () => (dress(nextTheme()), say(button.title)),
+  });
   const dress = (chosen) => {
     const [picture, words] = THEMES[chosen];
     show(button, icon(picture));
@@ -63,7 +79,17 @@ export function themeButton() {
 
 function helpButton() {
   const open = async () => (await import("./keys.js")).showKeys();
-  return h("button", { class: "button plain icon", type: "button", title: "Keyboard shortcuts (?)", "aria-label": "Keyboard shortcuts", onclick: open }, icon("keys"));
+  return h(
+    "button",
+    {
+      class: "button plain icon",
+      type: "button",
+      title: "Keyboard shortcuts (?)",
+      "aria-label": "Keyboard shortcuts",
+      onclick: open,
+    },
+    icon("keys"),
+  );
 }
 
 /** The line below the sections: is the node in a mesh, and its balance. */
@@ -71,7 +97,13 @@ async function look(link) {
   try {
     const status = await get("/v1/status");
     const words = count(status.connected, "peer");
-    show(link, h("span", { class: `dot ${status.connected ? "on" : "wait"}` }), ` ${words}`, h("br"), `${kudos(status.credit.net_mkudos)} kudos`);
+    show(
+      link,
+      h("span", { class: `dot ${status.connected ? "on" : "wait"}` }),
+      ` ${words}`,
+      h("br"),
+      `${kudos(status.credit.net_mkudos)} kudos`,
+    );
     link.title = `${status.alias || "this node"} is linked to ${words}`;
   } catch {
     show(link, h("span", { class: "dot off" }), " no node");

@@ -4,16 +4,49 @@ import { h, newId, show } from "./dom.js";
 import { kept, keep } from "./keeping.js";
 import { say } from "./toast.js";
 
-const FIRST = ["worker.max_pixels", "worker.max_steps", "worker.max_count", "worker.max_queue", "worker.price_permille", "worker.declines", "worker.only_friends", "worker.hours", "worker.models", "worker.vram_free_mib", "worker.max_temperature_c", "worker.max_power_w"];
+const FIRST = [
+  "worker.max_pixels",
+  "worker.max_steps",
+  "worker.max_count",
+  "worker.max_queue",
+  "worker.price_permille",
+  "worker.declines",
+  "worker.only_friends",
+  "worker.hours",
+  "worker.models",
+  "worker.vram_free_mib",
+  "worker.max_temperature_c",
+  "worker.max_power_w",
+];
 const TITLES = {
-  "worker.max_pixels": "Largest picture", "worker.max_steps": "Most steps", "worker.max_count": "Most pictures of a job", "worker.max_queue": "Most pictures waiting", "worker.price_permille": "Price",
-  "worker.declines": "Declined", "worker.only_friends": "Friends alone", "worker.hours": "Hours", "worker.models": "Models", "worker.vram_free_mib": "Memory left free", "worker.max_temperature_c": "Hottest", "worker.max_power_w": "Most power",
+  "worker.max_pixels": "Largest picture",
+  "worker.max_steps": "Most steps",
+  "worker.max_count": "Most pictures of a job",
+  "worker.max_queue": "Most pictures waiting",
+  "worker.price_permille": "Price",
+  "worker.declines": "Declined",
+  "worker.only_friends": "Friends alone",
+  "worker.hours": "Hours",
+  "worker.models": "Models",
+  "worker.vram_free_mib": "Memory left free",
+  "worker.max_temperature_c": "Hottest",
+  "worker.max_power_w": "Most power",
 };
-const SECTIONS = { worker: "The rest of the worker's", requester: "Asking for pictures", node: "This node", mesh: "The mesh", api: "The API", limits: "Limits" };
+const SECTIONS = {
+  worker: "The rest of the worker's",
+  requester: "Asking for pictures",
+  node: "This node",
+  mesh: "The mesh",
+  api: "The API",
+  limits: "Limits",
+};
 
 export async function settingsCard() {
   const found = await get("/v1/settings");
-  const rest = Object.keys(SECTIONS).map((section) => [section, Object.keys(found.settings).filter((key) => key.startsWith(`${section}.`) && !FIRST.includes(key))]);
+  const rest = Object.keys(SECTIONS).map((section) => [
+    section,
+    Object.keys(found.settings).filter((key) => key.startsWith(`${section}.`) && !FIRST.includes(key)),
+  ]);
   const first = FIRST.filter((key) => key in found.settings);
   return h(
     "section",
@@ -26,7 +59,16 @@ export async function settingsCard() {
 }
 
 function group(title, name, keys, found, open) {
-  const box = h("details", { class: "more", open: kept(`settings.${name}`, open) }, h("summary", {}, title), h("div", {}, keys.map((key) => setting(key, found))));
+  const box = h(
+    "details",
+    { class: "more", open: kept(`settings.${name}`, open) },
+    h("summary", {}, title),
+    h(
+      "div",
+      {},
+      keys.map((key) => setting(key, found)),
+    ),
+  );
   box.addEventListener("toggle", () => keep(`settings.${name}`, box.open));
   return box;
 }
@@ -42,14 +84,21 @@ function setting(key, { settings, keys, decided }) {
   control.id ||= id;
   control.setAttribute("aria-describedby", hint);
   if (decided[key]) {
-    for (const input of control.matches("input, select, textarea") ? [control] : control.querySelectorAll("input")) input.disabled = true;
+    for (const input of control.matches("input, select, textarea") ? [control] : control.querySelectorAll("input"))
+      input.disabled = true;
     state.textContent = `set by the ${decided[key]}, which goes before the file`;
   }
   const label = TITLES[key] ?? plain(key);
   const words = [h("strong", {}, label), h("span", { class: "key" }, key)];
   const name = control.matches("fieldset") ? h("p", {}, words) : h("label", { for: control.id }, words);
   if (control.matches("fieldset")) control.setAttribute("aria-label", label);
-  return h("div", { class: "setting" }, h("div", {}, name, h("p", { class: "hint", id: hint }, known.description), state), control, problem);
+  return h(
+    "div",
+    { class: "setting" },
+    h("div", {}, name, h("p", { class: "hint", id: hint }, known.description), state),
+    control,
+    problem,
+  );
 }
 
 function plain(key) {
@@ -67,7 +116,11 @@ function controlOf(known, value, save) {
 }
 
 function picked(words, value, save) {
-  const box = h("select", { class: "input" }, words.map((word) => h("option", { value: word }, word || "as it is")));
+  const box = h(
+    "select",
+    { class: "input" },
+    words.map((word) => h("option", { value: word }, word || "as it is")),
+  );
   box.value = value;
   box.addEventListener("change", () => save(box.value));
   return box;
@@ -80,20 +133,49 @@ function switched(value, save) {
 }
 
 function several(words, value, save) {
-  const boxes = words.map((word) => h("input", { type: "checkbox", value: word, checked: value.includes(word), onchange: () => save(boxes.filter((box) => box.checked).map((box) => box.value)) }));
-  return h("fieldset", {}, h("div", { class: "choices" }, boxes.map((box) => h("label", { class: "choice small" }, box, h("span", {}, box.value)))));
+  const boxes = words.map((word) =>
+    h("input", {
+      type: "checkbox",
+      value: word,
+      checked: value.includes(word),
+      onchange: () => save(boxes.filter((box) => box.checked).map((box) => box.value)),
+    }),
+  );
+  return h(
+    "fieldset",
+    {},
+    h(
+      "div",
+      { class: "choices" },
+      boxes.map((box) => h("label", { class: "choice small" }, box, h("span", {}, box.value))),
+    ),
+  );
 }
 
 function lines(value, save) {
   const box = h("textarea", { class: "input", rows: 1, placeholder: "one a line" });
   box.value = value.join("\n");
-  box.addEventListener("change", () => save(box.value.split("\n").map((one) => one.trim()).filter(Boolean)));
+  box.addEventListener("change", () =>
+    save(
+      box.value
+        .split("\n")
+        .map((one) => one.trim())
+        .filter(Boolean),
+    ),
+  );
   return box;
 }
 
 function typed(kind, known, value, save) {
   const isNumber = kind === "integer" || kind === "number";
-  const box = h("input", { class: "input num", type: isNumber ? "number" : "text", min: known.minimum ?? known.exclusiveMinimum, max: known.maximum, step: kind === "integer" ? 1 : "any", maxlength: known.maxLength });
+  const box = h("input", {
+    class: "input num",
+    type: isNumber ? "number" : "text",
+    min: known.minimum ?? known.exclusiveMinimum,
+    max: known.maximum,
+    step: kind === "integer" ? 1 : "any",
+    maxlength: known.maxLength,
+  });
   box.value = value;
   box.addEventListener("change", () => save(isNumber ? Number(box.value) : box.value));
   return box;
@@ -104,7 +186,11 @@ async function change(key, value, state, problem) {
   try {
     const { live, restart } = await patch("/v1/settings", { changes: { [key]: value } });
     state.className = `small ${live.includes(key) ? "good" : "warm"}`;
-    state.textContent = live.includes(key) ? "in force now" : restart.includes(key) ? "in force after the node's next start" : "kept";
+    state.textContent = live.includes(key)
+      ? "in force now"
+      : restart.includes(key)
+        ? "in force after the node's next start"
+        : "kept";
     say(`${TITLES[key] ?? plain(key)}: ${state.textContent}`);
   } catch (error) {
     problem.textContent = error.message;

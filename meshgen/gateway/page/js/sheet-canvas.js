@@ -2,7 +2,11 @@
 import { bitmapOf } from "./pictures.js";
 import { layOut } from "./sheet.js";
 
-const INKS = { white: ["#ffffff", "#17211e", "#e6eae8"], black: ["#0d1011", "#f0f3f2", "#22282b"], cream: ["#f8f1e3", "#2c2418", "#e8dfcc"] };
+const INKS = {
+  white: ["#ffffff", "#17211e", "#e6eae8"],
+  black: ["#0d1011", "#f0f3f2", "#22282b"],
+  cream: ["#f8f1e3", "#2c2418", "#e8dfcc"],
+};
 const NARROWEST = 1600;
 const WIDEST = 4096;
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';

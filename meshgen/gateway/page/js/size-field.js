@@ -38,7 +38,16 @@ function turned(form) {
 }
 
 function sideInput(form, key) {
-  const box = h("input", { class: "input num", id: newId("side"), type: "number", min: 8, max: MAX_SIDE, step: 8, inputmode: "numeric", "aria-label": `${key === "width" ? "Width" : "Height"} in pixels` });
+  const box = h("input", {
+    class: "input num",
+    id: newId("side"),
+    type: "number",
+    min: 8,
+    max: MAX_SIDE,
+    step: 8,
+    inputmode: "numeric",
+    "aria-label": `${key === "width" ? "Width" : "Height"} in pixels`,
+  });
   box.addEventListener("change", () => {
     const [width, height] = sidesNow(form);
     form.set({ width, height, [key]: Math.round(clamp(Number(box.value), 8, MAX_SIDE) / 8) * 8 });
@@ -52,12 +61,30 @@ function shapeButtons(form, [width, height]) {
     const sides = sidesOf(side, across, down);
     const on = sides[0] === width && sides[1] === height;
     const pickIt = () => form.set(across === down ? { width: 0, height: 0 } : { width: sides[0], height: sides[1] });
-    return h("button", { type: "button", class: "shape", "aria-pressed": String(on), title: `${sides[0]} × ${sides[1]}`, onclick: pickIt }, outline(across, down), label);
+    return h(
+      "button",
+      { type: "button", class: "shape", "aria-pressed": String(on), title: `${sides[0]} × ${sides[1]}`, onclick: pickIt },
+      outline(across, down),
+      label,
+    );
   });
 }
 
 function outline(across, down) {
   const scale = BOX / Math.max(across, down);
   const [w, tall] = [across * scale, down * scale];
-  return s("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, s("rect", { x: 12 - w / 2, y: 12 - tall / 2, width: w, height: tall, rx: 2.5, fill: "none", stroke: "currentColor", "stroke-width": 1.7 }));
+  return s(
+    "svg",
+    { viewBox: "0 0 24 24", "aria-hidden": "true" },
+    s("rect", {
+      x: 12 - w / 2,
+      y: 12 - tall / 2,
+      width: w,
+      height: tall,
+      rx: 2.5,
+      fill: "none",
+      stroke: "currentColor",
+      "stroke-width": 1.7,
+    }),
+  );
 }

@@ -11,14 +11,32 @@ const MAX_SIDE = 4096;
 
 export function sourceField(form) {
   const box = h("div", { class: "stack tight" });
-  const strength = slider(form, "strength", "How much to change", { min: 0, max: 1, step: 0.01, hint: "Little keeps the picture, much keeps its rough shape alone." });
+  const strength = slider(form, "strength", "How much to change", {
+    min: 0,
+    max: 1,
+    step: 0.01,
+    hint: "Little keeps the picture, much keeps its rough shape alone.",
+  });
   bound(form, ["source", "mask"], () => show(box, form.source ? [shown(form), strength] : chooser(form)));
-  return h("div", { class: "field" }, h("span", { class: "label" }, "Start from a picture"), box, faultOf("source"), faultOf("mask"));
+  return h(
+    "div",
+    { class: "field" },
+    h("span", { class: "label" }, "Start from a picture"),
+    box,
+    faultOf("source"),
+    faultOf("mask"),
+  );
 }
 
 function chooser(form) {
   const id = newId("file");
-  const input = h("input", { id, class: "unseen", type: "file", accept: KINDS.join(","), onchange: () => input.files[0] && takeFile(form, input.files[0]).catch(toastError) });
+  const input = h("input", {
+    id,
+    class: "unseen",
+    type: "file",
+    accept: KINDS.join(","),
+    onchange: () => input.files[0] && takeFile(form, input.files[0]).catch(toastError),
+  });
   const label = h("label", { class: "drop", for: id }, icon("image"), h("span", {}, "Choose, drop or paste a picture"));
   return h("div", { class: "drop-box" }, input, label);
 }
@@ -44,17 +62,37 @@ function redrawn(bitmap) {
 function shown(form) {
   const picture = h("img", { src: URL.createObjectURL(form.source), alt: "The picture to start from" });
   picture.addEventListener("load", () => URL.revokeObjectURL(picture.src), { once: true });
-  const cover = form.mask && h("span", { class: "tag accent" }, icon("brush"), "masked");
+  const cover = form.mask && h("span", { class: "tag accent" }, "masked");
   const paint = async () => (await import("./painter.js")).paintMask(form);
   return h(
     "div",
     { class: "source" },
-    h("div", { class: "thumb" }, picture),
+    h("div", { class: "thumb" }, picture, cover),
     h(
       "div",
       { class: "stack tight" },
-      h("div", { class: "row wrap" }, h("button", { class: "button small", type: "button", onclick: () => paint().catch(toastError) }, icon("brush"), form.mask ? "Change the mask" : "Paint a mask"), cover),
-      h("div", { class: "row wrap" }, form.mask && h("button", { class: "button small plain", type: "button", onclick: () => form.setMask(null) }, "Without mask"), h("button", { class: "button small plain", type: "button", onclick: () => form.setSource(null) }, icon("close"), "Take it away")),
+      h(
+        "div",
+        { class: "row wrap" },
+        h(
+          "button",
+          { class: "button small", type: "button", onclick: () => paint().catch(toastError) },
+          icon("brush"),
+          form.mask ? "Change the mask" : "Paint a mask",
+        ),
+      ),
+      h(
+        "div",
+        { class: "row wrap" },
+        form.mask &&
+          h("button", { class: "button small plain", type: "button", onclick: () => form.setMask(null) }, "Without mask"),
+        h(
+          "button",
+          { class: "button small plain", type: "button", onclick: () => form.setSource(null) },
+          icon("close"),
+          "Take it away",
+        ),
+      ),
     ),
   );
 }

@@ -18,11 +18,20 @@ export function openTip(record) {
     "div",
     { class: "stack" },
     h("p", { class: "quiet" }, `Goes from your balance to ${who} at once, and can't be taken back.`),
-    choices("How much", AMOUNTS.map((value) => [String(value), `${value} kudos`]), "5", (value) => (amount.value = value)),
+    choices(
+      "How much",
+      AMOUNTS.map((value) => [String(value), `${value} kudos`]),
+      "5",
+      (value) => (amount.value = value),
+    ),
     field("Or another amount, in kudos", amount),
     problem,
   );
-  const box = openDialog({ title: `Tip ${who}`, body, footer: [h("button", { class: "button", type: "button", onclick: () => box.close() }, "Not now"), give] });
+  const box = openDialog({
+    title: `Tip ${who}`,
+    body,
+    footer: [h("button", { class: "button", type: "button", onclick: () => box.close() }, "Not now"), give],
+  });
   give.addEventListener("click", async () => {
     give.disabled = true;
     try {

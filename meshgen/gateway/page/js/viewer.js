@@ -27,8 +27,16 @@ class Viewer {
     Object.assign(this, { records, at });
     this.picture = h("img", { alt: "" });
     this.side = h("div", { class: "viewer-side" });
-    this.before = h("button", { class: "turn back", type: "button", "aria-label": "The picture before", onclick: () => this.turn(-1) }, icon("left"));
-    this.behind = h("button", { class: "turn on", type: "button", "aria-label": "The picture behind", onclick: () => this.turn(1) }, icon("right"));
+    this.before = h(
+      "button",
+      { class: "turn back", type: "button", "aria-label": "The picture before", onclick: () => this.turn(-1) },
+      icon("left"),
+    );
+    this.behind = h(
+      "button",
+      { class: "turn on", type: "button", "aria-label": "The picture behind", onclick: () => this.turn(1) },
+      icon("right"),
+    );
     this.stage = h("div", { class: "viewer-stage" }, this.before, h("div", { class: "frame" }, this.picture), this.behind);
     this.box = h("dialog", { class: "viewer", "aria-label": "Picture", tabindex: "-1" }, this.stage, this.side);
     this.box.addEventListener("close", () => this.box.remove());
@@ -67,12 +75,27 @@ class Viewer {
   sideOf(record, prompt) {
     const negative = record.settings?.negative_prompt;
     return [
-      h("div", { class: "row" }, h("h2", { class: "grow" }, when(record.made_ms)), closer(() => this.box.close())),
+      h(
+        "div",
+        { class: "row" },
+        h("h2", { class: "grow" }, when(record.made_ms)),
+        closer(() => this.box.close()),
+      ),
       h("p", { class: "viewer-prompt" }, prompt),
       negative && h("p", { class: "small quiet" }, h("span", { class: "faint" }, "Without: "), negative),
       this.actions(record),
-      h("dl", { class: "pairs small" }, facts(record).map(([name, value]) => [h("dt", {}, name), h("dd", { class: "num" }, value)])),
-      h("div", { class: "row wrap" }, this.button("save", "Download", () => save(record, false)), this.button("save", "Without the prompt", () => save(record, true)), this.button("bin", "Delete", () => this.remove(), "danger")),
+      h(
+        "dl",
+        { class: "pairs small" },
+        facts(record).map(([name, value]) => [h("dt", {}, name), h("dd", { class: "num" }, value)]),
+      ),
+      h(
+        "div",
+        { class: "row wrap" },
+        this.button("save", "Download", () => save(record, false)),
+        this.button("save", "Without the prompt", () => save(record, true)),
+        this.button("bin", "Delete", () => this.remove(), "danger"),
+      ),
     ];
   }
 
@@ -81,21 +104,63 @@ class Viewer {
     return h(
       "div",
       { class: "viewer-actions" },
-      h("button", { class: "button main-action", type: "button", title: "U", onclick: () => this.use().catch(toastError) }, icon("reuse"), "Use these settings"),
-      h("button", { class: "button", type: "button", title: `${VARIATIONS} with the same settings and new seeds${about} (V)`, onclick: () => this.vary().catch(toastError) }, icon("variations"), "Variations"),
-      h("button", { class: "button", type: "button", title: "C", onclick: () => this.compare().catch(toastError) }, icon("compare"), "Compare"),
-      h("button", { class: "button", type: "button", onclick: () => this.startFrom().catch(toastError) }, icon("image"), "Start from it"),
-      h("button", { class: "button", type: "button", disabled: !record.receipt, onclick: () => tip(record) }, icon("heart"), "Tip"),
+      h(
+        "button",
+        { class: "button main-action", type: "button", title: "U", onclick: () => this.use().catch(toastError) },
+        icon("reuse"),
+        "Use these settings",
+      ),
+      h(
+        "button",
+        {
+          class: "button",
+          type: "button",
+          title: `${VARIATIONS} with the same settings and new seeds${about} (V)`,
+          onclick: () => this.vary().catch(toastError),
+        },
+        icon("variations"),
+        "Variations",
+      ),
+      h(
+        "button",
+        { class: "button", type: "button", title: "C", onclick: () => this.compare().catch(toastError) },
+        icon("compare"),
+        "Compare",
+      ),
+      h(
+        "button",
+        { class: "button", type: "button", onclick: () => this.startFrom().catch(toastError) },
+        icon("image"),
+        "Start from it",
+      ),
+      h(
+        "button",
+        { class: "button", type: "button", disabled: !record.receipt, onclick: () => tip(record) },
+        icon("heart"),
+        "Tip",
+      ),
     );
   }
 
   button(name, label, run, more = "") {
-    return h("button", { class: `button small ${more}`, type: "button", onclick: () => run().catch(toastError) }, icon(name), label);
+    return h(
+      "button",
+      { class: `button small ${more}`, type: "button", onclick: () => run().catch(toastError) },
+      icon(name),
+      label,
+    );
   }
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-    const does = { ArrowLeft: () => this.turn(-1), ArrowRight: () => this.turn(1), u: () => this.use(), v: () => this.vary(), c: () => this.compare(), Delete: () => this.remove() };
+    const does = {
+      ArrowLeft: () => this.turn(-1),
+      ArrowRight: () => this.turn(1),
+      u: () => this.use(),
+      v: () => this.vary(),
+      c: () => this.compare(),
+      Delete: () => this.remove(),
+    };
     const run = does[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!run) return;
     event.preventDefault();
@@ -115,7 +180,10 @@ class Viewer {
   async use() {
     const { theForm } = await import("./create.js");
     const form = await theForm();
-    await form.use({ ...this.record.settings, seed: this.record.seed, seed_locked: true, count: 1 }, await history.inputs(this.record));
+    await form.use(
+      { ...this.record.settings, seed: this.record.seed, seed_locked: true, count: 1 },
+      await history.inputs(this.record),
+    );
     this.leave("#/create");
     toast("The form holds that picture's settings, and its seed.");
   }
@@ -177,7 +245,19 @@ function facts(record) {
     ["Worker", nameOf(record.worker_alias, record.worker)],
     ["Took", record.seconds ? duration(record.seconds) : ""],
     ["Paid", record.mkudos ? `${kudos(record.mkudos)} kudos` : "nothing"],
-    ["Receipt", record.receipt && h("a", { class: "mono", href: `#/credit/receipt/${record.receipt}/${record.made_ms}` , onclick: (event) => event.target.closest("dialog").close() }, `${record.receipt.slice(0, 16)}…`)],
+    [
+      "Receipt",
+      record.receipt &&
+        h(
+          "a",
+          {
+            class: "mono",
+            href: `#/credit/receipt/${record.receipt}/${record.made_ms}`,
+            onclick: (event) => event.target.closest("dialog").close(),
+          },
+          `${record.receipt.slice(0, 16)}…`,
+        ),
+    ],
   ].filter(([, value]) => value !== "" && value !== undefined && value !== null);
 }
 

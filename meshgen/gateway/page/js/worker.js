@@ -8,7 +8,12 @@ import { settingsCard } from "./settings-form.js";
 import { say, toast, toastError } from "./toast.js";
 
 const LOOK_MS = 3000;
-const PAUSES = [["0", "Until I resume"], ["3600", "1 hour"], ["14400", "4 hours"], ["43200", "12 hours"]];
+const PAUSES = [
+  ["0", "Until I resume"],
+  ["3600", "1 hour"],
+  ["14400", "4 hours"],
+  ["43200", "12 hours"],
+];
 
 class Worker {
   constructor(box) {
@@ -17,7 +22,18 @@ class Worker {
     this.cards = h("div", { class: "halves" });
     this.settings = h("div");
     this.said = "";
-    show(box, h("header", { class: "head" }, h("div", {}, h("h1", { tabindex: "-1" }, "Worker"), h("p", {}, "What this machine does for others."))), this.hero, this.figures, this.cards, this.settings);
+    show(
+      box,
+      h(
+        "header",
+        { class: "head" },
+        h("div", {}, h("h1", { tabindex: "-1" }, "Worker"), h("p", {}, "What this machine does for others.")),
+      ),
+      this.hero,
+      this.figures,
+      this.cards,
+      this.settings,
+    );
     this.look();
   }
 
@@ -28,7 +44,12 @@ class Worker {
 
   async look() {
     try {
-      const [status, state, balance, models] = await Promise.all([get("/v1/status"), get("/v1/worker"), get("/v1/credit/balance"), get("/v1/models")]);
+      const [status, state, balance, models] = await Promise.all([
+        get("/v1/status"),
+        get("/v1/worker"),
+        get("/v1/credit/balance"),
+        get("/v1/models"),
+      ]);
       const said = JSON.stringify([status.worker, state, balance, models.local]);
       if (said !== this.said && !this.over) this.showAll(status.worker ?? {}, state, balance, models.local);
       this.said = said;
@@ -43,12 +64,25 @@ class Worker {
   showNone(error) {
     if (this.said === "none") return;
     this.said = "none";
-    show(this.hero, h("div", { class: "empty" }, art(), h("h2", {}, "This node does no work for others"), h("p", {}, error.hint || error.message)));
+    show(
+      this.hero,
+      h(
+        "div",
+        { class: "empty" },
+        art(),
+        h("h2", {}, "This node does no work for others"),
+        h("p", {}, error.hint || error.message),
+      ),
+    );
     this.showSettings();
   }
 
   showSettings() {
-    settingsCard().then((card) => show(this.settings, card), (error) => show(this.settings, error.code === "no_file" || error.status === 404 ? null : h("p", { class: "error" }, error.message)));
+    settingsCard().then(
+      (card) => show(this.settings, card),
+      (error) =>
+        show(this.settings, error.code === "no_file" || error.status === 404 ? null : h("p", { class: "error" }, error.message)),
+    );
   }
 
   showAll(device, state, balance, local) {
@@ -59,20 +93,41 @@ class Worker {
       [`${kudos(balance.earned_mkudos)} kudos`, "earned"],
       device.failed || device.unpaid ? [`${device.failed ?? 0} / ${device.unpaid ?? 0}`, "failed / unpaid"] : ["0", "failed"],
     ];
-    show(this.figures, numbers.map(([number, what]) => h("li", { class: "figure" }, h("strong", { class: "num" }, number), h("span", {}, what))));
+    show(
+      this.figures,
+      numbers.map(([number, what]) => h("li", { class: "figure" }, h("strong", { class: "num" }, number), h("span", {}, what))),
+    );
     show(this.cards, deviceCard(device, state), modelsCard(state, local), wantedCard(state), rulesCard(state.rules));
   }
 
   stateOf(state) {
     const pause = state.paused;
-    const title = state.takes_work ? (state.jobs ? "Drawing for others" : "Ready for others") : pause ? "Paused" : "Takes no work now";
-    const words = state.takes_work ? (state.jobs ? `${count(state.jobs, "job")} under way` : "It takes the next job that fits.") : "";
-    const reasons = state.reasons.map((why) => h("p", { class: "quiet" }, why.text, why.until_ms ? `, until ${when(why.until_ms)}` : ""));
-    return h("div", { class: "state" }, h("span", { class: `lamp ${state.takes_work ? "on" : ""}` }), h("div", {}, h("h2", {}, title), words && h("p", { class: "quiet" }, words), reasons));
+    const title = state.takes_work
+      ? state.jobs
+        ? "Drawing for others"
+        : "Ready for others"
+      : pause
+        ? "Paused"
+        : "Takes no work now";
+    const words = state.takes_work
+      ? state.jobs
+        ? `${count(state.jobs, "job")} under way`
+        : "It takes the next job that fits."
+      : "";
+    const reasons = state.reasons.map((why) =>
+      h("p", { class: "quiet" }, why.text, why.until_ms ? `, until ${when(why.until_ms)}` : ""),
+    );
+    return h(
+      "div",
+      { class: "state" },
+      h("span", { class: `lamp ${state.takes_work ? "on" : ""}` }),
+      h("div", {}, h("h2", {}, title), words && h("p", { class: "quiet" }, words), reasons),
+    );
   }
 
   switchOf(state) {
-    if (state.paused) return h("button", { class: "button main-action", type: "button", onclick: () => this.resume() }, icon("play"), "Resume");
+    if (state.paused)
+      return h("button", { class: "button main-action", type: "button", onclick: () => this.resume() }, icon("play"), "Resume");
     return h("button", { class: "button", type: "button", onclick: () => this.askPause() }, icon("pause"), "Pause …");
   }
 
@@ -85,7 +140,19 @@ class Worker {
     const go = h("button", { class: "button main-action", type: "button" }, icon("pause"), "Pause");
     const box = openDialog({
       title: "Pause the worker",
-      body: h("div", { class: "stack" }, choices("For how long", PAUSES, "0", (value) => (body.for_s = Number(value))), field("A word to others", message, { hint: "One line, shown with this node's state. May stay empty." }), h("label", { class: "check" }, now, h("span", {}, "Drop what was accepted", h("span", { class: "hint" }, h("br"), "Otherwise it is finished first."))), problem),
+      body: h(
+        "div",
+        { class: "stack" },
+        choices("For how long", PAUSES, "0", (value) => (body.for_s = Number(value))),
+        field("A word to others", message, { hint: "One line, shown with this node's state. May stay empty." }),
+        h(
+          "label",
+          { class: "check" },
+          now,
+          h("span", {}, "Drop what was accepted", h("span", { class: "hint" }, h("br"), "Otherwise it is finished first.")),
+        ),
+        problem,
+      ),
       footer: [h("button", { class: "button", type: "button", onclick: () => box.close() }, "Keep working"), go],
     });
     go.addEventListener("click", async () => {
@@ -118,7 +185,14 @@ class Worker {
 
 const card = (title, ...content) => h("section", { class: "card", "aria-label": title }, h("h2", {}, title), ...content);
 
-const pairs = (rows) => h("dl", { class: "pairs" }, rows.filter(([, value]) => value !== "" && value !== null && value !== undefined).map(([name, value]) => [h("dt", {}, name), h("dd", { class: "num" }, value)]));
+const pairs = (rows) =>
+  h(
+    "dl",
+    { class: "pairs" },
+    rows
+      .filter(([, value]) => value !== "" && value !== null && value !== undefined)
+      .map(([name, value]) => [h("dt", {}, name), h("dd", { class: "num" }, value)]),
+  );
 
 function deviceCard(device, state) {
   const { sensors } = state;
@@ -128,7 +202,12 @@ function deviceCard(device, state) {
     pairs([
       ["Device", device.device_name || device.device],
       ["Memory", total ? `${memory(device.vram_free_mib)} free of ${memory(total)}` : ""],
-      ["Estimates", device.estimate_error === null || device.estimate_error === undefined ? "" : `off by ${Math.round(device.estimate_error * 100)} %`],
+      [
+        "Estimates",
+        device.estimate_error === null || device.estimate_error === undefined
+          ? ""
+          : `off by ${Math.round(device.estimate_error * 100)} %`,
+      ],
       ["Temperature", sensors?.temperature_c ? `${sensors.temperature_c} °C` : ""],
       ["Power", sensors?.power_w ? `${sensors.power_w} W` : ""],
     ]),
@@ -144,7 +223,18 @@ function wordsOf(trouble) {
 function modelsCard(state, local) {
   const served = new Set(state.models);
   const rest = local.filter((model) => !served.has(model.name));
-  return card("Models", state.models.length ? h("div", { class: "tags" }, state.models.map((name) => h("span", { class: "tag accent" }, h("span", { class: "cut" }, name)))) : h("p", { class: "quiet" }, "None is served."), rest.length > 0 && h("p", { class: "small faint" }, `Here, but not served: ${rest.map((model) => model.name).join(", ")}`), h("p", { class: "small faint" }, "More: ", h("code", {}, "meshgen models add")));
+  return card(
+    "Models",
+    state.models.length
+      ? h(
+          "div",
+          { class: "tags" },
+          state.models.map((name) => h("span", { class: "tag accent" }, h("span", { class: "cut" }, name))),
+        )
+      : h("p", { class: "quiet" }, "None is served."),
+    rest.length > 0 && h("p", { class: "small faint" }, `Here, but not served: ${rest.map((model) => model.name).join(", ")}`),
+    h("p", { class: "small faint" }, "More: ", h("code", {}, "meshgen models add")),
+  );
 }
 
 function rulesCard(rules) {
@@ -167,8 +257,17 @@ function rulesCard(rules) {
 
 function wantedCard(state) {
   const refused = Object.entries(state.refused);
-  const wanted = state.wanted.map((one) => h("span", { class: "tag" }, h("span", { class: "cut" }, one.model), h("strong", { class: "num" }, one.requesters)));
-  return card("Asked for lately", wanted.length ? h("div", { class: "tags" }, wanted) : h("p", { class: "quiet" }, "Nobody asked for anything yet."), refused.length > 0 && [h("h3", {}, "Refused by your rules"), pairs(refused.map(([rule, number]) => [rule.replaceAll("_", " "), number]))]);
+  const wanted = state.wanted.map((one) =>
+    h("span", { class: "tag" }, h("span", { class: "cut" }, one.model), h("strong", { class: "num" }, one.requesters)),
+  );
+  return card(
+    "Asked for lately",
+    wanted.length ? h("div", { class: "tags" }, wanted) : h("p", { class: "quiet" }, "Nobody asked for anything yet."),
+    refused.length > 0 && [
+      h("h3", {}, "Refused by your rules"),
+      pairs(refused.map(([rule, number]) => [rule.replaceAll("_", " "), number])),
+    ],
+  );
 }
 
 function open(box) {
