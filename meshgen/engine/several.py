@@ -118,6 +118,12 @@ def is_declined(engine: Engine, model: str, prompt: str) -> bool:
     return callable(declines) and bool(declines(model, prompt))
 
 
+def declines_nsfw(engine: Engine, model: str) -> bool:
+    """Will nobody who has that model draw or write what may offend?"""
+    declines = getattr(_engine_of(engine, model), "declines_nsfw", None)
+    return callable(declines) and bool(declines(model))
+
+
 def rooms_of(engine: Engine) -> dict[str, Callable[[], Room]]:
     """What each lane's engine takes at once."""
     engines = engine.engines if isinstance(engine, Several) else {"": engine}

@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from meshgen.engine.port import AdapterInfo, Engine, ModelInfo
-from meshgen.engine.several import is_declined, most_tokens
+from meshgen.engine.several import declines_nsfw, is_declined, most_tokens
 from meshgen.ledger.standing import Verdict
 from meshgen.peers.availability import Availability
 from meshgen.peers.demand import Demand
@@ -89,7 +89,11 @@ class Overseer:
     def no_offer(self, offer: Offer, verdict: Verdict) -> No | None:
         """The refusal of an offer, beside what the advert says of this worker."""
         most = min(self._settings.max_tokens, most_tokens(self._engine, offer.model) or MAX_TOKENS)
-        return self.no(verdict) or (No("too_many_steps", most) if offer.tokens > most else None)
+        if no := self.no(verdict):
+            return no
+        if offer.tokens > most:
+            return No("too_many_steps", most)
+        return No("policy") if offer.nsfw and declines_nsfw(self._engine, offer.model) else None
 
     def no(self, verdict: Verdict) -> No | None:
         """The refusal of any offer and award of such a requester now; None if there is nothing against it."""

@@ -83,7 +83,7 @@ def test_a_new_charter_changes_what_the_owner_left_open() -> None:
 
 def test_texts_that_are_too_long_are_refused() -> None:
     it = overseer(max_tokens=100)
-    fits, long = (cast(Any, SimpleNamespace(model="", tokens=tokens)) for tokens in (100, 101))
+    fits, long = (cast(Any, SimpleNamespace(model="", tokens=tokens, nsfw=0)) for tokens in (100, 101))
     no = it.no_offer(long, ANYBODY)
     assert it.no_offer(fits, ANYBODY) is None and no is not None and (no.reason, no.limit) == ("too_many_steps", 100)
     it.pause()

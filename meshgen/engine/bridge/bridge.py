@@ -122,6 +122,11 @@ class Bridge:
         poppers = [member.popper for member in self._crew.with_model(model)]
         return bool(poppers) and all(popper.is_blacklisted(prompt) for popper in poppers)
 
+    def declines_nsfw(self, model: str) -> bool:
+        """Do all who have that model? An alchemist does not say."""
+        poppers = [member.popper for member in self._crew.with_model(model)]
+        return bool(poppers) and not any(popper.nsfw or popper.kind == "alchemy" for popper in poppers)
+
     @asynccontextmanager
     async def run(self, work: AnyWork) -> AsyncGenerator[AsyncIterator[EngineEvent]]:
         if not self._crew.with_model(_model_of(work)):
@@ -189,12 +194,7 @@ class Bridge:
             self._failed(piece, brought)
             return 0
         data = piece.upload if brought.data is None else brought.data
-        self._line.close(piece, "duplicate")  # nobody else may hand it in while it is looked at
-        try:
-            result, media = await trio.to_thread.run_sync(checked, piece.job.work, data, limiter=self._decoding)
-        except Unusable:
-            self._lose(piece, "handed in something unusable")
-            raise
+        result, media = await self._checked(piece, data)
         if piece.job.over:
             raise NoPiece("aborted")
         self._deliver(piece, result, media)
@@ -245,6 +245,21 @@ class Bridge:
 
     def _estimate(self, piece: Piece, worker: Worker) -> float:
         return self._pace.seconds(_kind_of(piece.job.work), [worker], _model_of(piece.job.work), units_of(piece.job.work))
+
+    async def _checked(self, piece: Piece, data: bytes) -> tuple[bytes, str]:
+        """Raises Unusable."""
+        self._line.close(piece, "duplicate")  # nobody else may hand it in while it is looked at
+        lost = "hung up"
+        try:
+            result = await trio.to_thread.run_sync(checked, piece.job.work, data, limiter=self._decoding)
+            lost = ""
+            return result
+        except Unusable:
+            lost = "handed in something unusable"
+            raise
+        finally:
+            if lost:
+                self._lose(piece, lost)
 
     def _deliver(self, piece: Piece, data: bytes, media: str) -> None:
         work, seconds = piece.job.work, (_now() - piece.since_s) / piece.shared

@@ -19,6 +19,7 @@ from tests.e2e.horde.workers import Alchemist, Careless, HordeWorker, Kobold, Re
 
 W = TypeVar("W", bound=HordeWorker)
 MODEL, SLOW, WRITER = "Deliberate", "Dreamshaper", "koboldcpp/tiny-1.1b"
+SECRET = "a heron reads the tide tables"
 WAIT_S = 60
 
 
@@ -26,7 +27,14 @@ class Rig:
     """A node whose bridge alone is to do the work, and one that asks."""
 
     def __init__(self, mesh: LocalMesh) -> None:
-        self.node = mesh.start("rig", "worker", "archivist", worker__engine="fake", worker__models=f"{MODEL},{SLOW},{WRITER}")
+        self.node = mesh.start(
+            "rig",
+            "worker",
+            "archivist",
+            node__log_level="debug",
+            worker__engine="fake",
+            worker__models=f"{MODEL},{SLOW},{WRITER}",
+        )
         self.asks = mesh.start("asks", "requester", through=self.node, requester__bid_wait_s=2)
 
     def worker(self, kind: type[W], name: str, **more: Any) -> W:
@@ -81,8 +89,8 @@ def test_pictures_texts_and_forms_earn_for_the_node(rig: Rig) -> None:
         rig.offered(MODEL, WRITER, "caption", "RealESRGAN_x2plus")
         source = encoded(drawn(9, 96, 64, "PNG"))
         asked = (
-            rig.ask("/v1/jobs", prompt="a fjord", model=MODEL, width=128, height=64, steps=4, count=3, seed=40),
-            rig.ask("/v1/jobs/text", prompt="once", model=WRITER, tokens=40),
+            rig.ask("/v1/jobs", prompt=SECRET, model=MODEL, width=128, height=64, steps=4, count=3, seed=40),
+            rig.ask("/v1/jobs/text", prompt=SECRET, model=WRITER, tokens=40),
             rig.ask("/v1/jobs/form", form="caption", source=source),
             rig.ask("/v1/jobs/form", form="RealESRGAN_x2plus", source=source),
         )
@@ -95,6 +103,7 @@ def test_pictures_texts_and_forms_earn_for_the_node(rig: Rig) -> None:
     assert all(job["mkudos"] > 0 for job in jobs)
     wait_for(lambda: rig.earned() == spent, "the credit in the log", WAIT_S)
     assert regen.kudos > 0 and alchemist.kudos > 0 and kobold.kudos > 0
+    assert SECRET not in rig.node.log
     assert verify_home(rig.node.home).ok and verify_home(rig.asks.home).ok
 
 

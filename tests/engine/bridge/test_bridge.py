@@ -22,7 +22,7 @@ from meshgen.engine.bridge.popper import Popper
 from meshgen.engine.bridge.results import Unusable
 from meshgen.engine.fake import FakeEngine, fake_model
 from meshgen.engine.port import AdapterInfo, Answer, EngineError, EngineEvent, FormWork, Picture, Progress, Room, TextWork, Work
-from meshgen.engine.several import Several, is_declined, lane_of, most_tokens
+from meshgen.engine.several import Several, declines_nsfw, is_declined, lane_of, most_tokens
 from meshgen.pictures import check_png, text_of
 
 MODEL = "Deliberate"
@@ -356,8 +356,10 @@ async def test_what_no_worker_takes_is_known_before_it_is_bid_for(mock_clock: Mo
     bridge.pop(picky)
     assert is_declined(several, MODEL, "a secret fjord") and not is_declined(several, MODEL, "a fjord")
     assert not is_declined(several, "fake", "a secret fjord")
-    bridge.pop(other)
+    assert declines_nsfw(several, MODEL) and not declines_nsfw(several, "fake")
+    bridge.pop(replace(other, nsfw=True))
     assert not is_declined(several, MODEL, "a secret fjord"), "the other one takes it"
+    assert not declines_nsfw(several, MODEL)
     bridge.pop(WRITER)
     bridge.pop(replace(WRITER, name="longer", max_tokens=600))
     assert (most_tokens(several, WRITER.models[0]), most_tokens(several, "fake")) == (600, None)
@@ -374,3 +376,19 @@ async def test_adapters_of_two_engines_are_not_mixed(mock_clock: MockClock) -> N
     writes = Several(FakeEngine([replace(fake_model(), family="text")]), bridge)
     assert ("controlnet", "hed") in {(one.kind, one.name) for one in writes.adapters()}
     assert any("controlnet" in model.features for model in writes.models())
+
+
+async def test_who_hangs_up_while_its_picture_is_looked_at_loses_the_job(mock_clock: MockClock) -> None:
+    bridge = Bridge()
+    bridge.pop(PAINTER)
+    async with running(bridge, replace(WORK, seeds=(1,))) as job:
+        (taken,) = [piece.id for piece in bridge.pop(PAINTER).pieces]
+        with trio.CancelScope() as hung_up:
+            hung_up.cancel()
+            await bridge.submit(taken, HandIn(data=picture()))
+        with pytest.raises(NoPiece, match="aborted"):
+            await bridge.submit(taken, HandIn(data=picture()))
+        (again,) = bridge.pop(PAINTER).pieces
+        await bridge.submit(again.id, HandIn(data=picture()))
+        await settled()
+        assert len(job.of(Picture)) == 1
