@@ -15,7 +15,7 @@ from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.intake import Intake, Price, answer, check_style, checked_webhook
 from meshgen.gateway.horde.nearby import not_found
 from meshgen.gateway.horde.sources import Sources
-from meshgen.gateway.horde.translation import Given, Translation, by_seed, check_image, fitted, plain_request
+from meshgen.gateway.horde.translation import Given, Translation, by_seed, check_image, check_painting, fitted, plain_request
 from meshgen.gateway.horde.views import Makers
 from meshgen.gateway.large import LargeRoute
 from meshgen.peers.request import ImageRequest
@@ -35,6 +35,7 @@ class Images:
         webhook = checked_webhook(body.webhook)
         self._intake.check_workers(request, body.workers)
         given = Given(await self._sources.read(body.source_image), await self._sources.read(body.source_mask))
+        check_painting(body, given)
         told = Translation()
         wanted, price = self._wanted(body, given, told)
         if body.dry_run:

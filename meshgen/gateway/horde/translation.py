@@ -13,10 +13,12 @@ from meshgen.gateway.horde.bodies import ImageBody, ImageParams
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.intake import Caution, caution
 from meshgen.peers.request import ControlWish, ImageRequest, InversionWish, LoraWish
+from meshgen.pictures import measure
 from meshgen.protocols.order import MAX_POST
 
 SEPARATOR = "###"
 SEEDS = 2**32
+PAINTING = ("inpainting", "outpainting")
 MAX_LORAS, MAX_INVERSIONS = 5, 20
 FLOW_FAMILIES = ("sd3", "flux")
 """Trained by flow matching: other schedulers than k_euler and k_heun draw nothing with them."""
@@ -92,12 +94,22 @@ def check_image(body: ImageBody) -> None:
             raise HordeError(400, rc, message)
 
 
+def check_painting(body: ImageBody, given: Given) -> None:
+    """Something must say what is to be painted anew. Raises HordeError."""
+    if body.source_processing in PAINTING and given.source and not given.mask and not measure(given.source).transparent:
+        message = "Nothing says what to paint anew: send a source_mask, or a source_image that is transparent there."
+        raise HordeError(400, "InpaintingMissingMask", message)
+
+
 def plain_request(body: ImageBody, given: Given) -> ImageRequest:
     """All that does not depend on what the mesh has."""
     params = body.params
     prompt, _, negative = body.prompt.partition(SEPARATOR)
-    painting = body.source_processing in ("inpainting", "outpainting")
-    strength = 1.0 if painting and "denoising_strength" not in params.model_fields_set else params.denoising_strength
+    strength = (
+        1.0
+        if body.source_processing in PAINTING and "denoising_strength" not in params.model_fields_set
+        else params.denoising_strength
+    )
     shared = body.shared and not given.source if "shared" in body.model_fields_set else None
     return ImageRequest(
         prompt=prompt.strip(),

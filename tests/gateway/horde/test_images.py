@@ -302,7 +302,10 @@ async def test_painting_and_control(api: httpx.AsyncClient, node: AskingNode) ->
     await taken(api, **given, source_processing="img2img")
     await taken(api, **given, params={"control_type": "canny", "image_is_control": True})
     await taken(api, **given, params={"control_type": "canny", "return_control_map": True})
-    painted, changed, controlled, mapped = node.asked
+    clear = picture(mode="RGBA", color="#00000000")
+    await taken(api, prompt="x", source_image=encoded(clear), source_processing="outpainting", models=["sd15"])
+    painted, changed, controlled, mapped, widened = node.asked
+    assert (widened.source, widened.mask, widened.strength) == (clear, b"", 1.0)
     assert (painted.source, painted.mask, painted.strength, painted.shared) == (source, mask, 1.0, False)
     assert (changed.mask, changed.strength) == (b"", 0.75)
     assert (controlled.source, controlled.control) == (b"", ControlWish("canny", source, is_map=True))
@@ -318,6 +321,7 @@ async def test_painting_and_control(api: httpx.AsyncClient, node: AskingNode) ->
         ({"params": {"control_type": "canny"}}, 400, "ControlNetSourceMissing"),
         ({"source_mask": encoded(picture())}, 400, "SourceMaskUnnecessary"),
         ({"source_image": encoded(picture()), "source_processing": "remix"}, 400, "InvalidRemixModel"),
+        ({"source_image": encoded(picture()), "source_processing": "inpainting"}, 400, "InpaintingMissingMask"),
         ({"source_image": "zzz"}, 400, "ImageValidationFailed"),
         ({"source_image": "ä"}, 400, "ImageValidationFailed"),
         ({"source_image": encoded(b"GIF89a" + bytes(99))}, 400, "ImageValidationFailed"),
