@@ -26,6 +26,7 @@ def mesh_models(adverts: Iterable[Advert]) -> list[dict[str, Any]]:
         for model in advert.models:
             row = found.setdefault(model.name, {"name": model.name, "digests": [], "workers": 0, "queued": 0})
             row["family"], row["default_side"] = model.family, model.default_side
+            row["context"] = max(model.context, row.get("context", 0))
             row["digests"] = sorted({*row["digests"], model.digest.hex()})
             row["workers"] += 1
             row["queued"] += advert.queued

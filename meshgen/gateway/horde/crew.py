@@ -17,6 +17,10 @@ from meshgen.protocols.advert import NO_NSFW, NO_POST
 
 WorkerType = Literal["image", "text", "interrogation"]
 TYPES: tuple[WorkerType, ...] = ("image", "text", "interrogation")
+DEFAULT_TOKENS = 512
+"""Adverts do not tell how long a text may be: this is what a worker does unless its owner says otherwise..."""
+DEFAULT_CONTEXT = 2048
+"""...and clients cut their prompts by this where nothing is told, so it must not be 0."""
 _FAMILIES: dict[str, WorkerType] = {"text": "text", "alchemy": "interrogation"}
 
 
@@ -26,6 +30,8 @@ class CrewMember:
 
     row: dict[str, Any]
     offers: dict[WorkerType, list[str]]
+    context: int = 0
+    """Tokens, of the text model that reads most; 0 = not told."""
     own: bool = False
 
     @property
@@ -58,10 +64,9 @@ class Crew:
 
     def members(self) -> list[CrewMember]:
         """This node first."""
-        types = {row["name"]: _FAMILIES.get(row.get("family", ""), "image") for row in self._node.models()["mesh"]}
-        rows = [row for row in self._node.peers() if "worker" in row["roles"]]
-        own = [(row, True) for row in self._own_rows()]
-        return [CrewMember(row, _offers(row["models"], types), is_own) for row, is_own in (*own, *((row, False) for row in rows))]
+        mesh = {row["name"]: row for row in self._node.models()["mesh"]}
+        own = [_member(row, mesh, own=True) for row in self._own_rows()]
+        return own + [_member(row, mesh) for row in self._node.peers() if "worker" in row["roles"]]
 
     def by_id(self, worker_id: str) -> CrewMember | None:
         return next((member for member in self.members() if member.id == worker_id), None)
@@ -101,7 +106,7 @@ class Crew:
                 "bridge_agent": _bridge_agent(row.get("agent", "")),
             }
             | offered
-            | _abilities(kind, row, done.units)
+            | _abilities(kind, member, done.units)
         )
 
     def _own_rows(self) -> Iterator[dict[str, Any]]:
@@ -120,6 +125,7 @@ class Crew:
             "queued": worker.get("queued", state["jobs"]),
             "slots": rules.get("slots", 1),
             "max_pixels": rules.get("max_pixels", 0),
+            "max_tokens": rules.get("max_tokens", DEFAULT_TOKENS),
         }
 
 
@@ -129,22 +135,27 @@ def _bridge_agent(agent: str) -> str:
     return f"{name or 'meshgen'}:{version or 'unknown'}:unknown"
 
 
-def _offers(models: list[str], types: dict[str, WorkerType]) -> dict[WorkerType, list[str]]:
-    by_type: dict[WorkerType, list[str]] = {kind: [name for name in models if types.get(name, "image") == kind] for kind in TYPES}
-    return {kind: names for kind, names in by_type.items() if names}
+def _member(row: dict[str, Any], mesh: dict[str, dict[str, Any]], *, own: bool = False) -> CrewMember:
+    """``mesh``: the rows of NodeFace.models by name."""
+    known = {name: mesh.get(name, {}) for name in row["models"]}
+    types = {name: _FAMILIES.get(model.get("family", ""), "image") for name, model in known.items()}
+    offers: dict[WorkerType, list[str]] = {kind: [name for name in known if types[name] == kind] for kind in TYPES}
+    context = max((model.get("context", 0) for model in known.values()), default=0)
+    return CrewMember(row, {kind: names for kind, names in offers.items() if names}, context, own)
 
 
-def _abilities(kind: WorkerType, row: dict[str, Any], megapixelsteps: float) -> dict[str, Any]:
-    declines = row["policies"]
+def _abilities(kind: WorkerType, member: CrewMember, units: float) -> dict[str, Any]:
+    row, declines = member.row, member.row["policies"]
     if kind == "text":
-        return {"max_length": 0, "max_context_length": 0, "tokens_generated": 0}
+        most = row.get("max_tokens", DEFAULT_TOKENS)
+        return {"max_length": most, "max_context_length": member.context or DEFAULT_CONTEXT, "tokens_generated": round(units)}
     if kind == "interrogation":
         return {}
     words = {"img2img": "img2img", "painting": "inpainting", "lora": "lora", "controlnet": "controlnet"}
     able = {name: f"no-{word}" not in declines for name, word in words.items()}
     return {
         "max_pixels": row.get("max_pixels", 0),
-        "megapixelsteps_generated": round(megapixelsteps),
+        "megapixelsteps_generated": round(units),
         "post-processing": NO_POST not in declines,
         "sdxl_controlnet": able["controlnet"],
     } | able

@@ -37,7 +37,7 @@ def reading_routes(node: NodeFace, keys: KeyRing, desk: Desk) -> Iterator[APIRou
     yield status_routes(node, keys, crew, figures)
     yield stats_routes(figures)
     yield user_routes(node, keys, people, figures, privileged)
-    yield worker_routes(node, keys, crew)
+    yield worker_routes(node, keys, crew, people)
     yield shared_key_routes(people, keys)
     yield transfer_routes(node, keys, people)
     yield document_routes()

@@ -10,10 +10,12 @@ from pydantic import Field
 from meshgen.gateway.callers import Keys
 from meshgen.gateway.face import NodeFace
 from meshgen.gateway.horde.bodies import HordeBody
+from meshgen.gateway.horde.bridged import bridged_workers
 from meshgen.gateway.horde.callers import asking, owner_asking
 from meshgen.gateway.horde.crew import Crew, CrewMember, WorkerType
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.faults import PREFIX
+from meshgen.gateway.horde.people import People
 
 MAX_MESSAGE = 120
 
@@ -27,7 +29,7 @@ class WorkerBody(HordeBody):
     team: str | None = Field(default=None, max_length=36)
 
 
-def worker_routes(node: NodeFace, keys: Keys, crew: Crew) -> APIRouter:
+def worker_routes(node: NodeFace, keys: Keys, crew: Crew, people: People) -> APIRouter:
     routes = APIRouter(prefix=f"{PREFIX}/workers", tags=["AI Horde: workers"])
 
     @routes.get("")
@@ -35,15 +37,20 @@ def worker_routes(node: NodeFace, keys: Keys, crew: Crew) -> APIRouter:
         type: WorkerType | Literal["", "all"] = "", name: Annotated[str, Query(max_length=255)] = ""
     ) -> list[dict[str, Any]]:
         """A peer that does several types of work is named under each that is asked for; where none is, once."""
-        members = [member for member in crew.members() if not name or member.name.casefold() == name.casefold()]
         if type in ("", "all"):
-            return [crew.details(member) for member in members]
-        return [crew.details(member, type) for member in members if type in member.offers]
+            found = [crew.details(member) for member in crew.members()]
+        else:
+            found = [crew.details(member, type) for member in crew.members() if type in member.offers]
+        found += [row for row in bridged_workers(node, people) if type in ("", "all", row["type"])]
+        return [row for row in found if not name or row["name"].casefold() == name.casefold()]
 
     _message_routes(routes, keys)
 
     @routes.get("/name/{worker_name}")
     async def by_name(worker_name: str) -> dict[str, Any]:
+        bridged = (row for row in bridged_workers(node, people) if row["name"].casefold() == worker_name.casefold())
+        if found := next(bridged, None):
+            return found
         member = crew.by_name(worker_name)
         if member is None:
             raise HordeError(404, "WorkerNotFound", f"Worker with name '{worker_name[:100]}' not found.")
@@ -51,7 +58,8 @@ def worker_routes(node: NodeFace, keys: Keys, crew: Crew) -> APIRouter:
 
     @routes.get("/{worker_id}")
     async def by_id(worker_id: str) -> dict[str, Any]:
-        return crew.details(_known(crew, worker_id))
+        bridged = (row for row in bridged_workers(node, people) if row["id"] == worker_id)
+        return next(bridged, None) or crew.details(_known(crew, worker_id))
 
     _change_routes(routes, node, keys, crew)
     return routes

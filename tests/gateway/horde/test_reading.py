@@ -97,6 +97,34 @@ async def test_workers_are_peers(api: httpx.AsyncClient, node: FakeNode) -> None
         assert (answer.status_code, answer.json()["rc"]) == (404, "WorkerNotFound")
 
 
+class Bridged:
+    """A reGen and a KoboldCpp that fetch their jobs here."""
+
+    def workers(self) -> list[dict[str, Any]]:
+        row = {
+            "name": "my dreamer",
+            "kind": "image",
+            "agent": "AI Horde Worker reGen:10.1.1:x",
+            "models": ["Deliberate"],
+            "threads": 2,
+        }
+        row |= {"max_pixels": 262_144, "max_tokens": 512, "max_context": 2048, "allows": ["img2img"], "nsfw": True, "done": 3}
+        row |= {"mkudos": 26_000, "held": 0, "speed": 2.5, "seen_s": 0.5}
+        return [row, row | {"name": "my scribe", "kind": "text", "speed": 0.0}, row | {"name": "my alchemist", "kind": "alchemy"}]
+
+
+async def test_bridged_workers_are_found_by_their_own_names(api: httpx.AsyncClient, node: FakeNode) -> None:
+    node.bridge = Bridged()  # type: ignore[assignment]
+    dreamer = (await api.get("/api/v2/workers/name/My Dreamer")).json()
+    assert (dreamer["type"], dreamer["kudos_rewards"], dreamer["threads"]) == ("image", 26.0, 2)
+    assert (dreamer["img2img"], dreamer["painting"], dreamer["performance"]) == (True, False, "2.5 megapixelsteps per second")
+    assert (await api.get(f"/api/v2/workers/{dreamer['id']}")).json() == dreamer
+    (tiny, scribe) = (await api.get("/api/v2/workers?type=text")).json()
+    assert (scribe["max_length"], scribe["max_context_length"], scribe["performance"]) == (512, 2048, "No requests fulfilled yet")
+    assert tiny["max_length"] > 0 and tiny["max_context_length"] > 0, "clients cut their prompts by these"
+    assert [row["name"] for row in (await api.get("/api/v2/workers?type=interrogation")).json()] == ["bob", "my alchemist"]
+
+
 async def test_the_own_worker_goes_into_maintenance_and_others_do_not(api: httpx.AsyncClient, node: FakeNode) -> None:
     own, other = (f"/api/v2/workers/{uuid_of(peer)}" for peer in (ALICE.peer_id, BOB.peer_id))
     body = {"maintenance": True, "maintenance_msg": "new\nfan"}
