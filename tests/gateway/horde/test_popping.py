@@ -19,7 +19,9 @@ from fastapi import FastAPI
 from PIL import Image
 
 from meshgen.engine.bridge.bridge import Bridge
+from meshgen.engine.bridge.results import MAX_BYTES
 from meshgen.engine.port import Answer, Control, EngineError, FormWork, Picture, TextWork, Work
+from meshgen.gateway.bounds import MAX_REQUEST_BYTES, most_bytes
 from meshgen.gateway.errors import install_handlers
 from meshgen.gateway.horde.faults import install_horde_handlers
 from meshgen.gateway.horde.popping import popping_routes
@@ -272,6 +274,18 @@ async def test_urls_can_not_be_made_up(api: httpx.AsyncClient, bridge: Bridge) -
             assert answer.status_code == 403 and answer.json()["rc"] == "Forbidden", wrong
         assert bridge._line.piece(second["id"]).upload == b""
     assert await put(api, url, b"x") == 404, "nobody waits for it any more"
+
+
+async def test_nothing_is_read_of_what_has_no_signature(api: httpx.AsyncClient, bridge: Bridge) -> None:
+    """A worker on another machine shows no key there, so the gate lets large ones through to here."""
+    path = f"/api/v2/generate/upload/{NIL}"
+    assert most_bytes(path, known=False) == MAX_REQUEST_BYTES > MAX_BYTES
+
+    async def endless() -> AsyncIterator[bytes]:
+        raise AssertionError("it was read")
+        yield b""
+
+    assert (await api.put(f"{path}?expires=9999999999&signature=0", content=endless())).status_code == 403
 
 
 async def test_who_may_pop(api: httpx.AsyncClient, bridge: Bridge, node: FakeNode, keys: KeyRing) -> None:
