@@ -14,7 +14,7 @@ from meshgen.gateway.horde.desk import LIMIT_S, WAIT_S, Asked, Desk, Kind, Terms
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.names import uuid_of
 from meshgen.gateway.horde.nearby import not_found
-from meshgen.gateway.horde.waiting import Waiting
+from meshgen.gateway.horde.waiting import Waiting, lacking
 from meshgen.peers.job import Job
 from meshgen.peers.request import ImageRequest, Request, RequestError, TextRequest
 
@@ -65,7 +65,7 @@ class Intake:
             quote = self.requester.quote(request)
         except RequestError as error:
             if error.code in ("no_worker", "no_adapter"):
-                return Price(why=str(error))
+                return Price(why=lacking(request, error))
             raise refused(error) from None
         paid = [level.mkudos for level in quote.levels if level.mkudos <= quote.max_mkudos]
         if not paid and not quote.own:

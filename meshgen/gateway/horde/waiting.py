@@ -9,7 +9,7 @@ from typing import Any
 from meshgen.gateway.face import NodeFace
 from meshgen.gateway.horde.desk import Asked, Desk
 from meshgen.peers.job import Job, Part
-from meshgen.peers.request import RequestError
+from meshgen.peers.request import Request, RequestError
 
 OPEN = ("awarded", "running")
 PACE_S = 10.0
@@ -92,7 +92,7 @@ class Waiting:
         try:
             quote = self._node.requester.quote(job.request)
         except RequestError as error:
-            return str(error)
+            return lacking(job.request, error)
         if quote.own or quote.in_reach:
             return ""
         return job.notes[-1] if job.notes else "no worker that is known can do this, or none for what it may cost"
@@ -138,6 +138,13 @@ class Waiting:
 
     def _pace(self, job: Job) -> float:
         return max(0.1, self._desk.paces.get(job.model, PACE_S))
+
+
+def lacking(request: Request, error: RequestError) -> str:
+    """Why a request has no price: what the mesh lacks for it."""
+    if error.code != "no_worker":
+        return str(error)
+    return f"no worker that is known offers {f'the model {request.model[:64]!r}' if request.model else 'any model'}"
 
 
 def _parts(job: Job) -> list[Part]:

@@ -111,9 +111,9 @@ def test_the_state_of_the_whole(states: Any, state: str) -> None:
 async def test_what_nobody_offers_is_said(api: httpx.AsyncClient, node: AskingNode) -> None:
     node.requester.none.add("caption")
     answer = await ask(api, "/interrogate", forms=named("caption"), source_image=SOURCE)
-    assert answer.status_code == 202 and "no worker offers 'caption'" in answer.json()["message"]
+    assert answer.status_code == 202 and "no worker that is known offers the model 'caption'" in answer.json()["message"]
     status = await shown(api, f"/interrogate/status/{answer.json()['id']}")
-    assert (status["state"], status["message"]) == ("waiting", "no worker offers 'caption'")
+    assert (status["state"], status["message"]) == ("waiting", "no worker that is known offers the model 'caption'")
 
 
 @pytest.mark.parametrize(

@@ -160,10 +160,10 @@ async def test_what_nobody_can_do_waits_and_says_why(api: httpx.AsyncClient, nod
     answer = await ask(api, prompt="x", models=["unknown"])
     assert answer.status_code == 202 and codes(answer) == ["NoAvailableWorker"]
     assert answer.json()["message"].startswith(
-        "Warning: No available workers can fulfill this request: no worker offers 'unknown'"
+        "Warning: No available workers can fulfill this request: no worker that is known offers the model 'unknown'"
     )
     check = await shown(api, f"/generate/check/{answer.json()['id']}")
-    assert (check["is_possible"], check["message"]) == (False, "no worker offers 'unknown'")
+    assert (check["is_possible"], check["message"]) == (False, "no worker that is known offers the model 'unknown'")
     assert not check["faulted"] and check["wait_time"] >= 1
     assert (await ask(api, prompt="x", models=["unknown"], dry_run=True)).json() == {"kudos": 0.0}
 

@@ -95,7 +95,10 @@ def test_what_nobody_can_do_is_looked_at_again_after_a_while(desk: Desk, waiting
     asked, job = asked_for(desk, model="unknown")
     node = waiting._node
     assert isinstance(node, AskingNode)
-    assert (waiting.figures(asked)["is_possible"], waiting.figures(asked)["message"]) == (False, "no worker offers 'unknown'")
+    assert (waiting.figures(asked)["is_possible"], waiting.figures(asked)["message"]) == (
+        False,
+        "no worker that is known offers the model 'unknown'",
+    )
     node.requester.none.clear()
     clock.ms += 5000
     assert not waiting.figures(asked)["is_possible"]
