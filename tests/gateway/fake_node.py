@@ -140,7 +140,8 @@ class FakeNode:
         return {"peer_id": self.peer_id, "alias": "alice", "roles": ["requester"], "peers": 1}
 
     def peers(self) -> list[dict[str, Any]]:
-        return [{"peer_id": BOB.peer_id, "alias": "bob", "roles": ["worker"]}]
+        row = {"peer_id": BOB.peer_id, "alias": "bob", "roles": ["worker"], "agent": "meshgen/1.2", "models": ["sd15"]}
+        return [row | {"policies": [], "queued": 3, "slots": 1, "max_pixels": 1_048_576}]
 
     def models(self) -> dict[str, Any]:
         mesh = [{"name": "sd15", "family": "sd1", "digests": ["ab" * 32], "workers": 2, "queued": 3}]

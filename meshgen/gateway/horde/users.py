@@ -20,6 +20,10 @@ PAGE = 25
 Privileged = Callable[[], dict[str, Any]]
 """What only the owner reads of the own account: ids of shared keys, and of requests under way."""
 NO_KUDOS = dict.fromkeys(("accumulated", "gifted", "donated", "admin", "received", "recurring", "awarded", "styled"), 0)
+_LISTED: dict[str, Any] = {"active_generations": {}, "monthly_kudos": {}} | dict.fromkeys(
+    ("evaluating_kudos", "suspicious", "contact", "admin_comment", "proxy_passkey")
+)
+"""Of everybody in the list: what AI Horde tells moderators, and nobody else."""
 WORK = ("image", "text", "interrogation")
 
 
@@ -46,7 +50,8 @@ def user_routes(node: NodeFace, keys: Keys, people: People, figures: Figures, pr
     ) -> list[dict[str, Any]]:
         """25 a page. Those whose peers are about, not everybody who ever was."""
         found = people.users()
-        rows = [details(people, figures, user, own=at == 0) for at, user in enumerate(found)] + [_anonymous()]
+        rows = [_LISTED | details(people, figures, user, own=at == 0) for at, user in enumerate(found)]
+        rows.append(_LISTED | _anonymous())
         if sort == "kudos":
             rows.sort(key=lambda row: -row["kudos"])
         return rows[(page - 1) * PAGE : page * PAGE]
