@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.e2e.page.conftest import ALIAS, SCENE, Visitor, playwright
 
 expect = playwright.expect
@@ -40,9 +38,11 @@ def test_a_setting_is_changed_in_the_file(ada: Visitor) -> None:
     ada.faults.clear()  # the browser writes each refused call into its console
 
 
-def test_a_balance_opens_down_to_the_receipt(ada: Visitor) -> None:
+def test_a_picture_and_a_balance_open_down_to_the_receipt(ada: Visitor) -> None:
     page = ada.page
-    ada.run(SCENE, "meshgen-mini")
+    ada.run(SCENE, "meshgen-mini").locator(".tile-open").click()
+    page.locator(".viewer a[href*=receipt]").click()
+    expect(page.locator("[aria-label=Receipt] h3")).to_contain_text("receipt")
     ada.go("credit")
     page.locator("[data-part=spent]").click()
     page.locator("[aria-label=Deals] summary").first.click()
@@ -52,12 +52,6 @@ def test_a_balance_opens_down_to_the_receipt(ada: Visitor) -> None:
         expect(page.locator("[aria-label=Deals] .entry dd", has_text=entry).first).to_be_visible()
     page.get_by_role("button", name="Verify now").click()
     expect(page.locator(".hero")).to_contain_text("All is well")
-
-
-def test_a_picture_leads_to_its_receipt(ada: Visitor) -> None:
-    ada.run(SCENE, "meshgen-mini").locator(".tile-open").click()
-    ada.page.locator(".viewer a[href*=receipt]").click()
-    expect(ada.page.locator("[aria-label=Receipt] h3")).to_contain_text("receipt")
 
 
 def test_who_is_there(ada: Visitor) -> None:
@@ -80,12 +74,12 @@ def test_what_others_wrote_is_text(ada: Visitor) -> None:
         assert "owned" not in page.title()
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_a_phone_is_wide_enough(phone: Visitor, section: str) -> None:
-    phone.go(section)
-    phone.page.wait_for_timeout(300)
-    over = phone.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert over <= 0, f"{section} is {over} pixels too wide"
+def test_a_phone_is_wide_enough(phone: Visitor) -> None:
+    for section in SECTIONS:
+        phone.go(section)
+        phone.page.wait_for_load_state("networkidle")
+        over = phone.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert over <= 0, f"{section} is {over} pixels too wide"
 
 
 def test_keys(ada: Visitor) -> None:
