@@ -263,8 +263,10 @@ class Bridge:
 
     def _deliver(self, piece: Piece, data: bytes, media: str) -> None:
         work, seconds = piece.job.work, (_now() - piece.since_s) / piece.shared
-        if piece.worker:
-            self._pace.measured(piece.worker, _model_of(work), units_of(work), seconds, self._estimate(piece, piece.worker))
+        if member := self._crew.member(piece.worker):
+            self._pace.measured(member.worker, _model_of(work), units_of(work), seconds, self._estimate(piece, member.worker))
+            if member.popper.threads == 1:
+                self._line.turn_of(member.worker, piece, _now())
         if media == "image/png" and not isinstance(work, FormWork):
             piece.job.tell.send_nowait(Picture(piece.index, piece.seed, data, seconds))
         else:

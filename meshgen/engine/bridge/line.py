@@ -63,6 +63,7 @@ class Piece:
     lost_by: Worker | None = None
     losses: int = 0
     since_s: float = 0.0
+    """When it went out, or when its worker had done what it took before."""
     due_s: float = inf
     shared: int = 1
     """How many went out together."""
@@ -127,6 +128,12 @@ class Line:
         for piece in job.pieces:
             if piece.id in self._out:
                 self.close(piece, "aborted")
+
+    def turn_of(self, worker: Worker, done: Piece, now_s: float) -> None:
+        """A worker that does one thing after the other has done one: what else it holds begins now."""
+        for piece in self._out.values():
+            if piece.worker == worker and piece.due_s != done.due_s:
+                piece.since_s = now_s
 
     def late(self, now_s: float) -> list[Piece]:
         return [piece for piece in self._out.values() if piece.due_s <= now_s]

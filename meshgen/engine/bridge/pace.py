@@ -10,7 +10,7 @@ from meshgen.engine.bridge.line import Worker
 from meshgen.engine.bridge.popper import Kind
 from meshgen.engine.port import AnyWork, TextWork, Work
 
-GUESS = {"image": 2.0, "text": 20.0, "alchemy": 0.25}
+GUESS = {"image": 1.0, "text": 10.0, "alchemy": 0.25}
 """Units a second of a worker that has not handed in anything yet."""
 _WEIGHT = 0.3
 """Of the latest job in a worker's mean."""

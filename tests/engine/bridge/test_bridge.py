@@ -18,6 +18,7 @@ from meshgen.engine.bridge.bridge import LATENESS, TTL_S, Bridge, HandIn
 from meshgen.engine.bridge.crew import LIVE_S, MAX_LOSSES, REST_S
 from meshgen.engine.bridge.line import NoPiece
 from meshgen.engine.bridge.names import digest_of
+from meshgen.engine.bridge.pace import GUESS
 from meshgen.engine.bridge.popper import Popper
 from meshgen.engine.bridge.results import Unusable
 from meshgen.engine.fake import FakeEngine, fake_model
@@ -97,10 +98,11 @@ async def test_pictures_go_out_and_come_back(mock_clock: MockClock) -> None:
         (last,) = bridge.pop(PAINTER).pieces
         assert bridge.pop(PAINTER).pieces == ()
         await later(mock_clock, 10)
-        bridge.upload(last.id, picture())
-        assert await bridge.submit(last.id, HandIn()) == 700
         for piece, kind in zip(handout.pieces, ("PNG", "JPEG"), strict=True):
             assert await bridge.submit(piece.id, HandIn(data=picture(kind=kind))) == 700
+        await later(mock_clock, 5)
+        bridge.upload(last.id, picture())
+        assert await bridge.submit(last.id, HandIn()) == 700
         await settled()
         found = {event.index: event for event in job.of(Picture)}
         assert {index: event.seed for index, event in found.items()} == {0: 11, 1: 12, 2: 13}
@@ -108,10 +110,10 @@ async def test_pictures_go_out_and_come_back(mock_clock: MockClock) -> None:
         for event in found.values():
             check_png(event.png, 128, 64)
             assert text_of(event.png) == {}
-        assert (found[2].seconds, found[0].seconds) == (10, 5)
+        assert [found[index].seconds for index in range(3)] == [5, 5, 5]
     row = bridge.workers()[0]
     assert (row["done"], row["mkudos"], row["held"]) == (3, 2100, 0)
-    assert bridge.estimate_s(MODEL, 128, 64, 20, 1) == pytest.approx(10, rel=0.5) and bridge.estimate_error() is not None
+    assert bridge.estimate_s(MODEL, 128, 64, 20, 1) == pytest.approx(5) and bridge.estimate_error() is not None
 
 
 async def test_a_result_without_a_picture_says_so_and_the_job_goes_to_another(mock_clock: MockClock) -> None:
@@ -173,7 +175,7 @@ async def test_a_worker_that_never_brings_it_loses_it_and_two_of_them_are_the_en
         await later(mock_clock, due_s + 6)
         await settled()
         assert job.error is not None and job.error.reason == "crashed" and "too long" in str(job.error)
-    assert due_s == pytest.approx(TTL_S + LATENESS * 128 * 64 * 20 / 1e6 / 2, abs=1)
+    assert due_s == pytest.approx(TTL_S + LATENESS * 128 * 64 * 20 / 1e6 / GUESS["image"], abs=1)
 
 
 async def test_what_is_not_wanted_any_more_is_refused_as_aborted_and_twice_as_duplicate(mock_clock: MockClock) -> None:
@@ -392,3 +394,19 @@ async def test_who_hangs_up_while_its_picture_is_looked_at_loses_the_job(mock_cl
         await bridge.submit(again.id, HandIn(data=picture()))
         await settled()
         assert len(job.of(Picture)) == 1
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, [10, 10, 10]), (2, [10, 19, 19])])
+async def test_what_is_taken_ahead_is_timed_from_when_it_begins(threads: int, expected: list[int], mock_clock: MockClock) -> None:
+    bridge = Bridge()
+    worker = replace(PAINTER, threads=threads)
+    bridge.pop(worker)
+    async with running(bridge, replace(WORK, seeds=(1, 2, 3))) as job:
+        held = [*bridge.pop(worker).pieces]
+        for _ in range(3):
+            await later(mock_clock, 1)
+            held += bridge.pop(worker).pieces
+            await later(mock_clock, 9)
+            await bridge.submit(held.pop(0).id, HandIn(data=picture()))
+        await settled()
+        assert [round(event.seconds) for event in job.of(Picture)] == expected
