@@ -40,8 +40,8 @@ POST_PROCESSORS = (
 )
 FORMS = ("caption", "interrogation", "nsfw", "vectorize", "palette", "describe", "aesthetic", *POST_PROCESSORS)
 SAMPLERS = (
-    *("k_dpmpp_2s_a", "k_dpm_2", "k_euler", "k_heun", "k_dpmpp_2m", "lcm", "DDIM", "dpmsolver", "k_dpm_adaptive"),
-    *("k_dpmpp_sde", "k_euler_a", "k_lms", "k_dpm_2_a", "k_dpm_fast"),
+    *("k_lms", "k_dpm_2", "k_heun", "DDIM", "dpmsolver", "k_dpmpp_2m", "k_euler", "k_euler_a", "k_dpmpp_2s_a", "k_dpm_adaptive"),
+    *("lcm", "k_dpm_2_a", "k_dpm_fast", "k_dpmpp_sde"),
 )
 CONTROL_TYPES = ("canny", "hed", "depth", "normal", "openpose", "seg", "scribble", "fakescribbles", "hough")
 INVERSION_PLACES = ("prompt", "negprompt")
