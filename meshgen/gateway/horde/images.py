@@ -16,6 +16,7 @@ from meshgen.gateway.horde.intake import Intake, Price, answer, check_style, che
 from meshgen.gateway.horde.nearby import not_found
 from meshgen.gateway.horde.sources import Sources
 from meshgen.gateway.horde.translation import Given, Translation, by_seed, check_image, check_painting, fitted, plain_request
+from meshgen.gateway.horde.upfront import downgraded, needs_credit, refused
 from meshgen.gateway.horde.views import Makers
 from meshgen.gateway.large import LargeRoute
 from meshgen.peers.request import ImageRequest
@@ -37,10 +38,15 @@ class Images:
         given = Given(await self._sources.read(body.source_image), await self._sources.read(body.source_mask))
         check_painting(body, given)
         told = Translation()
+        if body.allow_downgrade and needs_credit(caller, body.params):
+            body, downgrade = downgraded(body)
+            told.cautions.append(downgrade)
         wanted, price = self._wanted(body, given, told)
         if body.dry_run:
             self._intake.check(caller, [wanted], price)
             return JSONResponse({"kudos": price.expected * wanted.count / 1000})
+        if needs_credit(caller, body.params):
+            raise refused(price.expected * wanted.count / 1000)
         terms = Terms(body.r2, str(request.base_url), webhook, tuple(told.metadata))
         asked = self._intake.take(caller, "image", by_seed(wanted, body), terms, price)
         return JSONResponse(answer(asked, price, told.cautions), 202)

@@ -23,9 +23,9 @@ PATHS = (
 _BARE = {(PREFIX + path).partition("<")[0]: PREFIX + path for path in PATHS}
 
 
-def not_found(request: Request, what: str, thing_id: str, rc: str = "RequestNotFound") -> HordeError:
+def not_found(request: Request, what: str, thing_id: str, rc: str = "RequestNotFound", by: str = "ID") -> HordeError:
     """``what``: "Image Waiting Prompt (Check)"."""
-    return HordeError(404, rc, f"{what} with ID '{thing_id[:80]}' not found.{similar(request.url.path[:200])}")
+    return HordeError(404, rc, f"{what} with {by} '{thing_id[:80]}' not found.{similar(request.url.path[:200])}")
 
 
 @lru_cache(maxsize=256)

@@ -9,11 +9,12 @@ from fastapi import APIRouter, Query, Request
 
 from meshgen.gateway.callers import ANONYMOUS_KEY, Keys
 from meshgen.gateway.face import NodeFace
-from meshgen.gateway.horde.callers import asking
+from meshgen.gateway.horde.callers import UNKNOWN, asking
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.faults import PREFIX
 from meshgen.gateway.horde.figures import Figures
 from meshgen.gateway.horde.names import ANONYMOUS_ID, ANONYMOUS_NAME, uuid_of
+from meshgen.gateway.horde.nearby import not_found
 from meshgen.gateway.horde.people import People, User
 
 PAGE = 25
@@ -34,12 +35,12 @@ def user_routes(node: NodeFace, keys: Keys, people: People, figures: Figures, pr
     async def find_user(request: Request) -> dict[str, Any]:
         """Whose key it is. A shared key is its owner's, who alone reads everything."""
         key = request.headers.get("apikey", "")
+        if not key:
+            raise HordeError(401, "InvalidAPIKey", UNKNOWN)
         try:
-            caller = asking(request, keys) if key else None
+            caller = asking(request, keys)
         except HordeError:
-            caller = None
-        if caller is None:
-            raise HordeError(404, "UserNotFound", f"User with api_key '{key[:64]}' not found.")
+            raise not_found(request, "User", key, "UserNotFound", "api_key") from None
         if caller.kind == "anonymous":
             return _anonymous()
         return details(people, figures, people.owner, own=True) | (privileged() if caller.kind == "owner" else {})
@@ -63,7 +64,7 @@ def user_routes(node: NodeFace, keys: Keys, people: People, figures: Figures, pr
             return _anonymous()
         found = people.by_id(number)
         if found is None:
-            raise HordeError(404, "UserNotFound", f"User with ID '{user_id[:64]}' not found.")
+            raise not_found(request, "User", user_id, "UserNotFound")
         own = node.peer_id in found.peers
         mine = own and request.headers.get("apikey", ANONYMOUS_KEY) != ANONYMOUS_KEY and asking(request, keys).kind == "owner"
         return details(people, figures, found, own=own) | (privileged() if mine else {})

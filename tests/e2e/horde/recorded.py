@@ -69,10 +69,14 @@ def _curl(command: str) -> tuple[str, str, dict[str, str], bytes]:
 
 
 def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    """What was cut is taken as far as it goes."""
+    for at in (len(text), *(place.start() for place in reversed(list(re.finditer(",", text))))):
+        for end in ("", "}", "}]}"):
+            try:
+                return json.loads(text[:at] + end)
+            except ValueError:
+                continue
+    return text
 
 
 @dataclass
@@ -92,14 +96,14 @@ class Description:
     def of(cls, folder: Path) -> Description:
         return cls(json.loads((folder / "swagger.json").read_text()))
 
-    def lacking(self, method: str, path: str, status: int, answer: Any) -> list[str]:
+    def lacking(self, method: str, path: str, status: int, answer: Any) -> set[str]:
         """Required fields that this answer has not."""
         plain = path.partition("?")[0]
         for pattern, operations in self._paths:
             if pattern.fullmatch(plain) and method.lower() in operations:
                 schema = operations[method.lower()].get("responses", {}).get(str(status), {}).get("schema")
-                return list(self._lacking(schema, answer, "")) if schema else []
-        return []
+                return set(self._lacking(schema, answer, "")) if schema else set()
+        return set()
 
     def _lacking(self, schema: dict[str, Any], value: Any, where: str) -> Iterator[str]:
         if "$ref" in schema:
@@ -118,7 +122,7 @@ class Description:
 
 def differences(recorded: Any, found: Any, where: str = "") -> Iterator[str]:
     """In shape: fields that are missing, or of another type. More fields than were recorded are no difference."""
-    if recorded is None or found is None:
+    if recorded is None:
         return
     if isinstance(recorded, dict) and isinstance(found, dict):
         for name, value in recorded.items():

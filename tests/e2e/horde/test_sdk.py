@@ -19,30 +19,16 @@ import pytest
 from meshgen.cli.local_mesh import local_mesh, wait_for
 from meshgen.home import KEY_FILE
 from tests.e2e.conftest import Town
-from tests.e2e.horde.workers import Alchemist, Kobold
+from tests.e2e.horde.workers import FORMS, LISTS, Knowing, Kobold
 
 pytest.importorskip("horde_sdk")
 
 PROGRAM = Path(__file__).with_name("sdk_client.py")
 MODEL, SIDE, WRITER = "meshgen-mini", 64, "koboldcpp/tiny-1b"
-LISTS = ("tags", "sites", "artists", "flavors", "mediums", "movements", "techniques")
-FORMS = ("caption", "nsfw", "interrogation", "RealESRGAN_x4plus")
 RED, GREEN, YELLOW = (215, 40, 50), (40, 150, 60), (250, 225, 50)
 START_S = 180
 
 Told = dict[str, dict[str, Any]]
-
-
-class Knowing(Alchemist):
-    """Answers all forms that the program asks for."""
-
-    def result(self, form: dict[str, Any], width: int, height: int) -> Any:
-        match form["form"]:
-            case "nsfw":
-                return False
-            case "interrogation":
-                return {name: [{"text": f"one of {name}", "confidence": 0.5}] for name in LISTS}
-        return super().result(form, width, height)
 
 
 @pytest.fixture(scope="module")

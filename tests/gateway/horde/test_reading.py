@@ -175,10 +175,12 @@ async def test_unknown_users(api: httpx.AsyncClient, path: str) -> None:
 
 
 async def test_whose_key_it_is_not(api: httpx.AsyncClient) -> None:
-    for headers in ({}, {"apikey": "bad"}, {"apikey": "x" * 5000}):
-        answer = await api.get("/api/v2/find_user", headers=headers)
+    for key in ("bad", "x" * 5000):
+        answer = await api.get("/api/v2/find_user", headers={"apikey": key})
         assert (answer.status_code, answer.json()["rc"]) == (404, "UserNotFound")
-        assert len(answer.text) < 300
+        assert len(answer.text) < 400
+    answer = await api.get("/api/v2/find_user")
+    assert (answer.status_code, answer.json()["rc"]) == (401, "InvalidAPIKey")
 
 
 async def test_totals_are_this_nodes(api: httpx.AsyncClient, node: FakeNode) -> None:
