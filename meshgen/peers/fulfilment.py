@@ -18,6 +18,7 @@ from meshgen.net.port import PeerId
 from meshgen.peers.assignment import Assignment, assign
 from meshgen.peers.inspection import PNG, Inspection, Paid, clean, finish, media_of
 from meshgen.peers.job import Finished, Job, Part
+from meshgen.peers.line import GAP_S
 from meshgen.peers.market import Answers
 from meshgen.peers.matching import Choice, No, allocate, explain
 from meshgen.peers.means import Means
@@ -31,8 +32,6 @@ from meshgen.protocols.job_sides import RequesterEvent, ResultArrived
 from meshgen.protocols.offer import Bid, Offer
 from meshgen.protocols.order import Order
 
-ROUND_GAP_S = 2.0
-"""After a round that brought nobody, and before the same offer is made again."""
 OWN_WINDOW_S = 0.25
 """Whose own device can draw waits no longer for the mesh to offer help."""
 MAX_LOSSES = 3
@@ -98,15 +97,15 @@ class Fulfilment:
                 continue
             if self._pause:
                 self._pause = False
-                await trio.sleep(ROUND_GAP_S)
+                await trio.sleep(GAP_S)
             started, hopeless = await self._round(nursery)
             if started:
                 give_up_at = trio.current_time() + self._patience_s
             elif not self._running and ((hopeless and job.request.patience_s is None) or trio.current_time() >= give_up_at):
                 return
             if self._missing:
-                with trio.move_on_after(ROUND_GAP_S):
-                    await self._wake.wait()
+                await self._means.market.line.wait(self._wake)
+                self._wake = trio.Event()
 
     # -- who could do it
 
@@ -131,12 +130,13 @@ class Fulfilment:
         """Offer what is missing and start what was won: (did anything start, is waiting in vain)."""
         lost = {peer for peer, losses in self._losses.items() if losses >= MAX_LOSSES} - {self._means.net.peer_id}
         avoid = {peer: self._unwanted.get(peer, No("failed")) for peer in lost}
-        avoid |= self._means.advised_against()
+        avoid |= self._means.advised_against() | self._means.market.crowded()
         offer = self._means.draft(self._assignment, len(self._missing), self._max_mkudos)
         own = self._own_choice(offer)
         window_s = OWN_WINDOW_S if own else self._policy.bid_window_s
         answers = await self._means.market.ask(offer, window_s, avoid, self._background)
-        bids = list(answers.bids.values())
+        crowded = self._means.market.crowded()  # meanwhile
+        bids = [bid for peer, bid in answers.bids.items() if peer not in crowded]
         self._means.rng.shuffle(bids)
         choices = [self._choice(bid) for bid in bids] + ([own] if own else [])
         given = allocate(choices, len(self._missing), self._max_mkudos)
@@ -148,7 +148,9 @@ class Fulfilment:
                     nursery.start_soon(self._part, answers.offer, bids[place], indices)
                 else:
                     nursery.start_soon(self._own_part, indices, choices[place])
-        if not any(given):
+        if any(given):
+            self._means.market.line.move()
+        else:
             self._tell_nobody(answers)
         refusals = self._refusals(answers)
         hopeless = bool(refusals) and not choices and all(no.reason in LASTING for no in refusals)
@@ -182,6 +184,7 @@ class Fulfilment:
         self._tell_part(part)
         purchase = self._purchase(offer, bid, part)
         market.outstanding[worker] += len(indices)
+        market.parts[worker] += 1
         try:
             await purchase.run()
             part.state = "done"
@@ -191,6 +194,7 @@ class Fulfilment:
             self._blame(worker, lost)
         finally:
             market.outstanding[worker] -= len(indices)
+            market.parts[worker] -= 1
             self._keep(part, purchase)
             self._end(part)
 

@@ -19,6 +19,7 @@ import trio
 from meshgen.identity import Identity
 from meshgen.net.port import Channel, Net, NetError, PeerId, request
 from meshgen.peers.directory import Directory
+from meshgen.peers.line import Line
 from meshgen.peers.matching import TRUST_FLOOR, No
 from meshgen.peers.trust import Trust
 from meshgen.protocols.codec import Malformed
@@ -42,6 +43,8 @@ QUESTION_S = 10.0
 PATIENCE_S = 0.25
 """An offer of many pictures that is covered waits so long for the answers still missing: it is worth spreading. One picture needs
 one worker, so it waits only as long again as the first answer took."""
+MAX_PARTS = 128
+"""Parts of jobs that one worker is given at a time: each keeps a stream, and a connection has 256 for all that two peers say."""
 MAX_PAST = 256
 """Offers, and liars, remembered after they are answered: a second answer that differs from the first may come late."""
 
@@ -109,6 +112,8 @@ class Market:
         self._last_gossip_s = float("-inf")
         self.trust = Trust()
         self.outstanding: Counter[PeerId] = Counter()  # pictures awarded by this requester and not yet there
+        self.parts: Counter[PeerId] = Counter()  # of jobs, each with a stream
+        self.line = Line()
         self.evidence: OrderedDict[PeerId, tuple[bytes, bytes]] = OrderedDict()  # two signed answers to one offer
         self._rng = rng
         self.ignored = 0  # answers that no open offer explains: replays, latecomers, junk
@@ -137,6 +142,10 @@ class Market:
             del self._open[signed.id]
             _remember(self._past, signed.id, answers)
         return answers
+
+    def crowded(self) -> dict[PeerId, No]:
+        """Workers that have so much of this requester's that they can't be given more."""
+        return {peer: No("full") for peer, parts in self.parts.items() if parts >= MAX_PARTS}
 
     def _least_busy(self, able: Mapping[PeerId, int], count: int) -> tuple[PeerId, ...]:
         """Whom to ask: a few of the least busy are enough, and the rest of the mesh is spared. Ties are drawn."""
