@@ -2,7 +2,7 @@
 import { Refused } from "./api.js";
 import { adapterFields, modelField, postField } from "./model-field.js";
 import { h, show } from "./dom.js";
-import { area, bound, check, clearFaults, select, showFault, slider } from "./fields.js";
+import { area, bound, check, clearFaults, field, select, showFault, slider } from "./fields.js";
 import { BLANK, Form, requestOf, withPictures } from "./form.js";
 import { icon } from "./icons.js";
 import { JobStage } from "./job-stage.js";
@@ -111,8 +111,10 @@ function fieldsOf(form) {
       check(form, "hires_fix", "Compose small, then refine", "For sizes well above the model's own."),
       check(form, "tiling", "Edges fit together", "For patterns that repeat."),
       check(form, "nsfw", "May be not safe for work", "Asks only workers that take such jobs."),
+      check(form, "shared", "Let others have the pictures too", "Costs less."),
       check(form, "private", "Keep the prompt out of the files"),
       slider(form, "clip_skip", "Clip skip", { min: 1, max: 12 }),
+      mostField(form),
       h(
         "button",
         { class: "button plain small", type: "button", onclick: () => form.use({ ...BLANK, prompt: form.values.prompt }) },
@@ -120,6 +122,23 @@ function fieldsOf(form) {
       ),
     ]),
   ];
+}
+
+/** The most that one picture may cost. */
+function mostField(form) {
+  const box = h("input", {
+    class: "input num",
+    type: "number",
+    min: 0,
+    step: "any",
+    inputmode: "decimal",
+    placeholder: "as the settings say",
+  });
+  box.addEventListener("change", () =>
+    form.set({ max_mkudos: box.value === "" ? null : Math.round(1000 * Math.max(0, Number(box.value))) }),
+  );
+  bound(form, ["max_mkudos"], () => (box.value = form.values.max_mkudos === null ? "" : form.values.max_mkudos / 1000));
+  return field("Pay at most, in kudos for a picture", box, { fault: "max_mkudos" });
 }
 
 function clearButton(form) {

@@ -1,7 +1,7 @@
 // The pictures of this browser, as the gallery and others see them.
 import { jobs } from "./jobs.js";
 import { fileOf } from "./pictures.js";
-import { drop, pictures, removePictures, take } from "./store.js";
+import { addPicture, drop, keysOf, pictures, removePictures, take } from "./store.js";
 
 /** "change" when pictures came or went. */
 class History extends EventTarget {
@@ -16,7 +16,10 @@ class History extends EventTarget {
 
   /** Records, the newest first. */
   async all() {
-    this.list ??= await pictures();
+    if (!this.list) {
+      this.list = await pictures();
+      await this.tidy();
+    }
     return this.list;
   }
 
@@ -41,18 +44,17 @@ class History extends EventTarget {
   }
 
   async restore(records, files) {
-    const { addPicture } = await import("./store.js");
     await Promise.all(records.map((record, at) => files[at] && addPicture(record, files[at])));
     this.list = null;
     await this.all();
     this.tell();
   }
 
-  /** Inputs of jobs of which no picture is left. */
+  /** What jobs began with goes with the last of their pictures; looked at once a visit, so that a deletion can be undone. */
   async tidy() {
-    const used = new Set((await this.all()).map((record) => record.job));
-    const unused = jobs.list.filter((job) => job.inputs && !used.has(job.id) && !jobs.running.includes(job));
-    await Promise.all(unused.map((job) => drop("files", `inputs/${job.id}`)));
+    const used = new Set([...this.list, ...jobs.list].map((one) => `inputs/${one.job ?? one.id}`));
+    const kept = await keysOf("files");
+    await Promise.all(kept.filter((key) => key.startsWith("inputs/") && !used.has(key)).map((key) => drop("files", key)));
   }
 
   tell() {

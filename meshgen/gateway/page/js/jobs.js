@@ -4,7 +4,7 @@ import { nameOf } from "./format.js";
 import { Follower } from "./follower.js";
 import { keepPicture } from "./pictures.js";
 import { all, drop, put } from "./store.js";
-import { say } from "./toast.js";
+import { say, toast } from "./toast.js";
 
 const OVER = new Set(["done", "failed", "cancelled", "lost"]);
 const KEPT_JOBS = 12;
@@ -63,6 +63,7 @@ class Jobs extends EventTarget {
       job.inputs = true;
     }
     this.list.unshift(job);
+    navigator.storage?.persist?.(); // else a browser may make room by forgetting the history
     await this.write(job);
     this.follower.follow(job);
     this.changed(job);
@@ -122,8 +123,8 @@ class Jobs extends EventTarget {
   async refresh(job) {
     try {
       const view = await get(`/v1/jobs/${job.id}`);
-      await this.collect(job, view);
-      if (OVER.has(view.state)) await this.finish(job, view.state, view.error, view);
+      const collected = await this.collect(job, view);
+      if (OVER.has(view.state) && collected) await this.finish(job, view.state, view.error, view);
       else job.state = view.state;
       this.changed(job);
     } catch (error) {
@@ -143,11 +144,11 @@ class Jobs extends EventTarget {
     for (const old of finished.slice(KEPT_JOBS)) await this.dismiss(old);
   }
 
-  /** One after the other for a job, so that no picture is fetched twice. */
+  /** One after the other for a job, so that no picture is fetched twice. False if it is to be tried again. */
   collect(job, view) {
     const next = (this.collecting.get(job.id) ?? Promise.resolve())
       .then(() => this.fetchNew(job, view))
-      .catch((error) => console.warn(job.id, error));
+      .then(() => true, unlessFull);
     this.collecting.set(job.id, next);
     return next;
   }
@@ -177,6 +178,13 @@ class Jobs extends EventTarget {
   changed(job) {
     this.dispatchEvent(new CustomEvent("change", { detail: job }));
   }
+}
+
+/** A full disk stays full; anything else may be better next time. */
+function unlessFull(error) {
+  if (error.name !== "QuotaExceededError") return false;
+  toast("This browser has no room for more pictures. Delete some in the gallery.", { bad: true });
+  return true;
 }
 
 function recordOf(job, result) {

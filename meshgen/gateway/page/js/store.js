@@ -37,6 +37,7 @@ async function within(names, mode, work) {
 export const put = (name, value, key) => within([name], "readwrite", (store) => store(name).put(value, key));
 export const take = (name, key) => within([name], "readonly", (store) => store(name).get(key));
 export const all = (name) => within([name], "readonly", (store) => store(name).getAll());
+export const keysOf = (name) => within([name], "readonly", (store) => store(name).getAllKeys());
 export const drop = (name, key) => within([name], "readwrite", (store) => store(name).delete(key));
 
 /** All pictures' records, the newest first. */

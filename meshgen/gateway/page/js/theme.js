@@ -12,7 +12,10 @@ export function theme() {
 }
 
 export function nextTheme() {
-  const next = ORDER[(ORDER.indexOf(theme()) + 1) % ORDER.length];
+  return setTheme(ORDER[(ORDER.indexOf(theme()) + 1) % ORDER.length]);
+}
+
+export function setTheme(next) {
   keep(KEY, next);
   if (next) document.documentElement.dataset.theme = next;
   else delete document.documentElement.dataset.theme;
