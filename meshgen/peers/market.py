@@ -44,7 +44,7 @@ PATIENCE_S = 0.25
 """An offer of many pictures that is covered waits so long for the answers still missing: it is worth spreading. One picture needs
 one worker, so it waits only as long again as the first answer took."""
 MAX_PARTS = 64
-"""Parts of jobs that one worker is given at a time: each keeps a stream, and workers serve 128 of one peer for all that it says.
+"""Parts of jobs that a worker gets at a time: each keeps a stream, and a worker serves 128 of one peer for all that it says."""
 MAX_PAST = 256
 """Offers, and liars, remembered after they are answered: a second answer that differs from the first may come late."""
 
