@@ -57,10 +57,13 @@ def address_of(scope: Scope) -> str:
 
 @lru_cache(maxsize=1024)
 def is_loopback(address: str) -> bool:
+    """An IPv4 address may come in IPv6's clothes, where one socket serves both."""
     try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+        ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback
 
 
 def host_name(host: str) -> str:

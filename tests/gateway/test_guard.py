@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from meshgen.gateway.app import make_app
 from meshgen.gateway.bounds import MAX_BODY_BYTES, MAX_REQUEST_BYTES, MAX_STRANGER_BYTES, MAX_VALUES
+from meshgen.gateway.origin import is_loopback
 from meshgen.home import KEY_FILE
 from meshgen.settings import ApiSettings
 from tests.gateway.fake_node import SECRET, FakeNode
@@ -166,6 +167,13 @@ async def test_a_name_that_was_pointed_here(local: httpx.AsyncClient, host: str)
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:4712", "LOCALHOST", "[::1]:4712", "127.8.8.8"])
 async def test_own_names(local: httpx.AsyncClient, host: str) -> None:
     assert (await local.get("/health", headers={"host": host})).status_code == 200
+
+
+def test_this_machine_has_many_addresses() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1")))
+    assert not any(
+        map(is_loopback, ("192.168.1.9", "::ffff:192.168.1.9", "fe80::1%lo", "", "localhost", "127.0.0.1.evil.example"))
+    )
 
 
 async def test_a_households_names(tmp_path: Path) -> None:

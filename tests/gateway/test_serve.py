@@ -20,7 +20,7 @@ import trio
 from meshgen.gateway import events
 from meshgen.gateway.runfile import RunInfo, make_token, read_run, remove_run, write_run
 from meshgen.gateway.serve import GatewayError, serve_gateway
-from meshgen.home import RUN_FILE, TOKEN_FILE
+from meshgen.home import KEY_FILE, RUN_FILE, TOKEN_FILE
 from meshgen.settings import Settings, load_settings
 from tests.gateway.fake_node import FakeNode, award, draw
 
@@ -53,6 +53,19 @@ async def test_the_home_says_where_the_api_is_while_it_runs(tmp_path: Path) -> N
         assert mode(tmp_path / TOKEN_FILE) == 0o600 and mode(tmp_path / RUN_FILE) == 0o600
         assert (await api.get("/v1/status")).status_code == 200
     assert not (tmp_path / RUN_FILE).exists() and not (tmp_path / TOKEN_FILE).exists()
+
+
+async def test_a_node_of_a_household_is_reached_on_this_machine_too(tmp_path: Path) -> None:
+    async with serving(FakeNode(), tmp_path, load_settings(overrides={"api.port": 0, "api.host": "0.0.0.0"})) as api:
+        assert api.base_url.host == "127.0.0.1"
+        assert (await api.get("/v1/status")).status_code == 200
+
+
+async def test_keys_that_can_not_be_read_are_explained(tmp_path: Path) -> None:
+    (tmp_path / KEY_FILE).write_text("no key")
+    with pytest.RaisesGroup(pytest.RaisesExc(GatewayError, match=r"api\.key holds no key"), flatten_subgroups=True):
+        async with serving(FakeNode(), tmp_path):
+            pass
 
 
 def test_each_run_has_its_own_token(tmp_path: Path) -> None:

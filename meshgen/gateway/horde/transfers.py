@@ -36,6 +36,7 @@ class TransferBody(HordeBody):
 def transfer_routes(node: NodeFace, keys: Keys, people: People) -> APIRouter:
     routes = APIRouter(prefix=f"{PREFIX}/kudos", tags=["AI Horde: accounts"])
     done: dict[str, float] = {}
+    under_way: set[str] = set()
 
     @routes.post("/transfer")
     async def transfer(
@@ -45,16 +46,18 @@ def transfer_routes(node: NodeFace, keys: Keys, people: People) -> APIRouter:
         owner_asking(request, keys)
         if idempotency_key in done:
             return {"transferred": done[idempotency_key]}
+        if idempotency_key in under_way:
+            raise HordeError(400, "TooFastKudosTransfers", "The same transfer is still under way.")
         payee = _payee(people, body)
-        if idempotency_key:
-            done[idempotency_key] = float(body.amount)
+        under_way.update(filter(None, [idempotency_key]))
         try:
             await node.credit.tip(public_key_of(payee.peers[0]), body.amount * 1000, "tip", b"")
-        except BaseException as error:
-            done.pop(idempotency_key, None)
-            if isinstance(error, LedgerError | Malformed):
-                raise HordeError(400, "KudosTransferNotEnough", f"Nothing was transferred: {error}") from None
-            raise
+        except (LedgerError, Malformed) as error:
+            raise HordeError(400, "KudosTransferNotEnough", f"Nothing was transferred: {error}") from None
+        finally:
+            under_way.discard(idempotency_key)
+        if idempotency_key:
+            done[idempotency_key] = float(body.amount)
         while len(done) > MAX_REMEMBERED:
             del done[next(iter(done))]
         return {"transferred": float(body.amount)}
