@@ -7,13 +7,14 @@ hold no secret, and what they show is asked of ``/v1`` with the session.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 
 FOLDER = "page"
@@ -71,18 +72,20 @@ def page_paths() -> frozenset[str]:
 
 def page_routes() -> APIRouter:
     routes = APIRouter()
-    for path, file in _read().items():
-        routes.add_api_route(path, _serving(file), methods=["GET", "HEAD"], include_in_schema=False)
+    files = _read()
+
+    async def serve(request: Request) -> Response:
+        file = files.get(request.scope["path"])
+        if file is None:
+            raise HTTPException(404, "no such file")
+        return file.response(request.headers.get("if-none-match", ""))
+
+    for path in (*AT_ROOT.values(), PREFIX + "{name:path}"):
+        routes.add_api_route(path, serve, methods=["GET", "HEAD"], include_in_schema=False)
     return routes
 
 
-def _serving(file: PageFile) -> Callable[[Request], Awaitable[Response]]:
-    async def serve(request: Request) -> Response:
-        return file.response(request.headers.get("if-none-match", ""))
-
-    return serve
-
-
+@cache
 def _read() -> Mapping[str, PageFile]:
     found = {path: _page_file(MEDIA[_suffix(place)], place.read_bytes()) for path, place in _listing().items()}
     names = json.dumps(sorted(found)).encode()
