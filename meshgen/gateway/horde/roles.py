@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import re
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -31,6 +33,8 @@ ROLES: dict[tuple[str, ...], tuple[int, str, str]] = {
     ("POST /styles/{kind}/{style_id}/example",): NO_STYLES,
     ("PATCH /styles/{kind}/{style_id}/example/{example_id}", "DELETE /styles/{kind}/{style_id}/example/{example_id}"): NO_STYLES,
 }
+NAMED = re.compile(r"\{(\w+)\}")
+NAMED = re.compile(r"\{(\w+)\}")
 
 
 def role_routes(keys: Keys) -> APIRouter:
@@ -38,8 +42,19 @@ def role_routes(keys: Keys) -> APIRouter:
     for names, (status, rc, message) in ROLES.items():
         for name in names:
             method, path = name.split()
-            routes.add_api_route(path, _refusing(keys, status, rc, message), methods=[method], name=name)
+            refuse = _refusing(keys, status, rc, message)
+            routes.add_api_route(path, refuse, methods=[method], name=name, openapi_extra={"parameters": _parameters(path)})
     return routes
+
+
+def _parameters(path: str) -> list[dict[str, Any]]:
+    """For the API's description: nobody reads them."""
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in NAMED.findall(path)]
+
+
+def _parameters(path: str) -> list[dict[str, Any]]:
+    """For the API's description: nobody reads them."""
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in NAMED.findall(path)]
 
 
 def _refusing(keys: Keys, status: int, rc: str, message: str) -> Any:
