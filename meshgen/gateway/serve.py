@@ -7,15 +7,14 @@ import logging
 import os
 import socket
 from pathlib import Path
-from typing import Any, cast
 
 import trio
 from fastapi import FastAPI
 from hypercorn.config import Config
-from hypercorn.trio import serve
 
 from meshgen.gateway.app import make_app
 from meshgen.gateway.face import NodeFace
+from meshgen.gateway.http import serve_http
 from meshgen.gateway.keys import KeyRingError
 from meshgen.gateway.runfile import RunInfo, make_token, remove_run, write_run
 from meshgen.home import TOKEN_FILE
@@ -23,6 +22,9 @@ from meshgen.settings import ApiSettings, Settings
 
 GRACE_S = 1.0
 """How long answers under way may take when the node stops."""
+
+IDLE_S = 30.0
+"""How long a connection is kept for the next request: there are clients that ask every ten seconds."""
 
 
 class GatewayError(Exception):
@@ -38,8 +40,8 @@ async def serve_gateway(
     try:
         async with trio.open_nursery() as nursery:
             app = _app(node, token, home, settings.api, nursery)
-            binds = await nursery.start(serve, cast(Any, app), _config(listener))
-            url = _reachable(str(binds[0]))
+            await nursery.start(serve_http, app, _config(), listener)
+            url = _reachable(listener)
             write_run(home, RunInfo(url, os.getpid(), str(home / TOKEN_FILE), settings.requester.pictures_dir))
             task_status.started(url)
     finally:
@@ -54,9 +56,11 @@ def _app(node: NodeFace, token: str, home: Path, api: ApiSettings, background: t
         raise GatewayError(str(error)) from None
 
 
-def _reachable(url: str) -> str:
+def _reachable(listener: socket.socket) -> str:
     """Any address is no address to connect to."""
-    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _bind(api: ApiSettings) -> socket.socket:
@@ -79,14 +83,14 @@ def _without_trace(record: logging.LogRecord) -> bool:
     return True
 
 
-def _config(listener: socket.socket) -> Config:
+def _config() -> Config:
     config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
     config.errorlog = logging.getLogger("meshgen.gateway.http")
     config.errorlog.addFilter(_without_trace)
     config.errorlog.setLevel(logging.WARNING)  # the node itself says where its API is
     config.accesslog = None
     config.graceful_timeout = GRACE_S
+    config.keep_alive_timeout = IDLE_S
     config.include_server_header = False
     return config
 
