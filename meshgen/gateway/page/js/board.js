@@ -1,4 +1,5 @@
 // A storyboard: its panels, what they share, and where its pictures are. It survives a reload.
+import { uniqueId } from "./dom.js";
 import { history } from "./history.js";
 import { jobs } from "./jobs.js";
 import { all, drop, put } from "./store.js";
@@ -23,14 +24,14 @@ const BLANK = {
   paper: "white",
 };
 
-const newPanel = () => ({ id: crypto.randomUUID(), text: "", caption: "", picture: "", job: "", seed: null });
+const newPanel = () => ({ id: uniqueId(), text: "", caption: "", picture: "", job: "", seed: null });
 
 /** "change" as a Form tells it: its detail is the set of keys. "panel" with a panel as its detail. */
 export class Board extends EventTarget {
   constructor(kept) {
     super();
     const { id, made_ms, panels, ...values } = kept ?? {};
-    this.id = id ?? crypto.randomUUID();
+    this.id = id ?? uniqueId();
     this.made_ms = made_ms ?? Date.now();
     this.values = { ...BLANK, seed: crypto.getRandomValues(new Uint32Array(1))[0], ...values };
     this.panels = panels ?? Array.from({ length: 6 }, newPanel);

@@ -42,6 +42,11 @@ export function newId(word = "id") {
   return `${word}-${last}`;
 }
 
+/** An id that nobody else has. (crypto.randomUUID is not there on pages that come over a local network without TLS.) */
+export function uniqueId() {
+  return [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16).padStart(8, "0")).join("");
+}
+
 /** Calls f once things have been quiet for so many milliseconds. */
 export function settled(f, ms) {
   let timer = 0;

@@ -17,8 +17,13 @@ export class Follower {
   follow(job) {
     if (this.streams.has(job.id)) return;
     if (this.streams.size < STREAMS) this.stream(job);
-    else this.waiting.set(job.id, job);
-    if (this.waiting.size && !this.timer) this.timer = setTimeout(() => this.look(), ASK_MS);
+    else this.later(job);
+  }
+
+  later(job) {
+    this.streams.delete(job.id);
+    this.waiting.set(job.id, job);
+    if (!this.timer) this.timer = setTimeout(() => this.look(), ASK_MS);
   }
 
   leave(job) {
@@ -35,7 +40,10 @@ export class Follower {
   stream(job) {
     const source = new EventSource(`/v1/jobs/${job.id}/events`);
     for (const kind of KINDS) source.addEventListener(kind, (event) => this.heard(job, kind, JSON.parse(event.data)));
-    source.addEventListener("error", () => this.ask(job)); // it comes back by itself, unless the job is over or unknown
+    source.addEventListener("error", () => {
+      if (source.readyState === EventSource.CLOSED) this.later(job); // refused; while the node is away it comes back by itself
+      this.ask(job);
+    });
     this.streams.set(job.id, source);
   }
 

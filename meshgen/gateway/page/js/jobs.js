@@ -34,7 +34,10 @@ class Jobs extends EventTarget {
   async load() {
     const records = await all("jobs");
     this.list = records.sort((a, b) => b.created_ms - a.created_ms);
-    for (const job of this.running) this.follower.follow(job);
+    for (const job of this.running) {
+      job.notes = []; // they are told again
+      this.follower.follow(job);
+    }
     this.changed(null);
   }
 
