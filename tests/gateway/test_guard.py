@@ -241,6 +241,8 @@ async def test_bodies_are_bounded_by_path_and_caller(local: httpx.AsyncClient, t
     async with client(tmp_path, LAN) as api:
         for path in (ASK, "/session"):
             assert (await api.post(path, content=chunks(MAX_STRANGER_BYTES), headers=json_type)).status_code == 413
+        unsigned = await api.put("/api/v2/generate/upload/x", content=chunks(MAX_STRANGER_BYTES))
+        assert code_of(unsigned) == (403, "Forbidden"), "a worker elsewhere brings its pictures by a signed address"
 
 
 async def test_a_body_of_countless_values(local: httpx.AsyncClient) -> None:
