@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from meshgen.cli.asking import limits, limits_body, price
+from meshgen.cli.asking import by_id, limits, limits_body, price
 from meshgen.cli.client import Api
 from meshgen.cli.following import follow, leave, why_not_done
 from meshgen.cli.offered import Offered
@@ -26,7 +26,7 @@ def alchemy(call: Call, form: str, picture: Path, out: str | None, **given: Any)
     """What is in PICTURE, or a better one of it. FORM is nsfw, caption, interrogation, or an upscaler's name;
     `meshgen models` shows what the mesh offers."""
     api = Api.of(call.home)
-    body = limits_body(**given) | {"form": form, "source": base64.b64encode(read_picture(picture)).decode()}
+    body = by_id(api, limits_body(**given)) | {"form": form, "source": base64.b64encode(read_picture(picture)).decode()}
     if note := Offered(api).check_form(form):
         click.echo(note, err=True)
     if body["dry_run"]:

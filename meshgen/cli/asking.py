@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
+from meshgen.cli.client import Api
 from meshgen.cli.faults import Fault
 from meshgen.cli.verb import count, kudos
+from meshgen.cli.whom import People
 
 
 def limits(one: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -24,13 +26,22 @@ def limits(one: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         click.option(
             "--timeout", type=click.FloatRange(1, 86400), default=None, metavar="SECONDS", help="Give up after so long."
         ),
+        click.option("--worker", "workers", multiple=True, metavar="PEER", help="Ask this peer alone (repeatable)."),
+        click.option("--avoid", "avoid_workers", multiple=True, metavar="PEER", help="Don't ask this peer (repeatable)."),
     )
     return lambda command: reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
-def limits_body(nsfw: bool, dry_run: bool, max_kudos: float | None, timeout: float | None) -> dict[str, Any]:
+def limits_body(nsfw: bool, dry_run: bool, max_kudos: float | None, timeout: float | None, **whom: Any) -> dict[str, Any]:
     mkudos = None if max_kudos is None else round(max_kudos * 1000)
-    return {"nsfw": nsfw, "dry_run": dry_run, "max_mkudos": mkudos, "timeout_s": timeout}
+    return {"nsfw": nsfw, "dry_run": dry_run, "max_mkudos": mkudos, "timeout_s": timeout} | whom
+
+
+def by_id(api: Api, body: dict[str, Any]) -> dict[str, Any]:
+    """With the peers' ids where people named peers. Raises Fault."""
+    named = {key: body[key] for key in ("workers", "avoid_workers") if body[key]}
+    people = People(api) if named else None
+    return body | {key: [people.find(name) for name in names] for key, names in named.items() if people}
 
 
 def prompt_of(words: Sequence[str], what: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from meshgen.cli.asking import limits, limits_body, price, prompt_of
+from meshgen.cli.asking import by_id, limits, limits_body, price, prompt_of
 from meshgen.cli.client import Api
 from meshgen.cli.following import follow, leave, why_not_done
 from meshgen.cli.offered import HIRES_FROM, Offered, check_scheduler
@@ -49,7 +49,7 @@ def generate(call: Call, out: str | None, source: Path | None, mask: Path | None
     """Ask the mesh for pictures. PROMPT says what to draw; - reads it from standard input."""
     api = Api.of(call.home)
     check_scheduler(given["scheduler"])
-    body = _body(source=source, mask=mask, **given)
+    body = by_id(api, _body(source=source, mask=mask, **given))
     for note in (*_fitting(api, body), mask_note(source, mask)):
         if note:
             click.echo(note, err=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from meshgen.cli.asking import limits, limits_body, price, prompt_of
+from meshgen.cli.asking import by_id, limits, limits_body, price, prompt_of
 from meshgen.cli.client import Api, Event
 from meshgen.cli.following import follow, leave, why_not_done
 from meshgen.cli.offered import Offered
@@ -39,7 +39,7 @@ from meshgen.cli.verb import Call, count, kudos, plain, verb
 def write(call: Call, **given: Any) -> None:
     """Ask the mesh to go on with a text. - reads PROMPT from standard input. One text shows as it is written."""
     api = Api.of(call.home)
-    body = _body(**given)
+    body = by_id(api, _body(**given))
     if body["model"] and (note := Offered(api).check_model(body["model"], "text")):
         click.echo(note, err=True)
     if body["dry_run"]:

@@ -114,14 +114,14 @@ class Fulfilment:
         job = self._job
         wanted, families = self._means.wanted(job.request)
         job.model = wanted
-        found = self._means.known_model(wanted, families)
+        found = self._means.known_model(wanted, families, job.request.whom)
         if found is None:
             job.note("looking for workers" + (f" with {wanted}" if wanted else ""))
             with trio.move_on_after(self._patience_s):
                 async with trio.open_nursery() as nursery:
                     if wanted:
                         nursery.start_soon(self._means.directory.search, wanted)
-                    while (found := self._means.known_model(wanted, families)) is None:
+                    while (found := self._means.known_model(wanted, families, job.request.whom)) is None:
                         await self._means.directory.wait_heard()
                     nursery.cancel_scope.cancel()
         return found
@@ -130,11 +130,12 @@ class Fulfilment:
         """Offer what is missing and start what was won: (did anything start, is waiting in vain)."""
         lost = {peer for peer, losses in self._losses.items() if losses >= MAX_LOSSES} - {self._means.net.peer_id}
         avoid = {peer: self._unwanted.get(peer, No("failed")) for peer in lost}
-        avoid |= self._means.advised_against() | self._means.market.crowded()
+        whom = self._job.request.whom
+        avoid |= self._means.advised_against() | self._means.market.crowded() | self._means.kept_out(whom)
         offer = self._means.draft(self._assignment, len(self._missing), self._max_mkudos)
         own = self._own_choice(offer)
         window_s = OWN_WINDOW_S if own else self._policy.bid_window_s
-        answers = await self._means.market.ask(offer, window_s, avoid, self._background)
+        answers = await self._means.market.ask(offer, window_s, avoid, self._background, whom.allows)
         crowded = self._means.market.crowded()  # meanwhile
         bids = [bid for peer, bid in answers.bids.items() if peer not in crowded]
         self._means.rng.shuffle(bids)
@@ -160,6 +161,9 @@ class Fulfilment:
         """The own device, unless it failed this job before."""
         own = self._means.own
         if own is None or self._losses[self._means.net.peer_id] >= MAX_LOSSES:
+            return None
+        if not self._means.may_do(self._job.request.whom):
+            self._own_no = No("not_chosen")
             return None
         found = own.choice(offer)
         self._own_no = found if isinstance(found, No) else None

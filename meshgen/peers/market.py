@@ -56,6 +56,7 @@ class Answers:
     offer: Signed[Offer]
     asked: tuple[PeerId, ...]
     avoid: Mapping[PeerId, No] = field(default_factory=dict)  # whose bids don't count, and why
+    allows: Callable[[str], bool] = lambda _: True  # nor do those of peers that this is false of, known or not
     bids: dict[PeerId, Signed[Bid]] = field(default_factory=dict)
     refusals: dict[PeerId, No] = field(default_factory=dict)
     liars: dict[PeerId, tuple[bytes, bytes]] = field(default_factory=dict)  # the two answers, signed: the evidence
@@ -65,7 +66,7 @@ class Answers:
 
     def bid(self, signed: Signed[Bid]) -> None:
         worker = PeerId(signed.peer)
-        if worker not in self.liars and worker not in self.avoid:
+        if worker not in self.liars and worker not in self.avoid and self.allows(worker):
             self.refusals.pop(worker, None)
             self.bids[worker] = signed
         self._check()
@@ -119,15 +120,23 @@ class Market:
         self.ignored = 0  # answers that no open offer explains: replays, latecomers, junk
         net.serve(BID_PROTOCOL, self._hear)
 
-    async def ask(self, offer: Offer, window_s: float, avoid: Mapping[PeerId, No], nursery: trio.Nursery) -> Answers:
+    async def ask(
+        self,
+        offer: Offer,
+        window_s: float,
+        avoid: Mapping[PeerId, No],
+        nursery: trio.Nursery,
+        allows: Callable[[str], bool] = lambda _: True,
+    ) -> Answers:
         """Make an offer heard and gather answers: until everybody asked has answered and the count is covered, a little less
-        if one of them dawdles, and ``window_s`` at most. ``avoid`` are workers not to ask, and why.
+        if one of them dawdles, and ``window_s`` at most. ``avoid`` are workers not to ask, and why; nor do bids of
+        others count whom ``allows`` is false of.
 
         Questions outlive the window, in ``nursery``: to break one off would throw its kept stream away."""
         signed = sign(self._identity, offer)
         able, others = self._directory.able(offer)
         asked = self._least_busy({peer: queued for peer, queued in able.items() if peer not in avoid}, offer.count)
-        answers = self._open[signed.id] = Answers(signed, asked, avoid, refusals={**others, **avoid})
+        answers = self._open[signed.id] = Answers(signed, asked, avoid, allows, refusals={**others, **avoid})
         try:
             for peer in asked:
                 nursery.start_soon(self._ask_one, peer, answers)

@@ -118,6 +118,7 @@ _WORDS: Mapping[str, str] = {
     "failed": "failed earlier in this job",
     "bad_input": "can't use a picture that was sent or an option that was set",
     "advised": "{are} advised against by those whom this node follows",
+    "not_chosen": "{are} not among those that may be asked",
     "contradiction": "gave two different answers",
 }
 

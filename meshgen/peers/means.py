@@ -16,7 +16,7 @@ from meshgen.peers.directory import Directory
 from meshgen.peers.market import Market
 from meshgen.peers.matching import Choice, No
 from meshgen.peers.own import OwnEngine
-from meshgen.peers.request import ImageRequest, Request, RequestError, TextRequest
+from meshgen.peers.request import ANYBODY, ImageRequest, Request, RequestError, TextRequest, Whom
 from meshgen.peers.supply import Quote, find_adapter, find_weights, price_levels
 from meshgen.peers.tariff import offer_mkudos
 from meshgen.protocols.advert import PICTURE_FAMILIES, AdapterAdvert, ModelAdvert
@@ -81,9 +81,18 @@ class Means:
         """Known workers that those whom this node follows say to avoid."""
         return {PeerId(signed.peer): No("advised") for signed in self.directory.adverts() if self.advice.avoids(signed.author)}
 
-    def known_model(self, name: str, families: Sequence[str]) -> ModelAdvert | None:
-        avoid, known = self.advised_against(), list(self.directory.adverts())
-        own = self.own.models() if self.own else ()
+    def kept_out(self, whom: Whom) -> dict[PeerId, No]:
+        """Known workers that a request is not for."""
+        return {PeerId(one.peer): No("not_chosen") for one in self.directory.adverts() if not whom.allows(one.peer)}
+
+    def may_do(self, whom: Whom) -> bool:
+        """Is there an own device, and may it be asked?"""
+        return self.own is not None and whom.allows(self.net.peer_id)
+
+    def known_model(self, name: str, families: Sequence[str], whom: Whom = ANYBODY) -> ModelAdvert | None:
+        """Of a worker that may be asked, if one has it."""
+        avoid, known = self.advised_against() | self.kept_out(whom), list(self.directory.adverts())
+        own = self.own.models() if self.own and self.may_do(whom) else ()
         heeded = [signed.message for signed in known if signed.peer not in avoid]
         everybody = [signed.message for signed in known]
         return find_weights(heeded, own, name, families) or find_weights(everybody, own, name, families)
@@ -123,12 +132,12 @@ class Means:
     def quote(self, request: Request) -> Quote:
         """What it would cost, from what is known already: nobody is asked anything. Raises RequestError."""
         wanted, families = self.wanted(request)
-        model = self.known_model(wanted, families)
+        model = self.known_model(wanted, families, request.whom)
         if model is None:
             which = f"the model {wanted!r}" if wanted else "any model"
             raise RequestError("no_worker", f"no worker is known yet that offers {which}, so its price can't be told", "model")
         offer = self.draft(assign(request, model, self.known_adapter), request.count, self.max_mkudos(request))
-        able, _ = self.directory.able(offer)
+        able = [peer for peer in self.directory.able(offer)[0] if request.whom.allows(peer)]
         tariff = offer_mkudos(offer, self.charter().tariff, model)
         return Quote(
             model=model.name,
@@ -140,5 +149,5 @@ class Means:
             tariff_mkudos=tariff,
             max_mkudos=offer.max_mkudos,
             levels=price_levels([advert for peer in able if (advert := self.directory.get(peer))], tariff),
-            own=self.own is not None and isinstance(self.own.choice(offer), Choice),
+            own=self.own is not None and self.may_do(request.whom) and isinstance(self.own.choice(offer), Choice),
         )

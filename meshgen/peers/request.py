@@ -17,6 +17,20 @@ class RequestError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Whom:
+    """Which workers may be asked, by peer id: those in ``only``, if it names any, and none of ``never``."""
+
+    only: frozenset[str] = frozenset()
+    never: frozenset[str] = frozenset()
+
+    def allows(self, peer: str) -> bool:
+        return (not self.only or peer in self.only) and peer not in self.never
+
+
+ANYBODY = Whom()
+
+
+@dataclass(frozen=True, slots=True)
 class LoraWish:
     name: str
     weight: float = 1.0
@@ -65,6 +79,7 @@ class ImageRequest:
     nsfw: bool = False  # what comes out may be not safe for work: goes to workers alone that take such jobs
     timeout_s: float | None = None
     patience_s: float | None = None  # without any worker; None = as the settings say
+    whom: Whom = ANYBODY
     source: bytes = field(default=b"", repr=False)
     mask: bytes = field(default=b"", repr=False)  # white is painted anew
     strength: float = 0.75
@@ -99,6 +114,7 @@ class TextRequest:
     shared: bool | None = False
     timeout_s: float | None = None
     patience_s: float | None = None  # without any worker; None = as the settings say
+    whom: Whom = ANYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +131,7 @@ class FormRequest:
     shared: bool | None = False
     timeout_s: float | None = None
     patience_s: float | None = None  # without any worker; None = as the settings say
+    whom: Whom = ANYBODY
 
 
 Request = ImageRequest | TextRequest | FormRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -53,11 +54,11 @@ class Images:
 
     def _wanted(self, body: ImageBody, given: Given, told: Translation) -> tuple[ImageRequest, Price]:
         """For one of the models that will do, with what there is for it."""
-        plain = plain_request(body, given)
+        whom = self._intake.whom(body.workers, blacklist=body.worker_blacklist)
+        plain = replace(plain_request(body, given), whom=whom)
         best = self._intake.best(plain, body.models, PICTURE_FAMILIES)
         assert isinstance(best, ImageRequest)
         row = self._intake.waiting.models().get(best.model or self._intake.price(best).model, {})
-        told.cautions += self._intake.keep_to(body.workers, best.model, blacklist=body.worker_blacklist)
         wanted = fitted(best, body, row.get("family", ""), self._intake.waiting.adapters(), told)
         return wanted, self._intake.price(wanted)
 
@@ -120,6 +121,7 @@ def image_routes(intake: Intake, sources: Sources) -> APIRouter:
         asked.rated = True
         return JSONResponse({"reward": 0.0})
 
+    desk.looks[f"{routes.prefix}/check"] = lambda id: images.figures(asked) if (asked := desk.find("image", id)) else None
     desk.views["image"] = lambda asked, one: images.made(asked, one, Makers(intake.node))
     return routes
 

@@ -16,7 +16,7 @@ from meshgen.gateway.horde.names import uuid_of
 from meshgen.gateway.horde.nearby import not_found
 from meshgen.gateway.horde.waiting import Waiting, lacking
 from meshgen.peers.job import Job
-from meshgen.peers.request import ImageRequest, Request, RequestError, TextRequest
+from meshgen.peers.request import ImageRequest, Request, RequestError, TextRequest, Whom
 
 RETURN_CODES = {
     "bad_picture": (400, "ImageValidationFailed"),
@@ -89,15 +89,11 @@ class Intake:
             if worker_id not in known:
                 raise not_found(request, "Worker", worker_id, "WorkerNotFound")
 
-    def keep_to(self, ids: Sequence[str], model: str, *, blacklist: bool) -> list[Caution]:
-        """An offer is for every worker. So a list of workers is kept to only if it says of those who have the model what is so
-        anyway; else a blacklist gives a warning, and any other is refused, as it may be there for the prompt's sake."""
-        offering = {uuid_of(row["peer_id"]) for row in self.node.peers() if ids and (not model or model in row["models"])}
-        if not ids or (offering.isdisjoint(ids) if blacklist else offering <= set(ids)):
-            return []
-        if not blacklist:
-            raise HordeError(400, "BadRequest", "The mesh offers work to all workers: it can't be kept to some of them yet.")
-        return [caution("FieldIgnored", "Warning: worker_blacklist was ignored: the mesh offers work to all workers.")]
+    def whom(self, ids: Sequence[str], *, blacklist: bool) -> Whom:
+        """Workers by their UUIDs: those that may be asked alone, or those that may not."""
+        known = (self.node.peer_id, *(row["peer_id"] for row in self.node.peers())) if ids else ()
+        named = frozenset(peer for peer in known if uuid_of(peer) in ids)
+        return Whom(never=named) if blacklist else Whom(only=named)
 
     def take(
         self,

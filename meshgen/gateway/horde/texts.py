@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -41,8 +42,9 @@ class Texts:
         check_style(request, body.style)
         webhook = checked_webhook(body.webhook)
         self._intake.check_workers(request, body.workers)
-        wanted = self._intake.best(text_request(body), body.models, FAMILIES)
-        cautions = ignored(body) + self._intake.keep_to(body.workers, wanted.model, blacklist=body.worker_blacklist)
+        whom = self._intake.whom(body.workers, blacklist=body.worker_blacklist)
+        wanted = self._intake.best(replace(text_request(body), whom=whom), body.models, FAMILIES)
+        cautions = ignored(body)
         price = self._intake.price(wanted)
         if body.dry_run:
             self._intake.check(caller, [wanted], price)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from meshgen.gateway.horde.names import uuid_of
 from meshgen.peers.request import ControlWish, InversionWish, LoraWish, RequestError
-from tests.gateway.fake_node import ALICE, BOB, SECRET
+from tests.gateway.fake_node import BOB, SECRET
 from tests.gateway.horde.asked import AskingNode, ask, award, bring, encoded, finish, picture, shown, taken
 from tests.gateway.horde.conftest import OWN
 
@@ -336,7 +336,6 @@ async def test_painting_and_control(api: httpx.AsyncClient, node: AskingNode) ->
         ({"proxied_account": "x"}, 400, "OnlyServiceAccountProxy"),
         ({"style": "none such"}, 404, "StyleNotFound"),
         ({"workers": [NOBODY]}, 404, "WorkerNotFound"),
-        ({"workers": [uuid_of(ALICE.peer_id)]}, 400, "BadRequest"),
     ],
 )
 async def test_requests_that_are_refused(
@@ -362,11 +361,12 @@ async def test_the_words_of_errors_are_ai_hordes(api: httpx.AsyncClient) -> None
     assert answer.json()["message"] == f"Image Waiting Prompt (Check) with ID '{NOBODY}' not found."
 
 
-async def test_lists_of_workers_are_kept_to_where_they_change_nothing(api: httpx.AsyncClient, node: AskingNode) -> None:
+async def test_lists_of_workers_are_kept_to(api: httpx.AsyncClient, node: AskingNode) -> None:
     bob = uuid_of(BOB.peer_id)
     assert codes(await ask(api, prompt="x", models=["sd15"], workers=[bob])) == []
-    assert codes(await ask(api, prompt="x", models=["quick"], workers=[bob], worker_blacklist=True)) == []
-    assert codes(await ask(api, prompt="x", models=["sd15"], workers=[bob], worker_blacklist=True)) == ["FieldIgnored"]
+    assert codes(await ask(api, prompt="x", models=["sd15"], workers=[bob], worker_blacklist=True)) == []
+    first, second = (request.whom for request in node.requester.requests)
+    assert (first.only, first.never, second.only, second.never) == ({BOB.peer_id}, set(), set(), {BOB.peer_id})
 
 
 @pytest.mark.parametrize(
