@@ -38,8 +38,6 @@ _PAGE_POLICY = (
 """Where the page's own files say nothing stricter: scripts and styles of this node alone, none within a document."""
 
 
-UPLOADS = f"{PREFIX}/generate/upload/"
-"""Results that a worker brings by a signed address, without a key: the route looks at the signature before it reads."""
 MAX_VALUES = 200_000
 """In one JSON document: pictures are few and long, and what is many and short takes thirty times its size to read."""
 _MARKS = b",[{"
