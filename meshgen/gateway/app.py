@@ -23,6 +23,7 @@ from meshgen.gateway.horde.desk import Desk
 from meshgen.gateway.horde.faults import HORDE_ERRORS, install_horde_handlers
 from meshgen.gateway.horde.popping import popping_routes
 from meshgen.gateway.horde.reading import reading_routes
+from meshgen.gateway.hot import Hot
 from meshgen.gateway.jobs import job_routes
 from meshgen.gateway.keys import KeyRing
 from meshgen.gateway.limits import Limiter
@@ -72,5 +73,6 @@ def make_app(
     install_horde_handlers(app)
     lan = not is_loopback(api.host) and api.host != "localhost"
     names = frozenset(name.lower() for name in api.names)
+    app.add_middleware(Hot, looks=desk.looks)
     app.add_middleware(Guard, door=Door(token, keys, sessions, Limiter(api.requests_per_minute), names, lan))
     return app

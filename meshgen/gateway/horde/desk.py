@@ -13,6 +13,7 @@ import trio
 from meshgen.gateway.callers import Caller, Keys
 from meshgen.gateway.horde.pictures import Pictures
 from meshgen.gateway.horde.webhooks import Webhooks
+from meshgen.gateway.hot import Look
 from meshgen.gateway.keys import KeyRingError
 from meshgen.peers.job import Finished, Job
 from meshgen.peers.peer import system_ms
@@ -124,6 +125,8 @@ class Desk:
         """Seconds of compute that a result of each model took lately."""
         self.views: dict[Kind, View] = {}
         """How a result of each kind is shown to clients, set by who serves it: what webhooks are told."""
+        self.looks: dict[str, Look] = {}
+        """What is polled, by its path without the request's id, set by whoever serves it."""
         self._webhooks = webhooks or Webhooks()
         self._asked: dict[str, Asked] = {}
         self._places: dict[str, tuple[Asked, int, int]] = {}
