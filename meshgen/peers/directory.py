@@ -103,7 +103,7 @@ class Directory:
         return self.own.message.addresses if self.own else ()
 
     async def wait_heard(self) -> None:
-        """Until a peer is heard of that was not known, or one with other models."""
+        """Until a peer is heard of that was not known, or one with other models; or this node itself has others."""
         await self._heard.wait()
 
     # -- life
@@ -111,6 +111,7 @@ class Directory:
     def changed(self) -> None:
         """Own state changed: a fresh advert goes out soon."""
         self._changed.set()
+        self._tell_waiting()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self._net.serve(PRESENCE_PROTOCOL, self._introduce)
@@ -224,8 +225,11 @@ class Directory:
         for listener in self.on_advert:
             listener(signed)
         if not known or known.message.models != signed.message.models:
-            self._heard.set()
-            self._heard = trio.Event()
+            self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        self._heard.set()
+        self._heard = trio.Event()
 
 
 def advert_key(peer: PeerId) -> str:

@@ -10,6 +10,7 @@ from meshgen.engine.bridge.crew import LIVE_S
 from meshgen.engine.bridge.popper import Popper
 from meshgen.engine.fake import FakeEngine
 from meshgen.engine.several import Several
+from meshgen.peers.request import ImageRequest
 from tests.peers.virtual import pictures_of, virtual_mesh
 
 MODEL = "Deliberate"
@@ -60,3 +61,15 @@ async def test_what_its_worker_never_brings_is_done_by_another(autojump_clock: t
             nursery.cancel_scope.cancel()
         assert job.state == "failed" and len(taken) >= 2
         assert "secret" not in " ".join(job.notes) and any("crashed" in note for note in job.notes)
+
+
+async def test_who_asks_before_the_own_worker_is_there_is_served_once_it_is(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        bridge = Bridge()
+        alone = await mesh.add("alone", "requester worker", Several(FakeEngine([]), bridge))
+        assert alone.requester is not None
+        job = alone.requester.submit(ImageRequest(prompt="x", model=MODEL, width=64, height=64, patience_s=600))
+        await trio.sleep(5)
+        assert job.state == "offering" and not bridge.pop(PAINTER).pieces
+        await trio.sleep(5)
+        assert bridge.pop(PAINTER).pieces and job.parts[0].worker == alone.peer_id
