@@ -15,14 +15,19 @@ import pytest
 
 from meshgen.cli.local_mesh import LocalMesh, local_mesh, wait_for
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ALIAS = "<b id=owned>Pia</b>"
 FAKE_S = 1.2
 DESK, PHONE = (1440, 900), (390, 844)
 SCENE = "a red circle above a blue square on a yellow background"
 WAIT_MS = 30_000
-playwright.expect.set_options(timeout=WAIT_MS)
+
+
+def browser_tools() -> Any:
+    """Playwright; a module whose tests need it is skipped where it is not installed."""
+    tools = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
+    tools.expect.set_options(timeout=WAIT_MS)
+    return tools
 
 
 @pytest.fixture(scope="package")
@@ -44,7 +49,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
 @pytest.fixture(scope="package")
 def chromium(mesh: LocalMesh) -> Iterator[Any]:
     quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    with playwright.sync_playwright() as driver:
+    with browser_tools().sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=quiet)
         yield browser
         browser.close()
@@ -97,7 +102,7 @@ class Visitor:
         """The same, until all of it is there."""
         job = self.ask(prompt, model, count)
         job.locator(".tag", has_text="done").wait_for()
-        playwright.expect(job.locator(".tile.there img")).to_have_count(count)
+        browser_tools().expect(job.locator(".tile.there img")).to_have_count(count)
         return job
 
     def saved(self, button: Any) -> Path:

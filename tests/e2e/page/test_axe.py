@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.page.conftest import SCENE, Visitor
+from tests.e2e.page.conftest import SCENE, Visitor, browser_tools
 
 AXE = "axe-core@4.10.3"
 SECTIONS = ("create", "gallery", "storyboard", "mesh", "worker", "credit")
-SETTLED = "Promise.allSettled(document.getAnimations().filter((one) => one.transitionProperty).map((one) => one.finished)).then(() => 0)"
+SETTLED = (
+    "Promise.allSettled(document.getAnimations().filter((one) => one.transitionProperty).map((one) => one.finished))"
+    ".then(() => 0)"
+)
 RUN = "axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations)"
 FETCH_S = 60
+
+browser_tools()
 
 
 @pytest.fixture(scope="session")

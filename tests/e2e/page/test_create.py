@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.page.conftest import SCENE, Visitor, playwright
+from tests.e2e.page.conftest import SCENE, Visitor, browser_tools
 
-expect = playwright.expect
+expect = browser_tools().expect
 
 
 def test_pictures_are_seen_while_they_are_drawn(ada: Visitor) -> None:

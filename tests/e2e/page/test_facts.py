@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.e2e.page.conftest import ALIAS, SCENE, Visitor, playwright
+from tests.e2e.page.conftest import ALIAS, SCENE, Visitor, browser_tools
 
-expect = playwright.expect
+expect = browser_tools().expect
 SECTIONS = ("create", "gallery", "storyboard", "mesh", "worker", "credit")
 MARKUP = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 

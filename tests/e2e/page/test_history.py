@@ -5,9 +5,9 @@ from __future__ import annotations
 from PIL import Image
 
 from meshgen.pictures import text_of
-from tests.e2e.page.conftest import SCENE, Visitor, playwright
+from tests.e2e.page.conftest import SCENE, Visitor, browser_tools
 
-expect = playwright.expect
+expect = browser_tools().expect
 
 
 def test_the_gallery_after_a_reload(ada: Visitor) -> None:
