@@ -69,8 +69,8 @@ class Known:
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[LocalNode]:
     with local_mesh(tmp_path / "mesh") as mesh:
-        settings = {"worker__engine": "fake", "worker__fake_seconds": 0}
-        yield mesh.start("node", "requester", "worker", requester__bid_wait_s=0.1, requester__bid_window_s=0.1, **settings)
+        settings: dict[str, Any] = {"worker__engine": "fake", "worker__fake_seconds": 0, "requester__bid_wait_s": 0.1}
+        yield mesh.start("node", "requester", "worker", **settings)
 
 
 def test_whatever_is_asked_the_answer_is_described(node: LocalNode, tmp_path: Path) -> None:

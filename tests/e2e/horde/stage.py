@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from meshgen.cli.local_mesh import LocalNode, local_mesh, wait_for
 from meshgen.home import KEY_FILE
@@ -14,7 +15,7 @@ from tests.e2e.horde.workers import FORMS, Knowing, Kobold, Regen
 PAINTED = ("stable_diffusion", "stable_diffusion_inpainting")
 WRITTEN = "koboldcpp/tiny-1b"
 WAIT_S = 120
-NOTHING_OF_ITS_OWN = {"worker__engine": "fake", "worker__models": ",".join((*PAINTED, WRITTEN))}
+NOTHING_OF_ITS_OWN: dict[str, Any] = {"worker__engine": "fake", "worker__models": ",".join((*PAINTED, WRITTEN))}
 
 
 @contextmanager
