@@ -10,6 +10,8 @@ import platform
 import tempfile
 from pathlib import Path
 
+from tests.bench.api import api
+from tests.bench.api import table as api_table
 from tests.bench.dispatch import Row, measure
 from tests.bench.engine import engine
 from tests.bench.engine import table as engine_table
@@ -32,6 +34,7 @@ def main() -> None:
         starts = startup(Path(folder) / "startup")
         caught_up = gaps(Path(folder) / "sync")
         log_figures = ledger(Path(folder) / "ledger")
+    api_figures = api()
     engine_figures = engine()
     print(_table(rows))
     print(f"aims: p50 {AIM['p50_ms']:g} ms, {AIM['jobs_per_s']:g} jobs/s, {AIM['cpu_s_per_job']:g} CPU-s a job\n")
@@ -39,6 +42,7 @@ def main() -> None:
         print(f"{name:<44} {value:>8.3f}")
     print("\n" + sync_table(caught_up) + "\n")
     print(ledger_table(log_figures) + "\n")
+    print(api_table(api_figures) + "\n")
     print(engine_table(engine_figures) + "\n")
     writing = text()
     for name, value in writing.items():
@@ -50,6 +54,7 @@ def main() -> None:
         "startup": starts,
         "sync": [gap.as_dict() for gap in caught_up],
         "ledger": log_figures,
+        "api": api_figures,
         "engine": engine_figures,
         "standing": standing(),
         "text": writing,
