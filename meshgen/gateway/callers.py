@@ -40,5 +40,8 @@ class Keys(Protocol):
     def check(self, caller: Caller, *, pixels: int = 0, steps: int = 0, tokens: int = 0, mkudos: int = 0) -> None:
         """May it ask for this? ``mkudos`` is the most that it may cost. Raises KeyLimit."""
 
+    def left(self, caller: Caller) -> int | None:
+        """What it may still spend, milli-kudos; None = no bound of its own."""
+
     def charge(self, caller: Caller, mkudos: int) -> None:
         """What a job of that caller's has cost."""

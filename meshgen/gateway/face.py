@@ -11,6 +11,7 @@ from meshgen.engine.bridge.popper import Popper
 from meshgen.peers.accounting import LogQuery
 from meshgen.peers.advice import Word
 from meshgen.peers.job import Job
+from meshgen.peers.means import RequesterPolicy
 from meshgen.peers.request import Request
 from meshgen.peers.supply import Quote
 from meshgen.settings import Settings, Source
@@ -20,6 +21,10 @@ class RequesterFace(Protocol):
     @property
     def jobs(self) -> Mapping[str, Job]:
         """Jobs of this run by id, oldest first; finished ones until they are dropped."""
+
+    @property
+    def policy(self) -> RequesterPolicy:
+        """The person's standing wishes."""
 
     def submit(self, request: Request) -> Job:
         """Start a job. Raises RequestError."""

@@ -102,14 +102,23 @@ class KeyRing:
         ):
             if most != UNLIMITED and asked > most:
                 raise KeyLimit("SharedKeyInvalid", f"This shared key allows {most} {what}, and {asked} were asked for.")
-        if key.kudos != UNLIMITED:
-            _check_kudos(key.kudos * 1000 - key.used_mkudos - self.pending(caller), mkudos)
+        left = self.left(caller)
+        if left is not None:
+            _check_kudos(left, mkudos)
+
+    def left(self, caller: Caller) -> int | None:
+        key = self._shared.get(caller.key_id) if caller.kind == "shared" else None
+        return None if key is None or key.kudos == UNLIMITED else key.kudos * 1000 - key.used_mkudos - self.pending(caller)
 
     def charge(self, caller: Caller, mkudos: int) -> None:
-        """Raises KeyRingError."""
+        """Counts in this run even where it can't be written down. Raises KeyRingError."""
         with self._lock:
             if mkudos > 0 and (key := self._shared.get(caller.key_id)):
-                self._keep(self._shared | {caller.key_id: replace(key, used_mkudos=key.used_mkudos + mkudos)})
+                charged = self._shared | {caller.key_id: replace(key, used_mkudos=key.used_mkudos + mkudos)}
+                try:
+                    self._keep(charged)
+                finally:
+                    self._shared = charged
 
     # -- the owner's
 

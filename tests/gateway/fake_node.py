@@ -16,6 +16,7 @@ from meshgen.ledger.fold import Balance
 from meshgen.peers.accounting import LogQuery
 from meshgen.peers.advice import Word
 from meshgen.peers.job import Finished, Job, Part
+from meshgen.peers.means import RequesterPolicy
 from meshgen.peers.request import ImageRequest, RequestError
 from meshgen.peers.supply import Level, Quote
 from meshgen.settings import Settings, Source
@@ -42,6 +43,7 @@ class FakeScope:
 class FakeRequester:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
+        self.policy = RequesterPolicy()
         self.requests: list[ImageRequest] = []
         self.on_submit: Callable[[Job], None] = lambda job: None
         self.on_cancel: Callable[[Job], None] = lambda job: None

@@ -82,6 +82,21 @@ def test_what_was_spent_counts_and_outlives_a_restart(tmp_path: Path, ring: KeyR
     assert rc_of(again, key.id) == "SharedKeyEmpty"
 
 
+def test_what_can_not_be_written_down_counts_all_the_same(tmp_path: Path, ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = ring.share(kudos=10)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("meshgen.gateway.keys.write_private", full)
+    with pytest.raises(KeyRingError):
+        ring.charge(key.caller, 10_000)
+    assert rc_of(ring, key.id) == "SharedKeyEmpty" and ring.left(key.caller) == 0
+    with pytest.raises(KeyRingError):
+        ring.share(kudos=10)
+    assert ring.left(OWNER) is None and len(ring.shared()) == 1
+
+
 def test_what_is_under_way_counts_too(ring: KeyRing) -> None:
     key = ring.share(kudos=10)
     ring.pending = lambda caller: 6_000 if caller == key.caller else 0

@@ -147,8 +147,9 @@ class Desk:
         return [asked for asked in self._asked.values() if not asked.final]
 
     def pending(self, caller: Caller) -> int:
-        """What that caller's requests under way may still cost, milli-kudos."""
-        return sum(asked.max_mkudos for asked in self.open() if asked.caller.key_id == caller.key_id)
+        """What that caller's requests may still cost that are under way, or over and not charged yet. Milli-kudos."""
+        uncharged = (asked for asked in self._asked.values() if asked.id not in self._over)
+        return sum(asked.max_mkudos for asked in uncharged if asked.caller.key_id == caller.key_id)
 
     def find(self, kind: Kind, asked_id: str) -> Asked | None:
         asked = self._asked.get(asked_id)

@@ -106,6 +106,7 @@ class Intake:
     ) -> Asked:
         """``price`` is that of one result of any of them. Raises HordeError."""
         count = sum(request.count for request in requests)
+        price = self._bounded(caller, price, count)
         self.check(caller, requests, price)
         jobs: list[Job] = []
         for request in requests:
@@ -124,6 +125,13 @@ class Intake:
             self.keys.check(caller, **_measures(requests[0]), mkudos=most)
         except KeyLimit as limit:
             raise HordeError(403, limit.rc, str(limit)) from None
+
+    def _bounded(self, caller: Caller, price: Price, count: int) -> Price:
+        """Where nobody has named a price, a shared key's bearer pays in the end no more than is left on the key."""
+        left = self.keys.left(caller)
+        if price.most is not None or left is None:
+            return price
+        return replace(price, most=min(self.requester.policy.max_mkudos, max(0, left) // count))
 
     @staticmethod
     def _within(caller: Caller, request: Request, price: Price, patience_s: float | None) -> Request:

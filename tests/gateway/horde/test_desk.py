@@ -49,6 +49,7 @@ async def test_requests_are_found_by_kind_and_forgotten_a_while_after_their_end(
     assert desk.picture(made.id) == b"a" and desk.picture("garbage") is None
     bring(one, 1, b"b")
     one.enter("done")
+    assert desk.pending(CLASS) == 50_000, "until it is charged: nobody slips in between"
     await trio.sleep(1)
     assert keys.charged == [(CLASS, 22_000)] and desk.open() == [] and desk.pending(CLASS) == 0
     assert desk.paces == {"sd15": 0.5}

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import trio.testing
 from PIL import Image
 
 from meshgen.gateway.horde.names import uuid_of
@@ -400,6 +401,20 @@ async def test_keys(api: httpx.AsyncClient, node: AskingNode) -> None:
     assert not node.asked
 
 
+async def test_what_nobody_has_priced_costs_a_shared_key_no_more_than_is_left_on_it(
+    api: httpx.AsyncClient, node: AskingNode
+) -> None:
+    key = (await api.put("/api/v2/sharedkeys", json={"kudos": 9}, headers=OWN)).json()["id"]
+    url, given = "/api/v2/generate/async", {"prompt": "x", "models": ["unknown"], "params": {"n": 2}}
+    assert (await api.post(url, json=given, headers={"apikey": key})).status_code == 202
+    assert [request.max_mkudos for request in node.asked] == [4_500]
+    again = await api.post(url, json=given, headers={"apikey": key})
+    assert (again.status_code, again.json()["rc"]) == (403, "SharedKeyEmpty"), "all that is left is spoken for"
+    rich = (await api.put("/api/v2/sharedkeys", json={"kudos": 5000}, headers=OWN)).json()["id"]
+    assert (await api.post(url, json=given, headers={"apikey": rich})).status_code == 202
+    assert node.asked[-1].max_mkudos == node.requester.policy.max_mkudos, "nor more than the settings allow"
+
+
 async def test_a_shared_key_pays_no_more_than_its_limits(api: httpx.AsyncClient, node: AskingNode) -> None:
     given = {"kudos": 50, "name": "class", "max_image_pixels": 512 * 512, "max_image_steps": 20}
     key = (await api.put("/api/v2/sharedkeys", json=given, headers=OWN)).json()["id"]
@@ -415,7 +430,7 @@ async def test_a_shared_key_pays_no_more_than_its_limits(api: httpx.AsyncClient,
     assert node.asked[0].max_mkudos == 22_000
     assert (await asked(params={"steps": 10})).status_code == 403, "what is under way counts"
     finish(node.job())
-    await node.job().wait()
+    await trio.testing.wait_all_tasks_blocked()
     assert (await asked(params={"steps": 10})).status_code == 202, "22 of 50 are spent"
 
 
