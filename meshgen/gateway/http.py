@@ -1,7 +1,7 @@
 """HTTP by Hypercorn, less what costs it most for a small answer: clients that wait for a picture ask every second.
 
 Hypercorn writes an answer in three pieces, each a system call, and starts and ends a task a request that waits whether another
-one comes. Here head and body leave together, and one task a connection waits, with a deadline that is put off.
+one comes. Here head and body leave together, and one task a connection waits, and looks now and then.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ SHORT_BYTES = 64 * 1024
 
 
 class Idle:
-    """Stands in for the task that Hypercorn starts anew: when a connection on which nothing is asked shall close."""
+    """Stands in for the task that Hypercorn starts anew: when a connection on which nothing is asked shall close.
+
+    A request only writes down a time; whoever waits for it looks again then."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -41,27 +43,25 @@ class Idle:
         return self._until_s < math.inf
 
     async def restart(self, task_group: Any, close: Callable[[], Awaitable[None]]) -> None:
-        self._put_off(trio.current_time() + self._timeout_s)
+        self._until_s = trio.current_time() + self._timeout_s
         if self._scope is None:
-            self._scope = trio.CancelScope(deadline=self._until_s)
+            self._scope = trio.CancelScope()
             task_group.spawn(close)
 
     async def stop(self) -> None:
-        self._put_off(math.inf)
+        self._until_s = math.inf
 
     def end(self) -> None:
         """The client has gone."""
-        self._put_off(-math.inf)
+        self._until_s = -math.inf
+        if self._scope is not None:
+            self._scope.cancel()
 
     async def wait(self, terminated: Callable[[], Awaitable[None]]) -> None:
-        """Until it has been idle for too long, or the server ends."""
-        with trio.CancelScope(deadline=self._until_s) as self._scope:
+        """Until it may have been idle for too long, or the server ends."""
+        look_s = min(self._until_s, trio.current_time() + self._timeout_s)
+        with trio.CancelScope(deadline=look_s) as self._scope:
             await terminated()
-
-    def _put_off(self, until_s: float) -> None:
-        self._until_s = until_s
-        if self._scope is not None:
-            self._scope.deadline = until_s
 
 
 class Connection(TCPServer):  # type: ignore[misc]
