@@ -11,6 +11,10 @@ from starlette.types import Scope
 
 OWN_FETCHES = ("", "same-origin", "none")
 """What a browser says of a request that no other site's page caused; other programs say nothing."""
+HANDED_ON = frozenset(
+    (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"cf-connecting-ip")
+)
+"""By one of these a proxy gives itself away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def is_foreign_page(headers: Headers) -> bool:
 
 def is_local(scope: Scope) -> bool:
     """Was it made on this machine? Not if a proxy says that it hands on another's."""
-    if any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"]):
+    if any(name in HANDED_ON for name, _ in scope["headers"]):
         return False
     return is_loopback(address_of(scope))
 

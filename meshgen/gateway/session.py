@@ -10,11 +10,11 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import Field
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
@@ -120,9 +120,5 @@ def cookie_name(scope: Scope) -> str:
 
 
 def cookie_of(scope: Scope, header: str) -> str:
-    """The session's cookie; empty if there is none."""
-    try:
-        found = SimpleCookie(header).get(cookie_name(scope)) if header else None
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    """The session's cookie; empty if there is none. Other servers of this machine set theirs here too, odd ones among them."""
+    return cookie_parser(header).get(cookie_name(scope), "") if header else ""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copymode
 from typing import Any
 
 import yaml
@@ -65,12 +66,16 @@ class Source:
         before = self.file.read_text("utf-8") if self.file.exists() else ""
         text = with_settings(before, changes)
         beside = self.file.with_name(f"{self.file.name}.{os.getpid()}.new")
-        beside.write_text(text, "utf-8")
         try:
+            beside.write_text(text, "utf-8")
+            if before:
+                copymode(self.file, beside)
             settings = self._load(beside)
             if {key: _value(text, key) for key in changes} != dict(changes):
                 raise SettingsError(f"{self.file} is laid out in a way that this can't write into: set the keys by hand")
             beside.replace(self.file)
+        except UnicodeEncodeError:
+            raise SettingsError("a text holds half a character, which no file can hold") from None
         except SettingsError as error:
             raise SettingsError(str(error).replace(str(beside), str(self.file))) from None
         finally:

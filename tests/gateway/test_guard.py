@@ -113,7 +113,7 @@ async def test_anonymous_is_this_machine_unless_it_is_allowed(tmp_path: Path) ->
         assert (await api.post(ASK, json=WORK, headers=anonymous)).status_code == 202
         assert code_of(await api.post(ASK, json=WORK, headers=anonymous | {"origin": EVIL})) == (403, "AnonForbidden")
     async with client(tmp_path) as api:
-        for header in ("x-forwarded-for", "forwarded"):
+        for header in ("x-forwarded-for", "forwarded", "x-real-ip", "via", "x-forwarded-proto"):
             assert code_of(await api.post(ASK, json=WORK, headers=anonymous | {header: "for=192.0.2.1"})) == (
                 403,
                 "AnonForbidden",

@@ -47,6 +47,16 @@ async def test_the_key_signs_in_and_out(browser: httpx.AsyncClient) -> None:
     assert (await browser.get("/v1/status", headers={"cookie": f"meshgen-4712={kept}"})).status_code == 401
 
 
+@pytest.mark.parametrize(
+    "odd", ['{"a": 1}', 'x="', "a/b[c]=1", "=", 'theme={"dark":true,"size":2}', "meshgen-4713=x", '\\\\"x=1']
+)
+async def test_other_servers_of_this_machine_sign_nobody_out(browser: httpx.AsyncClient, odd: str) -> None:
+    cookie = (await browser.post("/session", json={"key": KEY})).headers["set-cookie"].partition(";")[0]
+    browser.cookies.clear()
+    for cookies in (f"{odd}; {cookie}", f"{cookie}; {odd}"):
+        assert (await browser.get("/v1/status", headers={"cookie": cookies})).status_code == 200, cookies
+
+
 async def test_a_code_signs_in_once(browser: httpx.AsyncClient) -> None:
     assert (await browser.post("/v1/session/code")).status_code == 401
     code = (await browser.post("/v1/session/code", headers=BEARER)).json()["code"]

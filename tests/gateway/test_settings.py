@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -50,6 +51,22 @@ async def test_bad_changes_change_nothing(api: httpx.AsyncClient, node: FakeNode
     answer = await api.patch(PATH, json={"changes": changes})
     assert answer.status_code == 422 and "error" in answer.json()
     assert not node.followed and node.settings_source is not None and not node.settings_source.file.exists()
+
+
+async def test_half_a_character_changes_nothing(api: httpx.AsyncClient, node: FakeNode) -> None:
+    json = {"content-type": "application/json"}
+    answer = await api.patch(PATH, content=rb'{"changes": {"node.alias": "\ud800"}}', headers=json)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_settings")
+    assert node.settings_source is not None and list(node.settings_source.file.parent.glob("*.new")) == []
+
+
+async def test_who_may_read_the_file_stays_as_it_was(api: httpx.AsyncClient, node: FakeNode) -> None:
+    assert node.settings_source is not None
+    file = node.settings_source.file
+    file.write_text("node:\n  alias: alice\n")
+    file.chmod(0o600)
+    assert (await api.patch(PATH, json={"changes": {"node.alias": "bob"}})).status_code == 200
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and "bob" in file.read_text()
 
 
 async def test_a_node_without_a_file_says_so(api: httpx.AsyncClient, node: FakeNode) -> None:

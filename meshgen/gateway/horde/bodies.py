@@ -17,7 +17,9 @@ MAX_TEXT = 1_000_000
 MAX_PICTURE = 24 * 2**20  # characters of base64, or of a URL
 MAX_SHOWN = 100
 """Characters of a wrong value that a message repeats."""
-SECRET = frozenset(("prompt", "text", "source_image", "source_mask", "image", "stop_sequence", "seed"))
+SECRET = frozenset(
+    ("prompt", "text", "source_image", "source_mask", "image", "stop_sequence", "seed", "extra_texts", "blacklist")
+)
 """Values that no message repeats."""
 
 POST_PROCESSORS = (
@@ -251,8 +253,9 @@ def _worded(error: Mapping[str, Any], path: list[str]) -> str:
 
 
 def _shown(value: object, path: list[str]) -> str:
-    """The value as AI Horde repeats it, unless it may be what nobody else should read."""
-    if value and not SECRET.isdisjoint(path):
+    """The value as AI Horde repeats it, unless it is or holds what nobody else should read."""
+    holds = not path or isinstance(value, bytes | Mapping)
+    if value and (holds or not SECRET.isdisjoint(path)):
         return "this value"
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."

@@ -55,7 +55,7 @@ async def fetch_picture(url: str, *, resolve: Resolve = resolve_name, connect: C
                 answer = await exchange(Call("GET", url), resolve=resolve, connect=connect)
                 if answer.status not in REDIRECTS:
                     return _file(answer)
-                url = urljoin(url, answer.location)
+                url = _next(url, answer.location)
     except trio.TooSlowError:
         raise FetchError(f"it did not arrive within {TIMEOUT_S:g} seconds") from None
     raise FetchError(f"it is redirected more than {MAX_REDIRECTS} times")
@@ -82,6 +82,13 @@ def _file(answer: Reply) -> bytes:
     return answer.body
 
 
+def _next(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise FetchError("it is redirected to what is no URL") from None
+
+
 async def exchange(call: Call, *, resolve: Resolve, connect: Connect) -> Reply:
     """One request, one answer of at most 16 MiB, no redirects. Raises FetchError."""
     url, port = _checked(call.url)
@@ -93,7 +100,7 @@ async def exchange(call: Call, *, resolve: Resolve, connect: Connect) -> Reply:
             stream = trio.SSLStream(stream, ssl.create_default_context(), server_hostname=host, https_compatible=True)
         async with stream:
             return await _spoken(stream, call, url)
-    except (OSError, trio.BrokenResourceError, ssl.SSLError, h11.RemoteProtocolError) as error:
+    except (OSError, UnicodeError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
         raise FetchError(f"the connection failed ({type(error).__name__})") from None
 
 
@@ -105,7 +112,7 @@ def _checked(text: str) -> tuple[SplitResult, int]:
         port = url.port or PORTS.get(url.scheme, 0)
     except ValueError:
         raise FetchError("it is no URL") from None
-    if url.scheme not in PORTS or not url.hostname:
+    if url.scheme not in PORTS or not url.hostname or url.hostname.startswith("."):
         raise FetchError("it is no http or https URL")
     if url.username is not None or url.password is not None:
         raise FetchError("a URL with a name or password in it is not followed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import re
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -34,7 +33,6 @@ ROLES: dict[tuple[str, ...], tuple[int, str, str]] = {
     ("PATCH /styles/{kind}/{style_id}/example/{example_id}", "DELETE /styles/{kind}/{style_id}/example/{example_id}"): NO_STYLES,
 }
 NAMED = re.compile(r"\{(\w+)\}")
-NAMED = re.compile(r"\{(\w+)\}")
 
 
 def role_routes(keys: Keys) -> APIRouter:
@@ -45,11 +43,6 @@ def role_routes(keys: Keys) -> APIRouter:
             refuse = _refusing(keys, status, rc, message)
             routes.add_api_route(path, refuse, methods=[method], name=name, openapi_extra={"parameters": _parameters(path)})
     return routes
-
-
-def _parameters(path: str) -> list[dict[str, Any]]:
-    """For the API's description: nobody reads them."""
-    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in NAMED.findall(path)]
 
 
 def _parameters(path: str) -> list[dict[str, Any]]:

@@ -66,6 +66,14 @@ def test_a_message_repeats_no_prompt_and_no_picture(given: dict[str, Any]) -> No
     assert SECRET not in message and message.startswith("this value is")
 
 
+@pytest.mark.parametrize(
+    "given", [SECRET, f'{{"prompt": "{SECRET}"}}'.encode(), [{"prompt": SECRET}], {"params": {"extra_texts": SECRET}}]
+)
+def test_nor_a_body_that_is_none(given: Any) -> None:
+    """A client that forgets to say that it sends JSON is read as if it sent plain bytes."""
+    assert SECRET not in str(faults_of(ImageBody, given))
+
+
 def test_long_values_are_cut() -> None:
     (message,) = faults_of(ImageBody, {"prompt": "x", "params": {"sampler_name": "k" * 9000}}).values()
     assert len(message) < 500

@@ -131,6 +131,14 @@ async def test_urls_that_are_not_followed(url: str) -> None:
     assert web.connected == [] and "secret" not in str(refused.value) and "a.example" not in str(refused.value)
 
 
+@pytest.mark.parametrize("location", ["http://[bad/", "http://[::1", "//[", "http://.a.example/", "ftp://a.example/", "\xe4://"])
+async def test_redirects_to_nonsense(location: str) -> None:
+    web = Web(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode("latin-1"), a_example=[PUBLIC])
+    with pytest.raises(FetchError):
+        await web.fetch("http://a.example/")
+    assert len(web.connected) == 1
+
+
 async def test_a_name_is_resolved_once_and_its_checked_address_connected_to() -> None:
     """A name that points elsewhere at the second look (DNS rebinding) gains nothing: there is none."""
     web = Web(ok(b"x"), a_example=[PUBLIC])
