@@ -27,3 +27,10 @@ async def test_nothing_else_is_served(name: str) -> None:
     transport = httpx.ASGITransport(make_app(FakeNode(), "a-token"))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4712") as client:
         assert (await client.get(f"/docs/{name}")).status_code in (401, 404)
+
+
+def test_all_parameters_of_paths_are_described() -> None:
+    for path, operations in make_app(FakeNode(), "a-token").openapi()["paths"].items():
+        for method, operation in operations.items():
+            told = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "path"}
+            assert told == set(re.findall(r"{(\w+)}", path)), f"{method} {path}"
