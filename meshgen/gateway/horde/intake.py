@@ -108,6 +108,7 @@ class Intake:
         count = sum(request.count for request in requests)
         price = self._bounded(caller, price, count)
         self.check(caller, requests, price)
+        self._check_room(caller, len(requests))
         jobs: list[Job] = []
         for request in requests:
             try:
@@ -125,6 +126,15 @@ class Intake:
             self.keys.check(caller, **_measures(requests[0]), mkudos=most)
         except KeyLimit as limit:
             raise HordeError(403, limit.rc, str(limit)) from None
+
+    def _check_room(self, caller: Caller, more: int) -> None:
+        """Half of the places for open jobs stays the owner's, whatever all others ask for. Raises HordeError."""
+        if caller.kind == "owner":
+            return
+        taken = sum(not job.final for asked in self.desk.open() if asked.caller.kind != "owner" for job in asked.jobs)
+        if taken + more > max(1, self.requester.policy.open_jobs // 2):
+            message = "This node has as many open requests of others than its owner as it takes; wait for one to end."
+            raise HordeError(429, "TooManyPrompts", message, {"Retry-After": str(RETRY_S)})
 
     def _bounded(self, caller: Caller, price: Price, count: int) -> Price:
         """Where nobody has named a price, a shared key's bearer pays in the end no more than is left on the key."""

@@ -6,6 +6,7 @@ import base64
 import struct
 import uuid
 import zlib
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -399,6 +400,22 @@ async def test_keys(api: httpx.AsyncClient, node: AskingNode) -> None:
     assert (await api.post(url, json=body)).json()["errors"]["apikey"].startswith("The API Key")
     assert (await api.post(url, json=body, headers={"apikey": "bad"})).status_code == 401
     assert not node.asked
+
+
+async def test_half_of_the_places_for_open_jobs_stays_the_owners(api: httpx.AsyncClient, node: AskingNode) -> None:
+    node.requester.policy = replace(node.requester.policy, open_jobs=5)
+    keys = [(await api.put("/api/v2/sharedkeys", json={"kudos": -1}, headers=OWN)).json()["id"] for _ in range(2)]
+
+    async def asked(key: str) -> httpx.Response:
+        return await api.post("/api/v2/generate/async", json={"prompt": "x", "models": ["unknown"]}, headers={"apikey": key})
+
+    assert [(await asked(key)).status_code for key in keys] == [202, 202]
+    full = await asked(keys[0])
+    assert (full.status_code, full.json()["rc"], full.headers["retry-after"]) == (429, "TooManyPrompts", "10")
+    assert (await asked("0000000000")).status_code == 429
+    assert [(await asked(OWN["apikey"])).status_code for _ in range(3)] == [202] * 3
+    finish(node.job())
+    assert (await asked(keys[1])).status_code == 202
 
 
 async def test_what_nobody_has_priced_costs_a_shared_key_no_more_than_is_left_on_it(
