@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import trio
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Send
 
@@ -12,6 +15,8 @@ MAX_REQUEST_BYTES = 72 * 1024 * 1024
 """Of a request for work, or its result: three pictures of 16 MiB, in base64, and words."""
 MAX_STRANGER_BYTES = 64 * 1024
 """Of whoever shows no key and is not at this machine."""
+BODY_S, BODY_BYTES_PER_S = 60.0, 64 * 1024
+"""A request has so long to come, and as long as its bytes take at this rate: who holds it back holds a connection."""
 WORK_PATHS = ("/v1/jobs", "/v1/images", PREFIX)
 
 UPLOAD_PATHS = PREFIX + "/generate/upload/"
@@ -48,6 +53,11 @@ class TooLarge(HTTPException):
         super().__init__(413, f"a request may have at most {most} {what}")
 
 
+class TooSlow(HTTPException):
+    def __init__(self) -> None:
+        super().__init__(408, f"the request did not come within {BODY_S:g} seconds", {"connection": "close"})
+
+
 def most_bytes(path: str, *, known: bool) -> int:
     if not known and not path.startswith(UPLOAD_PATHS):
         return MAX_STRANGER_BYTES
@@ -55,12 +65,18 @@ def most_bytes(path: str, *, known: bool) -> int:
 
 
 def counted(receive: Receive, most: int, *, is_json: bool) -> Receive:
-    """The body as it comes. Raises TooLarge where there is more, whatever was announced."""
+    """The body as it comes. Raises TooLarge where there is more, whatever was announced, TooSlow where it comes too slowly."""
     size = values = 0
+    begun_s, whole = trio.current_time(), False
 
     async def receiving() -> Message:
-        nonlocal size, values
-        message = await receive()
+        nonlocal size, values, whole
+        until_s = math.inf if whole else begun_s + BODY_S + size / BODY_BYTES_PER_S
+        with trio.move_on_at(until_s) as waiting:
+            message = await receive()
+        if waiting.cancelled_caught:
+            raise TooSlow
+        whole = not message.get("more_body", False)
         body = message.get("body", b"")
         size += len(body)
         values += len(body) - len(body.translate(None, _MARKS)) if is_json else 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import trio
 from trio.testing import MockClock
 
 from meshgen.gateway.app import make_app
@@ -335,3 +336,15 @@ async def test_prompts_come_back_in_no_refusal(local: httpx.AsyncClient) -> None
         for headers in (OWN, {}, {"apikey": "bad"}):
             answer = await local.post(ASK, json=body, headers=headers)
             assert answer.status_code >= 400 and "zebra reads" not in answer.json().get("errors", {}).get("prompt", "")
+
+
+@pytest.mark.parametrize("path", [ASK, "/session"])
+async def test_a_body_that_is_held_back_holds_nothing(local: httpx.AsyncClient, path: str, autojump_clock: MockClock) -> None:
+    async def drops(number: int, gap_s: float) -> AsyncIterator[bytes]:
+        for _ in range(number):
+            await trio.sleep(gap_s)
+            yield b" "
+
+    headers = {"content-type": "application/json"} | OWN
+    assert (await local.post(path, content=drops(100, 1.0), headers=headers)).status_code == 408
+    assert (await local.post(path, content=drops(50, 1.0), headers=headers)).status_code in (400, 422), "slow, but it came"
