@@ -20,7 +20,7 @@ demo: $(STAMP)  ## a hub, two workers and a requester on this machine turn PROMP
 	$(BIN)/meshgen demo --out demo "$(PROMPT)"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
