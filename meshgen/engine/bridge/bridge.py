@@ -282,7 +282,7 @@ class Bridge:
 
     def _lose(self, piece: Piece, how: str) -> None:
         """Another try, or the end of the job."""
-        log.info("a bridged worker (%s) %s", "/".join(piece.worker or ("?",)), how)
+        log.info("a bridged worker (%a) %s", "/".join(piece.worker or ("?",)), how)  # its name may hold line ends
         self._crew.lost(piece.worker)
         if not self._line.give_back(piece):
             piece.job.tell.send_nowait(EngineError("crashed", f"bridged workers tried it in vain: the last one {how}"))

@@ -332,6 +332,18 @@ async def test_a_finding_that_is_none_is_refused(wrong: bytes, mock_clock: MockC
             await bridge.submit(piece.id, HandIn(data=wrong))
 
 
+async def test_a_name_writes_no_line_of_its_own_into_the_log(mock_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    bridge = Bridge()
+    alchemist = Popper("al\nERROR all is lost", "alchemy", ("caption",))
+    bridge.pop(alchemist)
+    with caplog.at_level("INFO"):
+        async with running(bridge, FormWork("caption", picture())):
+            (piece,) = bridge.pop(alchemist).pieces
+            await bridge.submit(piece.id, HandIn("faulted"))
+    (line,) = caplog.messages
+    assert "all is lost" in line and "\n" not in line
+
+
 async def test_a_worker_holds_no_more_than_it_can_do_soon(mock_clock: MockClock) -> None:
     bridge = Bridge()
     bridge.pop(PAINTER)
