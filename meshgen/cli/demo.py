@@ -68,7 +68,8 @@ def _start(mesh: LocalMesh, engine: str) -> None:
     hub = mesh.start("hub", "hub", "archivist")
     for worker in WORKERS:
         mesh.launch(worker, "worker", through=hub, worker__engine=engine, worker__threads=1, worker__max_queue=PICTURES)
-    mesh.launch("requester", "requester", through=hub)
+    slow = {"requester__part_timeout_min_s": 300}  # a cold machine reads torch for minutes
+    mesh.launch("requester", "requester", through=hub, **slow)
     mesh.await_ready(*mesh.nodes.values())
     requester = mesh.nodes["requester"].api
     wait_for(lambda: _workers_seen(requester) == len(WORKERS), "the requester to hear of both workers", 30.0)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -27,7 +28,7 @@ def jobs(call: Call, which: tuple[str, ...], out: str | None) -> None:
         case ("save", job_id):
             _save(call, job_id, out)
         case (job_id,) if job_id not in ("cancel", "save"):
-            found = Api.of(call.home).get(f"/v1/jobs/{job_id}")
+            found = Api.of(call.home).get(f"/v1/jobs/{quote(job_id, safe='')}")
             call.result(found, _shown(found))
         case _:
             raise click.UsageError("give nothing, an ID, or: cancel ID, save ID")
@@ -36,7 +37,7 @@ def jobs(call: Call, which: tuple[str, ...], out: str | None) -> None:
 def _save(call: Call, job_id: str, out: str | None) -> None:
     """Pictures as files; texts and what forms found go to standard output."""
     api = Api.of(call.home)
-    job = api.get(f"/v1/jobs/{job_id}")
+    job = api.get(f"/v1/jobs/{quote(job_id, safe='')}")
     if not job["results"]:
         raise Fault(f"the job has no results: it is {job['state']}", job["error"])
     saver = Saver(Path(out or api.info.pictures_dir or "."), job["count"])
@@ -55,8 +56,8 @@ def _save(call: Call, job_id: str, out: str | None) -> None:
 
 def _cancel(call: Call, job_id: str) -> None:
     api = Api.of(call.home)
-    before = api.get(f"/v1/jobs/{job_id}")
-    found = api.delete(f"/v1/jobs/{job_id}")
+    before = api.get(f"/v1/jobs/{quote(job_id, safe='')}")
+    found = api.delete(f"/v1/jobs/{quote(job_id, safe='')}")
     over = before["state"] in ("done", "failed", "cancelled")
     call.result(
         found,

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
 from meshgen.cli.client import Api
-from meshgen.cli.faults import BadHome
+from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.since import parse_span
 from meshgen.cli.verb import Call, kudos, table, verb
 
@@ -55,11 +56,12 @@ def ls(call: Call) -> None:
 
 
 @key.command()
-@click.argument("which", metavar="KEY")
+@click.argument("which", metavar="KEY|NAME")
 @verb
 def rm(call: Call, which: str) -> None:
-    """End a key. Jobs under way go on."""
-    found = Api.of(call.home).delete(f"/v1/keys/{which}")
+    """End a key, by itself or by the name that it was made with. Jobs under way go on."""
+    api = Api.of(call.home)
+    found = api.delete(f"/v1/keys/{quote(_meant(api.get('/v1/keys')['keys'], which), safe='')}")
     call.result(found, f"{which} opens nothing any more")
 
 
@@ -73,6 +75,16 @@ def _own_key(home: Path) -> str:
         return load_or_make_key(home)
     except KeyRingError as error:
         raise BadHome(str(error)) from None
+
+
+def _meant(keys: list[dict[str, Any]], which: str) -> str:
+    """Raises Fault."""
+    named = [key["id"] for key in keys if key["name"] == which]
+    if len(named) > 1:
+        raise Fault(f"{len(named)} keys are called {which!r}", "say which: `meshgen key ls` shows them", code="ambiguous")
+    if not named and which not in [key["id"] for key in keys]:
+        raise Fault(f"there is no key {which!r}", "`meshgen key ls` shows those that there are", code="no_key")
+    return named[0] if named else which
 
 
 def _days(span: str) -> int:
@@ -96,4 +108,4 @@ def _most(limit: int) -> str:
 def _until(ms: int) -> str:
     from meshgen.cli.credit_text import when
 
-    return "removed" if ms == -1 else when(ms)
+    return "you end it" if ms == -1 else when(ms)

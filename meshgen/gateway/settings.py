@@ -13,6 +13,7 @@ from meshgen.gateway.face import NodeFace
 from meshgen.settings import LIVE, Settings, SettingsError, Source, dotted
 
 MAX_CHANGES = 100
+FILE_ONLY = "api."
 
 
 class ChangesBody(Body):
@@ -40,6 +41,8 @@ def settings_routes(node: NodeFace) -> APIRouter:
         source = _source(node)
         if unknown := next((key for key in body.changes if key not in dotted(Settings())), None):
             raise ApiError(422, "unknown_key", f"there is no setting {unknown[:80]!r}", unknown[:80])
+        if kept := next((key for key in body.changes if key.startswith(FILE_ONLY)), None):
+            raise ApiError(422, "file_only", f"{kept} decides who may reach this API: set it in {source.file}", kept)
         try:
             settings = source.write(body.changes)
         except SettingsError as error:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from meshgen.cli.bridge import _READERS, Line, settings_of_lines, translate
 from meshgen.cli.bridge_words import DECIDE, NONE, SECRET
-from meshgen.settings.text import with_settings
 from meshgen.settings import Settings, load_settings
+from meshgen.settings.text import with_settings
 
 Cli = Callable[..., Result]
 KEY = "aihorde-key-that-nobody-may-see"

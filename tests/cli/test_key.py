@@ -38,7 +38,8 @@ def test_keys_for_others(meshgen: Cli, running: Running) -> None:
     assert key in text and "Aunt May" in text and "no limit" in text
     assert stat.S_IMODE((running.home / SHARED_KEYS_FILE).stat().st_mode) == 0o600
     meshgen("key", "rm", key)
-    assert "no such shared key" in meshgen("key", "rm", key, code=1).stderr
+    assert "there is no key" in meshgen("key", "rm", key, code=1).stderr
+    assert "there is no key" in meshgen("key", "rm", "a b/c", code=1).stderr
     assert [row["name"] for row in json.loads(meshgen("key", "ls", "--json").stdout)["keys"]] == ["class"]
 
 

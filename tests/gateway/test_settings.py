@@ -46,7 +46,7 @@ async def test_changes_are_written_and_followed(api: httpx.AsyncClient, node: Fa
     assert "max_steps: 50" in node.settings_source.file.read_text()
 
 
-@pytest.mark.parametrize("changes", [{"worker.max_steps": 0}, {"worker.no_such": 1}, {"worker": {}}, {}])
+@pytest.mark.parametrize("changes", [{"worker.max_steps": 0}, {"api.host": "0.0.0.0"}, {"worker.no_such": 1}, {"worker": {}}, {}])
 async def test_bad_changes_change_nothing(api: httpx.AsyncClient, node: FakeNode, changes: dict[str, object]) -> None:
     answer = await api.patch(PATH, json={"changes": changes})
     assert answer.status_code == 422 and "error" in answer.json()

@@ -31,6 +31,12 @@ def asking(request: Request, keys: Keys, *, required: bool = True) -> Caller:
     return caller
 
 
+def not_by_strangers(request: Request, keys: Keys) -> None:
+    """Who is about and whose node this is, no other site's page learns without a key. Raises HordeError."""
+    if is_foreign_page(request.headers) and asking(request, keys, required=False).kind == "anonymous":
+        raise HordeError(401, "InvalidAPIKey", "Pages of other sites need a key for this.")
+
+
 def owner_asking(request: Request, keys: Keys) -> Caller:
     """For what only the node's owner may do. Raises InvalidInput, HordeError."""
     caller = asking(request, keys)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 
 from meshgen.gateway.callers import ANONYMOUS_KEY, Keys
 from meshgen.gateway.face import NodeFace
-from meshgen.gateway.horde.callers import UNKNOWN, asking
+from meshgen.gateway.horde.callers import UNKNOWN, asking, not_by_strangers
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.faults import PREFIX
 from meshgen.gateway.horde.figures import Figures
@@ -47,9 +47,10 @@ def user_routes(node: NodeFace, keys: Keys, people: People, figures: Figures, pr
 
     @routes.get("/users")
     async def users(
-        page: Annotated[int, Query(ge=1, le=10_000)] = 1, sort: Literal["kudos", "age"] = "kudos"
+        request: Request, page: Annotated[int, Query(ge=1, le=10_000)] = 1, sort: Literal["kudos", "age"] = "kudos"
     ) -> list[dict[str, Any]]:
         """25 a page. Those whose peers are about, not everybody who ever was."""
+        not_by_strangers(request, keys)
         found = people.users()
         rows = [_LISTED | details(people, figures, user, own=at == 0) for at, user in enumerate(found)]
         rows.append(_LISTED | _anonymous())
@@ -59,6 +60,7 @@ def user_routes(node: NodeFace, keys: Keys, people: People, figures: Figures, pr
 
     @routes.get("/users/{user_id}")
     async def user(user_id: str, request: Request) -> dict[str, Any]:
+        not_by_strangers(request, keys)
         number = int(user_id) if user_id.isascii() and user_id.isdecimal() and len(user_id) < 12 else -1
         if number == ANONYMOUS_ID:
             return _anonymous()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from meshgen.gateway.horde.names import uuid_of
 from meshgen.gateway.horde.people import People
+from meshgen.home import KEY_FILE
 from tests.gateway.fake_node import ALICE, BOB, SECRET, FakeNode, award, draw
 from tests.gateway.fake_overseer import FakeOverseer
 from tests.gateway.horde.conftest import OWN
@@ -148,6 +150,16 @@ async def test_the_own_worker_goes_into_maintenance_and_others_do_not(api: httpx
     node.overseer.fails = None
     assert (await api.delete(own, headers=OWN)).json() == {"deleted_id": uuid_of(ALICE.peer_id), "deleted_name": "alice"}
     assert (await api.delete(other, headers=OWN)).status_code == 403
+
+
+async def test_pages_of_other_sites_learn_of_users_with_a_key_alone(api: httpx.AsyncClient, home: Path) -> None:
+    page = {"origin": "https://elsewhere.example"}
+    for path in ("/api/v2/users", "/api/v2/users/1"):
+        assert (await api.get(path, headers=page)).status_code == 401
+        assert (await api.get(path, headers=page | {"apikey": "bad"})).status_code == 401
+    keyed = page | {"apikey": (home / KEY_FILE).read_text().strip()}
+    assert (await api.get("/api/v2/users", headers=keyed)).status_code == 200
+    assert (await api.get("/api/v2/users")).status_code == 200, "what runs on this machine needs none"
 
 
 async def test_users_are_accounts(api: httpx.AsyncClient, node: FakeNode) -> None:
