@@ -166,12 +166,15 @@ def _stay(call: Call, mesh: LocalMesh) -> None:
         name: {"api": node.api.info.url, "token_file": node.api.info.token_file, "home": str(node.home)}
         for name, node in mesh.nodes.items()
     }
-    if call.json:
-        click.echo(json.dumps({**nodes["requester"], "nodes": nodes}))
-    else:
-        home = nodes["requester"]["home"]
-        call.say(f'\nThe mesh is up. Try, in another terminal:\n  meshgen --home {home} generate "a green star"\nCtrl-C ends it.')
+    home = nodes["requester"]["home"]
     try:
+        if call.json:
+            click.echo(json.dumps({**nodes["requester"], "nodes": nodes}))
+        else:
+            call.say(
+                f'\nThe mesh is up. Try, in another terminal:\n  meshgen --home {home} generate "a green star"\n'
+                f"  meshgen --home {home} page\nCtrl-C ends it."
+            )
         signal.pause()
     except KeyboardInterrupt:
         call.say("stopping the mesh ...")

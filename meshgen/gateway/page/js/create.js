@@ -15,6 +15,7 @@ import { sizeField } from "./size-field.js";
 import { sourceField, takeAnywhere } from "./source-field.js";
 import { say, toastError } from "./toast.js";
 
+const PRICE = "price";
 const MOST = 16;
 const LOOK_MS = 15_000;
 let form = null;
@@ -41,7 +42,7 @@ function build(box, form) {
   const price = priceLine(
     form,
     (error) => (
-      clearFaults(element),
+      clearFaults(element, PRICE),
       show(
         general,
         error instanceof Refused &&
@@ -66,6 +67,7 @@ function build(box, form) {
       h("div", { class: "row" }, h("div", { class: "grow" }, price), countField(form), send),
     ),
   );
+  element.addEventListener("input", (event) => clearFaults(event.target.closest(".field") ?? general));
   element.addEventListener(
     "keydown",
     (event) => (event.ctrlKey || event.metaKey) && event.key === "Enter" && (event.preventDefault(), element.requestSubmit()),
@@ -189,7 +191,7 @@ function countField(form) {
 
 function showFaultQuietly(element, error) {
   const at = document.activeElement;
-  const found = showFault(element, error.field.split(".")[0], error.message);
+  const found = showFault(element, error.field.split(".")[0], error.message, PRICE);
   at?.focus?.({ preventScroll: true });
   return found;
 }

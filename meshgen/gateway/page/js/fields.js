@@ -6,10 +6,12 @@ export function faultOf(name) {
   return h("p", { class: "error", data: { fault: name } });
 }
 
-export function showFault(root, name, text) {
+/** `by`: who says so, and may take it back. */
+export function showFault(root, name, text, by = "") {
   const place = name && root.querySelector(`[data-fault="${CSS.escape(name)}"]`);
   if (!place) return false;
   place.textContent = text;
+  place.dataset.by = by;
   place.closest("details")?.setAttribute("open", "");
   const near = place.closest(".field");
   const input = near?.querySelector("input, textarea, select") ?? near?.querySelector("button");
@@ -18,9 +20,14 @@ export function showFault(root, name, text) {
   return true;
 }
 
-export function clearFaults(root) {
-  for (const place of root.querySelectorAll("[data-fault]")) place.textContent = "";
-  for (const input of root.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+/** All of them, or what one has said. */
+export function clearFaults(root, by = null) {
+  for (const place of root.querySelectorAll("[data-fault]")) {
+    if (by !== null && place.dataset.by !== by) continue;
+    place.textContent = "";
+    const near = place.closest(".field")?.querySelectorAll("[aria-invalid]") ?? [];
+    for (const input of near) input.removeAttribute("aria-invalid");
+  }
 }
 
 export function field(label, control, { hint = "", fault = "", aside = null } = {}) {
