@@ -13,13 +13,12 @@ import queue
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
-from types import TracebackType
 from typing import IO
 
 from meshgen.engine.pool.frames import Frame, FrameError, Unpacker, pack
 from meshgen.engine.port import EngineError
+from meshgen.engine.streams import end_without_values, take_stdout
 
 QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -37,10 +36,10 @@ _READ_BYTES = 1 << 20
 
 def main() -> None:
     options = _options()
-    out = _take_stdout()
+    out = take_stdout()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the node, which ends this
     os.environ |= QUIET
-    sys.excepthook = _show_without_values
+    end_without_values("alchemy's")
     _be_modest(options.memory_mib)
     requests: queue.SimpleQueue[Frame] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.fileno(), requests), daemon=True).start()
@@ -98,19 +97,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--memory-mib", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     return parser.parse_args()
-
-
-def _take_stdout() -> IO[bytes]:
-    """Frames alone go there; whatever a library prints goes to standard error."""
-    frames = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return frames
-
-
-def _show_without_values(kind: type[BaseException], _: BaseException, trace: TracebackType | None) -> None:
-    """An error's text may quote its input."""
-    places = "; ".join(f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(trace)[-4:])
-    print(f"alchemy's process ends: {kind.__name__} at {places}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,13 @@ import queue
 import signal
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Callable
-from types import TracebackType
 from typing import IO, Any
 
 from meshgen.engine.pool.frames import Frame, Unpacker, pack, work_from_map
 from meshgen.engine.port import EngineError, TextWork, Work
+from meshgen.engine.streams import end_without_values, take_stdout
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 """Models are folders on this machine; nothing is looked up elsewhere."""
@@ -110,12 +109,12 @@ class Job:
 
 def main() -> None:
     options = _options()
-    mouth = Mouth(_take_stdout())
+    mouth = Mouth(take_stdout())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the node, which ends this
     os.environ |= OFFLINE | QUIET
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # advice for programmers, in many lines; `python -W` brings it back
-    sys.excepthook = _show_without_values
+    end_without_values("the engine's")
     threading.excepthook = _end_at_once
     mailbox = Mailbox(sys.stdin.fileno())
     try:
@@ -155,19 +154,6 @@ def _open_workshop(options: argparse.Namespace) -> Any:
         raise EngineError("unsupported", f"{error.name or error} is missing; run: pip install 'meshgen-node[worker]'") from None
     plan = Plan(options.leave_free_mib, options.max_batch, options.compile, options.quantize)
     return Workshop(options.device, options.dtype, options.threads, plan)
-
-
-def _take_stdout() -> IO[bytes]:
-    """Frames alone go there; whatever a library prints goes to standard error."""
-    frames = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return frames
-
-
-def _show_without_values(kind: type[BaseException], _: BaseException, trace: TracebackType | None) -> None:
-    """An error's text may quote its input."""
-    places = "; ".join(f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(trace)[-4:])
-    print(f"the engine's process ends: {kind.__name__} at {places}", file=sys.stderr, flush=True)
 
 
 def _end_at_once(unraisable: threading.ExceptHookArgs) -> None:
