@@ -18,6 +18,7 @@ from meshgen.engine.diffusion.encoding import Row
 from meshgen.engine.diffusion.interrupting import interruptible
 from meshgen.engine.diffusion.kinds import blends, family_of, kind_of, pipe_for, unit_of
 from meshgen.engine.diffusion.pipelines import Loaded
+from meshgen.engine.diffusion.placed import placed
 from meshgen.engine.diffusion.watching import Watch
 from meshgen.engine.port import Work
 
@@ -92,7 +93,7 @@ class Pass:
         }
         takes = inspect.signature(type(pipe).__call__).parameters
         self._watch.begin_pass()
-        with interruptible(pipe, self._watch.living):
+        with interruptible(pipe, self._watch.living), placed(pipe, self._loaded.device.place):
             drawn = pipe(**{name: value for name, value in possible.items() if name in takes}).images
         self._watch.end_pass(getattr(pipe, "num_timesteps", work.steps))
         return drawn

@@ -14,6 +14,8 @@ PREVIEW_GAP_S = 0.5
 """Of denoising with somebody watching, before previews are shown, and again before the next ones..."""
 PREVIEW_SHARE = 100
 """...and so many times what they will take. A short job may show none."""
+PROGRESS_GAP_S = 0.1
+"""At least so long between two words of progress: no eye follows more, and on a CPU each takes from the denoiser."""
 
 
 class Cancelled(Exception):
@@ -46,6 +48,7 @@ class Watch:
         self._step = 0
         self._calls = 0  # of the denoiser, in passes that are over
         self._since = 0.0  # when the denoiser was last let go on
+        self._told = 0.0  # when progress was last told
 
     def living(self) -> list[Member]:
         """Raises Cancelled if there are none."""
@@ -75,8 +78,10 @@ class Watch:
         if step <= self._step:
             return
         before, self._step = self._step, step
-        for member in living:
-            member.tell("progress", indexes=[index for one, index in self._places if one is member], step=step)
+        if step == self._steps or now - self._told >= PROGRESS_GAP_S:
+            self._told = now
+            for member in living:
+                member.tell("progress", indexes=[index for one, index in self._places if one is member], step=step)
         if step < self._steps:
             due = {member for member in living if _due(member.work.preview_every, before, step)}
             self._preview([place for place in enumerate(self._places) if place[1][0] in due], latents, size, took_s)

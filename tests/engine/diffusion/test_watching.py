@@ -92,6 +92,20 @@ def test_jobs_that_nobody_watches_pay_for_nothing(clock: Clock) -> None:
     assert shown(clock, previewer, step_s=1.01, steps=4) == []
 
 
+@pytest.mark.parametrize(("step_s", "told"), [(1.0, [1, 2, 3, 4, 5, 6]), (0.0625, [1, 3, 5, 6]), (0.001, [1, 6])])
+def test_progress_keeps_its_distance_but_for_the_last_step(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, step_s: float, told: list[int]
+) -> None:
+    monkeypatch.setattr(watching, "PROGRESS_GAP_S", 0.1)
+    heard: list[int] = []
+    member = Member(work(steps=6, seeds=(1,)), lambda what, **fields: heard.append(fields["step"]), lambda: False)
+    watch = Watch([(member, 0)], cast(Previewer, CostlyPreviewer(clock)))
+    for at in range(6):
+        clock.now += step_s
+        watch.on_call(at, 6, 0.0, torch.zeros(1, 4, 8, 8), SIZE)
+    assert heard == told
+
+
 def test_nobody_left_ends_the_batch() -> None:
     member = Member(work(), lambda *_, **__: None, lambda: True)
     with pytest.raises(Cancelled):
