@@ -1,6 +1,6 @@
 """A pipeline that knows its device. Child side.
 
-diffusers' own look through all their modules for offloading's hooks, several times a picture: for a small model that takes a fifth
+diffusers' own look through all their modules for offloading's hooks, several times a picture: for a small model, a fifth
 of a step. Here the device is one and the same for as long as the process lives.
 """
 
@@ -26,6 +26,6 @@ def placed(pipe: Any, place: str) -> Iterator[None]:
 
 
 @cache
-def _placed(kind: type, place: str) -> type:
+def _placed(kind: Any, place: str) -> type:
     device = torch.device(place)
     return type(kind.__name__, (kind,), {"_execution_device": property(lambda _: device)})
