@@ -17,7 +17,7 @@ import torch
 @contextmanager
 def placed(pipe: Any, place: str) -> Iterator[None]:
     """Within, ``pipe`` computes on ``place`` (``cuda:0``, as torch says it) without looking."""
-    kind = type(pipe)
+    kind: Any = type(pipe)
     pipe.__class__ = _placed(kind, place)
     try:
         yield
