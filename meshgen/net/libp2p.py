@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -32,7 +32,18 @@ from meshgen.net.libp2p_host import DEFAULT_LIMITS, Limits, make_host, parse_lis
 from meshgen.net.libp2p_mdns import meet_neighbours
 from meshgen.net.libp2p_table import Table, make_dht
 from meshgen.net.libp2p_wire import Wire
-from meshgen.net.port import Channel, ChannelHandler, Gossip, GossipValidator, NetError, PeerId, PeerLink, TableRules, Unreachable
+from meshgen.net.port import (
+    Channel,
+    ChannelHandler,
+    Gossip,
+    GossipValidator,
+    NetError,
+    PeerId,
+    PeerLink,
+    Reach,
+    TableRules,
+    Unreachable,
+)
 
 __all__ = ["Libp2pNet", "Limits", "open_libp2p"]
 
@@ -108,6 +119,7 @@ class Libp2pNet:
         self._idle = IdleWires(limits.idle_streams)
         self._serving: Counter[PeerId] = Counter()
         self._protocols: set[str] = set()
+        self._watchers: list[Callable[[], None]] = []
         self.leaving = trio.Event()
         self.dialer = Dialer(host, dht)
 
@@ -125,6 +137,18 @@ class Libp2pNet:
     def links(self) -> list[PeerLink]:
         alive = {each.muxed_conn.peer_id: each for each in self._swarm.get_connections() if not each.is_closed}
         return [_link(connection) for connection in alive.values()]
+
+    def reach(self) -> Reach:
+        return Reach()
+
+    def watch_reach(self, changed: Callable[[], None]) -> None:
+        self._watchers.append(changed)
+
+    def relayed(self) -> Mapping[PeerId, int]:
+        return {}
+
+    def carried(self) -> int:
+        return 0
 
     # -- channels
     def serve(self, protocol: str, handler: ChannelHandler) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,7 @@ from meshgen.net.guard import (
 )
 from meshgen.net.mailbox import Mailbox
 from meshgen.net.memory_channel import MemoryChannel, Pipe
-from meshgen.net.port import Channel, ChannelHandler, Gossip, GossipValidator, PeerId, PeerLink, TableRules, Unreachable
+from meshgen.net.port import Channel, ChannelHandler, Gossip, GossipValidator, PeerId, PeerLink, Reach, TableRules, Unreachable
 
 REPLICAS = 20
 """How many peers keep a table entry: those nearest to its key, as in Kademlia."""
@@ -182,6 +182,18 @@ class MemoryNet:
     def links(self) -> list[PeerLink]:
         alive = self._mesh.nets
         return [link for peer, link in self._links.items() if peer in alive and self._mesh.reachable(self._peer_id, peer)]
+
+    def reach(self) -> Reach:
+        return Reach("public")
+
+    def watch_reach(self, changed: Callable[[], None]) -> None:
+        """Nothing ever changes here."""
+
+    def relayed(self) -> Mapping[PeerId, int]:
+        return {}
+
+    def carried(self) -> int:
+        return 0
 
     async def _reach(self, peer: PeerId) -> MemoryNet:
         """The other's net, after the time that a dial takes. Raises Unreachable."""

@@ -12,10 +12,10 @@ The three ways to reach others, and what each promises:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import NewType, Protocol
+from typing import Literal, NewType, Protocol
 
 PeerId = NewType("PeerId", str)
 """The text form of a libp2p peer id, e.g. ``12D3KooW...``: an Ed25519 public key, see :func:`meshgen.identity.peer_id`."""
@@ -80,6 +80,18 @@ class PeerLink:
     relayed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whether others can dial this peer, as they told it."""
+
+    state: Literal["unknown", "public", "private"] = "unknown"
+    """``public``: others dialled it when asked to. ``private``: they could not, so it is reached through relays."""
+    relays: tuple[PeerId, ...] = ()
+    """Those that hold a reservation for this peer, and so take circuits to it."""
+    observed: tuple[str, ...] = ()
+    """Addresses (multiaddrs, without ``/p2p``) that others see its connections come from."""
+
+
 ChannelHandler = Callable[[Channel], Awaitable[None]]
 """Serves one incoming channel; when it returns the channel ends. What it raises resets the channel and harms nothing else."""
 
@@ -117,6 +129,18 @@ class Net(Protocol):
         """Dial a multiaddr, join its routing table. Raises Unreachable, or ValueError for a malformed address."""
 
     def links(self) -> list[PeerLink]: ...
+
+    def reach(self) -> Reach:
+        """Whether others can dial this peer, and which relays it can be reached through."""
+
+    def watch_reach(self, changed: Callable[[], None]) -> None:
+        """Have ``changed`` called whenever :meth:`reach` or :meth:`addresses` says something new. It must not block or raise."""
+
+    def relayed(self) -> Mapping[PeerId, int]:
+        """Bytes of this peer's own, both ways, that each relay has carried since the start."""
+
+    def carried(self) -> int:
+        """Bytes, both ways, that this peer has carried for others as a relay since the start."""
 
     # -- channels
     def serve(self, protocol: str, handler: ChannelHandler) -> None:
