@@ -11,7 +11,8 @@ import pytest
 from meshgen.cli.local_mesh import LocalNode, wait_for
 from meshgen.ledger.verify import verify_home
 from tests.e2e.conftest import OVER, PATIENCE_S, PICTURE_S
-from tests.e2e.netns import Machines, NoNamespacesError, SpreadMesh, machines
+from tests.netns.mesh import SpreadMesh
+from tests.netns.world import NoNamespacesError, World, world
 
 HALVES = {"here": ("hub", "worker-here", "asker-here"), "there": ("worker-there", "asker-there")}
 WORKERS = {"worker-here", "worker-there"}
@@ -21,16 +22,16 @@ MERGE_S = 150.0
 
 
 @pytest.fixture
-def places() -> Iterator[Machines]:
+def places() -> Iterator[World]:
     try:
-        with machines(*(name for half in HALVES.values() for name in half)) as made:
+        with world(*(name for half in HALVES.values() for name in half)) as made:
             yield made
     except NoNamespacesError as error:
         pytest.skip(f"this machine makes no network namespaces: {error}")
 
 
 @pytest.fixture
-def mesh(places: Machines, tmp_path: Path) -> Iterator[SpreadMesh]:
+def mesh(places: World, tmp_path: Path) -> Iterator[SpreadMesh]:
     """All keep everybody's log, so that one digest is to be expected."""
     mesh = SpreadMesh(tmp_path, "meshgen-split-v0", places)
     try:
@@ -45,7 +46,7 @@ def mesh(places: Machines, tmp_path: Path) -> Iterator[SpreadMesh]:
         mesh.stop()
 
 
-def test_two_halves_work_and_merge(mesh: SpreadMesh, places: Machines) -> None:
+def test_two_halves_work_and_merge(mesh: SpreadMesh, places: World) -> None:
     nodes = mesh.nodes
     for half in HALVES:
         await_peers(nodes[f"asker-{half}"], WORKERS)

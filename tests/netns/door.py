@@ -1,5 +1,6 @@
-"""Runs inside a node's network namespace: what comes in on the listening socket FD, which was opened outside, goes to PORT on the
-namespace's own loopback. Ends, and with it its hold on the namespace, when its standard input does: with whoever started it.
+"""The way in to a machine. Runs inside its network namespace: what comes in on the listening socket FD, which was opened outside,
+goes to PORT on the namespace's own loopback. Ends, and with it its hold on the namespace, when its standard input does: with
+whoever started it.
 """
 
 from __future__ import annotations
