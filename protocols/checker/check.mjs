@@ -8,14 +8,14 @@ import { isDeepStrictEqual } from "node:util";
 import { accounts } from "./accounts.mjs";
 import { decodeCharter } from "./charter.mjs";
 import { Chain } from "./chain.mjs";
-import { decode, Malformed } from "./codec.mjs";
-import { decodeEntry } from "./entry.mjs";
+import { decode, Malformed, need } from "./codec.mjs";
+import { decodeEntry, encodeBody } from "./entry.mjs";
 import { decodeSigned } from "./envelope.mjs";
 import { fold } from "./fold.mjs";
-import { decodeMessage } from "./messages.mjs";
-import { decodeNote, isNote } from "./notes.mjs";
+import { decodeMessage, encodeMessage } from "./messages.mjs";
+import { decodeNote, encodeNote, isNote } from "./notes.mjs";
 import { decodeSealed } from "./sealing.mjs";
-import { decodeSync } from "./sync.mjs";
+import { decodeSync, encodeSync } from "./sync.mjs";
 import { price } from "./tariff.mjs";
 
 const root = process.argv[2] ?? fileURLToPath(new URL("..", import.meta.url));
@@ -33,13 +33,30 @@ const DECODERS = {
   charter: decodeCharter,
 };
 
-function decodePlain(kind, data) {
-  return decodeMessage(`${kind}/1`, data);
+// What reads must write the very bytes again, or what it writes would be another message.
+function twoWays(told, again, data) {
+  need(again.equals(data), "it writes other bytes than it read");
+  return told;
 }
 
+function decodePlain(kind, data) {
+  const message = decodeMessage(`${kind}/1`, data);
+  return twoWays(message, encodeMessage(`${kind}/1`, message), data);
+}
+
+const inside = (wire) => decode(wire, { bytes: wire.length })[0];
+
 function decodeCredit(kind, data) {
-  if (kind === "entry") return decodeEntry(data);
-  return isNote(kind) ? decodeNote(kind, data) : decodeSync(kind, data);
+  if (kind === "entry") {
+    const entry = decodeEntry(data);
+    return entry.content ? twoWays(entry, encodeBody(entry), inside(data)) : entry;
+  }
+  if (!isNote(kind)) {
+    const message = decodeSync(kind, data);
+    return twoWays(message, encodeSync(kind, message), data);
+  }
+  const note = decodeNote(kind, data);
+  return twoWays(note, encodeNote(kind, note), inside(data));
 }
 
 function typedValue(value) {

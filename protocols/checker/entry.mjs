@@ -3,7 +3,7 @@
 import { decode, encode, need } from "./codec.mjs";
 import { verified } from "./ed25519.mjs";
 import { sha256 } from "./envelope.mjs";
-import { fields, tagged } from "./types.mjs";
+import { fields, tagged, writtenFields } from "./types.mjs";
 
 export const AMOUNT = "uint 0..2^40";
 export const NUMBER = "uint 0..2^53-1";
@@ -36,11 +36,14 @@ const KINDS = {
   14: { tag: "release", hold_id: ID, reason: OCTET, payee_sig: "bin 64 or empty" },
 };
 
-const RECORDS = { c: tagged("c", { witness: ID, sig: SIG }) };
+const COSIG = { witness: ID, sig: SIG };
+const RECORDS = { c: tagged("c", COSIG) };
 const READERS = Object.fromEntries(
   Object.entries(KINDS).map(([kind, { tag, ...types }]) => [kind, { tag, read: fields(types, RECORDS) }]),
 );
-const FRAME = fields({ version: "uint 1", net: "bin 16", author: ID, seq: SEQ, prev: MAYBE_ID, ts_ms: NUMBER, kind: OCTET });
+const VERSION = 1;
+const PLACE = { net: "bin 16", author: ID, seq: SEQ, prev: MAYBE_ID, ts_ms: NUMBER, kind: OCTET };
+const FRAME = fields({ version: `uint ${VERSION}`, ...PLACE });
 const WIRE = fields({ inside: "bin 0..4096", sig: SIG });
 
 // [what is signed, signature] of an entry's or a note's wire.
@@ -68,10 +71,19 @@ export function decodeEntry(wire) {
   need(body.length <= bodyBytes(frame.kind), "body: too long for its kind");
   need((frame.seq === 1) === (frame.prev === ""), "prev: empty if and only if seq is 1");
   const content = readContent(frame.kind, data);
-  const id = sha256(domain("entry"), body);
-  need(verified(author, Buffer.concat([domain("entry-sig"), id]), sig), "signature does not count");
-  return { ...frame, data: asJson(data), id: id.toString("hex"), content };
+  need(verified(author, signedOfEntry(body), sig), "signature does not count");
+  return { ...frame, data: asJson(data), id: entryId(body).toString("hex"), content };
 }
+
+// The body of an entry, {net, author, seq, prev, ts_ms, content}, whose content has the tag of a known kind; what is signed of it.
+export function encodeBody({ content, ...place }) {
+  const [kind, { tag, ...types }] = Object.entries(KINDS).find(([, known]) => known.tag === content.tag);
+  const data = writtenFields(types, content, { c: COSIG });
+  return encode([VERSION, ...writtenFields(PLACE, { ...place, kind: Number(kind) }), data]);
+}
+
+export const entryId = (body) => sha256(domain("entry"), body);
+export const signedOfEntry = (body) => Buffer.concat([domain("entry-sig"), entryId(body)]);
 
 // The author's two entries for one place, the smaller id first, or Malformed: {net, author, seq}.
 export function decodeFork(wireA, wireB) {

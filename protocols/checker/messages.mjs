@@ -1,8 +1,8 @@
 // protocols/advert, offer, order, job, charter: messages, read by the tables of their specs.
 
 import { readFileSync } from "node:fs";
-import { decode, need } from "./codec.mjs";
-import { tagged } from "./types.mjs";
+import { decode, encode, need } from "./codec.mjs";
+import { tagged, written } from "./types.mjs";
 
 const SPECS = new URL("..", import.meta.url);
 
@@ -80,6 +80,7 @@ const RULES = {
 
 const ascending = (keys) => keys.every((key, place) => place === 0 || keys[place - 1] < key);
 
+const FIELDS = {}; // tag -> {name: type}
 const READERS = {}; // tag -> what reads the message
 const MOST_BYTES = {};
 
@@ -90,7 +91,8 @@ function readSpec(protocol) {
     const tag = section.split("`")[1];
     const [, bytes] = section.split("\n")[0].match(/at most ([\d,]+) bytes/) ?? [];
     MOST_BYTES[tag] = bytes ? Number(bytes.replaceAll(",", "")) : (BYTES[tag] ?? OTHERS_BYTES);
-    READERS[tag] = tagged(tag, fieldsOf(tag, section), READERS);
+    FIELDS[tag] = fieldsOf(tag, section);
+    READERS[tag] = tagged(tag, FIELDS[tag], READERS);
   }
 }
 
@@ -109,4 +111,11 @@ export function decodeMessage(tag, data) {
   const message = READERS[tag](decode(data, { bytes: bytesOf(tag), ...TEXTS[tag] }));
   RULES[tag]?.(message);
   return message;
+}
+
+// The bytes of a message as JSON shows it; nobody is sent what everybody would refuse.
+export function encodeMessage(tag, message) {
+  const data = encode(written(tag, message, FIELDS));
+  decodeMessage(tag, data);
+  return data;
 }

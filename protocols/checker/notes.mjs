@@ -4,7 +4,7 @@ import { decode, encode, need } from "./codec.mjs";
 import { verified } from "./ed25519.mjs";
 import { AMOUNT, domain, NUMBER, openWire, SEQ } from "./entry.mjs";
 import { sha256 } from "./envelope.mjs";
-import { fields } from "./types.mjs";
+import { fields, writtenFields } from "./types.mjs";
 
 const VERSION = 1;
 const NOTE_BYTES = 512;
@@ -31,7 +31,12 @@ export function decodeNote(name, wire) {
 
 // Whether `sig` counts for the note of these terms, {net, hold_id, ...} with bytes as hex.
 export function isSigned(name, terms, sig) {
-  const value = (field) => (typeof terms[field] === "number" ? terms[field] : Buffer.from(terms[field], "hex"));
-  const note = encode([VERSION, value("net"), ...Object.keys(NOTES[name]).map(value)]);
-  return verified(value(SIGNERS[name]), Buffer.concat([domain(name), sha256(note)]), Buffer.from(sig, "hex"));
+  const signer = Buffer.from(terms[SIGNERS[name]], "hex");
+  return verified(signer, signedOfNote(name, encodeNote(name, terms)), Buffer.from(sig, "hex"));
 }
+
+export function encodeNote(name, terms) {
+  return encode([VERSION, ...writtenFields({ net: "bin 16", ...NOTES[name] }, terms)]);
+}
+
+export const signedOfNote = (name, note) => Buffer.concat([domain(name), sha256(note)]);

@@ -1,8 +1,8 @@
 // protocols/credit, "How logs travel": the messages of /meshgen/credit/1.
 
-import { decode } from "./codec.mjs";
+import { decode, encode } from "./codec.mjs";
 import { NUMBER, SEQ, WIRE_BYTES } from "./entry.mjs";
-import { tagged } from "./types.mjs";
+import { tagged, writtenFields } from "./types.mjs";
 
 const [NET, ID, MAYBE_ID] = ["bin 16", "bin 32", "bin 32 or empty"];
 const WIRE = `bin 1..${WIRE_BYTES}`;
@@ -27,10 +27,10 @@ const MESSAGES = {
   fork: { wire_a: WIRE, wire_b: WIRE },
 };
 
-const RECORDS = {
-  f: tagged("f", { author: ID, seq: SEQ, id: ID }),
-  "fork/1": tagged("fork/1", MESSAGES.fork),
-};
+const PARTS = { f: { author: ID, seq: SEQ, id: ID }, "fork/1": MESSAGES.fork };
+const RECORDS = Object.fromEntries(Object.entries(PARTS).map(([tag, types]) => [tag, tagged(tag, types)]));
 const READERS = Object.fromEntries(Object.entries(MESSAGES).map(([name, types]) => [name, tagged(`${name}/1`, types, RECORDS)]));
 
 export const decodeSync = (name, data) => READERS[name](decode(data, LIMITS));
+
+export const encodeSync = (name, message) => encode([`${name}/1`, ...writtenFields(MESSAGES[name], message, PARTS)]);

@@ -32,6 +32,18 @@ export function tagged(tag, types, records) {
   };
 }
 
+// The way back: a value as JSON shows it, as the codec takes it. `records` are the fields of each, {name: {field: type}}.
+export function written(type, value, records = {}) {
+  if (type.startsWith("bin ")) return Buffer.from(value, "hex");
+  const [, items] = type.match(/^array \S+ of (.*)$/) ?? [];
+  if (items) return value.map((each) => written(items, each, records));
+  return Object.hasOwn(records, type) ? [type, ...writtenFields(records[type], value, records)] : value;
+}
+
+export function writtenFields(types, values, records) {
+  return Object.entries(types).map(([name, type]) => written(type, values[name], records));
+}
+
 // "16" or "0..2^53-1" as [least, most].
 function range(words) {
   const [least, most = least] = words.split("..").map(number);
