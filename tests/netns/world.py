@@ -15,7 +15,7 @@ from pathlib import Path
 from socket import create_server
 
 API_PORT = 4712
-DOOR = Path(__file__).with_name("door.py")
+DOOR, CABLE = (Path(__file__).with_name(name) for name in ("door.py", "cable.py"))
 INTERNET = ("net", "elsewhere")
 """Bridges: all machines with an address of their own are on the first, those that were split off on the second."""
 LAN = "lan"
@@ -37,6 +37,8 @@ class Machine:
     ip: str = ""
     moves: int = 0
     api: str = ""
+    delay_s: float = 0.0
+    loss: float = 0.0
 
     @property
     def port(self) -> str:
@@ -51,6 +53,7 @@ class World:
         self._internet = holder
         self._all: dict[str, Machine] = {}
         self._sites: dict[str, Machine] = {}
+        self._cables: list[subprocess.Popen[bytes]] = []
         _ip(holder, *(f"link add {name} type bridge" for name in INTERNET), *(f"link set {name} up" for name in INTERNET))
 
     def __getitem__(self, name: str) -> Machine:
@@ -72,13 +75,13 @@ class World:
         _ip(router.holder, "route add default dev eth0")
         _run([*_inside(router.holder), "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])
 
-    def add(self, name: str, at: str = "") -> None:
-        """A machine ``at`` a site, or with an address of its own."""
+    def add(self, name: str, at: str = "", delay_s: float = 0.0, loss: float = 0.0) -> None:
+        """A machine ``at`` a site, or with an address of its own; its cable takes so long each way, and loses such a share."""
         with create_server(("127.0.0.1", 0)) as listener:
             words = [*_UNSHARE, sys.executable, "-S", str(DOOR), str(listener.fileno()), str(API_PORT)]
             holder = _held([*_inside(self._internet), *words], listener.fileno())
             api = "http://{}:{}".format(*listener.getsockname())
-        self._all[name] = machine = Machine(holder, self._count() + 1, at, api=api)
+        self._all[name] = machine = Machine(holder, self._count() + 1, at, api=api, delay_s=delay_s, loss=loss)
         self._plug_in(machine)
         _run([*self.enter(name), "sh", "-c", f"echo {TCP_RETRIES} > /proc/sys/net/ipv4/tcp_retries2 || true"])
 
@@ -100,16 +103,9 @@ class World:
     def heal(self) -> None:
         self._to_bridge(INTERNET[0], (name for name, machine in self._all.items() if not machine.site))
 
-    def lose(self, name: str, share: float) -> None:
-        """So much of what comes in to a machine is lost from now on."""
-        _run([*_inside(self._all[name].holder), "iptables", "-F", "INPUT"])
-        if share:
-            rule = f"-A INPUT -i eth0 -m statistic --mode random --probability {share} -j DROP"
-            _run([*_inside(self._all[name].holder), "iptables", *rule.split()])
-
     def close(self) -> None:
-        for machine in (*self._all.values(), *self._sites.values()):
-            _let_go(machine.holder)
+        for holder in (*self._cables, *(machine.holder for machine in (*self._all.values(), *self._sites.values()))):
+            _let_go(holder)
 
     def _count(self) -> int:
         return len(self._all) + len(self._sites)
@@ -123,7 +119,11 @@ class World:
             place, bridge, mask = self._sites[machine.site].holder, LAN, 24
             net = f"192.168.{list(self._sites).index(machine.site) + 1}"
             machine.ip, gateway = f"{net}.{machine.number + 10}", f"{net}.1"
-        _ip(place, f"link add {machine.port} type veth peer name eth0 netns {machine.holder.pid}")
+        if machine.delay_s or machine.loss:
+            words = (machine.port, machine.holder.pid, machine.delay_s, machine.loss, machine.number)
+            self._cables.append(_held([*_inside(place), sys.executable, "-S", str(CABLE), *map(str, words)]))
+        else:
+            _ip(place, f"link add {machine.port} type veth peer name eth0 netns {machine.holder.pid}")
         _ip(place, f"link set {machine.port} up master {bridge}")
         _ip(machine.holder, "link set lo up", f"addr add {machine.ip}/{mask} dev eth0", "link set eth0 up")
         if gateway:
