@@ -19,8 +19,40 @@ BEGUN_FILE = "ledger.begun"
 """The peer id of the key whose credit log has begun here, so that a log that was lost is not begun a second time."""
 INCOMING_KEY_FILE = "identity.key.next"
 """A key that is about to be the one in use; there only while, or because, that was cut off."""
+VERSION_FILE = "home.version"
+"""Which version of this folder's layout it has: a number. Homes from before there were versions have none, and count as 1."""
+HOME_VERSION = 1
+"""What this meshgen reads and writes; :mod:`meshgen.migrations` brings older ones there."""
+RESTORED_FILE = "ledger.restored"
+"""There from `meshgen restore` until others have said where this home's credit log ends: nothing is appended before."""
+RESTORING_DIR = ".restoring"
+"""There only while, or because, a restore was cut off."""
 RUN_FILE = "run/api.json"
 """Where the running node's API is: {url, pid, token_file, pictures_dir}; there only while it runs."""
+
+
+class HomeError(Exception):
+    """The home can't be used; the text says why and how to mend it."""
+
+
+def home_version(home: Path, newest: int = HOME_VERSION) -> int:
+    """Raises HomeError if it can't be read, or is newer than ``newest``."""
+    file = home / VERSION_FILE
+    try:
+        text = file.read_text("ascii").strip()
+    except FileNotFoundError:
+        return 1
+    except (OSError, ValueError) as error:
+        raise HomeError(f"{file} can't be read: {error}") from None
+    version = int(text) if text.isdigit() and len(text) < 10 else 0
+    if not version:
+        raise HomeError(f"{file} holds no version: a number is expected, such as {HOME_VERSION}")
+    if version > newest:
+        raise HomeError(
+            f"{home} is of version {version}, made by a newer meshgen; this one reads up to {newest}."
+            " Use the newer one, or another home: nothing here was touched"
+        )
+    return version
 
 
 def read_account(home: Path) -> bytes:

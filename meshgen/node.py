@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -20,9 +21,12 @@ from meshgen.engine.models.catalog import Catalog, CatalogError
 from meshgen.engine.port import Engine, EngineError
 from meshgen.engine.several import Several
 from meshgen.gateway.serve import GatewayError, serve_gateway
+from meshgen.home import HomeError
 from meshgen.identity import IdentityError, load_or_create
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import open_ledger
+from meshgen.logs import start_logging
+from meshgen.migrations import open_home
 from meshgen.net.libp2p import Limits, open_libp2p
 from meshgen.net.port import NetError
 from meshgen.peers.charter_file import CharterError
@@ -30,14 +34,15 @@ from meshgen.peers.charter_home import doors, lineage_of
 from meshgen.peers.directory import table_rules
 from meshgen.peers.peer import Peer, system_ms
 from meshgen.peers.trouble import own_trouble
-from meshgen.settings import Settings, Source, WorkerSettings
+from meshgen.settings import NodeSettings, Settings, Source, WorkerSettings
+from meshgen.supervision import keep_telling, tell
 
 log = logging.getLogger("meshgen")
 
 ALCHEMY_FOLDER = "alchemy"
 """In the home: the owner's own weights for forms, see :mod:`meshgen.engine.alchemy`."""
 
-FAULTS = (IdentityError, LedgerError, NetError, GatewayError, EngineError, CharterError)
+FAULTS = (HomeError, IdentityError, LedgerError, NetError, GatewayError, EngineError, CharterError)
 """What can be wrong with the machine or the settings rather than with the program."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -48,11 +53,10 @@ class NodeError(Exception):
 
 def run_node(settings: Settings, home: Path, source: Source | None = None) -> None:
     """Run until stopped; ``source`` is where settings are read again from, and written to. Raises NodeError."""
-    logging.basicConfig(
-        level=settings.node.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S"
-    )
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
+        _start_log(settings.node, home)
+        open_home(home)
         trio.run(_run, settings, home, source)
     except FAULTS as error:
         raise NodeError(str(error)) from error
@@ -61,6 +65,14 @@ def run_node(settings: Settings, home: Path, source: Source | None = None) -> No
         if known is None or others is not None:
             raise
         raise NodeError("; ".join(str(error) for error in _leaves(known))) from group
+
+
+def _start_log(node: NodeSettings, home: Path) -> None:
+    file = home / node.log_file if node.log_file else None
+    try:
+        start_logging(node.log_level, node.log_format, file)
+    except OSError as error:
+        raise NodeError(f"{file} can't be written: {error.strerror}; see node.log_file") from None
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
@@ -98,9 +110,29 @@ async def _run(settings: Settings, home: Path, source: Source | None) -> None:
                 log.info("others can join through %s", address)
             if trouble := own_trouble(ledger):
                 log.error("%s", trouble)
+            tell(READY="1")
+            nursery.start_soon(keep_telling, partial(_in_a_line, peer))
             await peer.wait_stop()
             log.info("stopping")
+            tell(STOPPING="1", STATUS="stopping")
+            await _end_jobs(peer, settings.node.drain_s)
             nursery.cancel_scope.cancel()
+
+
+def _in_a_line(peer: Peer) -> str:
+    """For the service manager's status; no peer is named."""
+    status = peer.status()
+    worker = status["worker"]
+    doing = f"; {worker['queued']} queued, {worker['pictures']} made" if worker else ""
+    return status["trouble"] or f"{status['connected']} connected, {status['peers_known']} known{doing}"
+
+
+async def _end_jobs(peer: Peer, for_s: float) -> None:
+    """What was accepted from others is drawn and paid for, if there is time."""
+    if peer.overseer is None or not for_s:
+        return
+    with trio.move_on_after(for_s):
+        await peer.overseer.leave()
 
 
 def _signals() -> tuple[signal.Signals, ...]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from meshgen.cli.faults import Fault
+from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.screen import fold_last, screen_width
-from meshgen.home import home_dir
+from meshgen.home import HomeError, home_dir, home_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,20 @@ def verb(function: Callable[..., Any]) -> Callable[..., Any]:
         home = home or click.get_current_context().find_root().params.get("home")
         call = Call(Path(home).expanduser().absolute() if home else home_dir(), as_json)
         try:
+            _refuse_newer(call.home)
             return function(call, **given)
         except Fault as fault:
             fault.as_json = as_json
             raise
 
     return called
+
+
+def _refuse_newer(home: Path) -> None:
+    try:
+        home_version(home)
+    except HomeError as error:
+        raise BadHome(str(error), code="home_version") from None
 
 
 def kudos(mkudos: int) -> str:

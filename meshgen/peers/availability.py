@@ -71,6 +71,7 @@ class Availability:
         self._reading = Reading()
         self._pause = read_pause(home) if home else None
         self._jobs: dict[object, Callable[[], None]] = {}  # how each is stopped
+        self._idle: trio.Event | None = None  # there once it is to be left; set when the last job is over
         self._was: str | None = None  # what shut it when that was last looked at
 
     def follow(self, settings: WorkerSettings) -> None:
@@ -84,6 +85,8 @@ class Availability:
     def closed(self) -> Why | None:
         """What the owner's rules have against new work now: for every offer, so it costs little."""
         now = self._now_ms()
+        if self._idle is not None:
+            return Why("stopping", "this node is stopping")
         if self._pause is not None and self._pause.over(now):
             self._pause = None
         if self._pause is not None:
@@ -110,6 +113,16 @@ class Availability:
             yield
         finally:
             del self._jobs[ticket]
+            if self._idle is not None and not self._jobs:
+                self._idle.set()
+
+    async def leave(self) -> None:
+        """No new work any more; returns once what was accepted is over."""
+        if self._idle is None:
+            self._idle = trio.Event()
+            self._tell()
+        if self._jobs:
+            await self._idle.wait()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look at the clock and the sensors every POLL_S, and say what changes."""

@@ -115,6 +115,10 @@ class Overseer:
         """Around a job that was accepted; ``stop`` is called if the owner wants everything stopped at once."""
         return self.availability.job(stop)
 
+    async def leave(self) -> None:
+        """No new work any more; returns once what was accepted is over."""
+        await self.availability.leave()
+
     # -- for the owner
 
     def pause(self, for_ms: int = 0, message: str = "", *, now: bool = False) -> None:

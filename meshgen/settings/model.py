@@ -117,6 +117,20 @@ class NodeSettings(Group):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="How much is logged; never a prompt at any level"
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Log lines for people, or one JSON object each: time, level, logger, message"
+    )
+    log_file: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,59}\.log)?$")] = Field(
+        default="",
+        description="A file in the home to log to besides, e.g. meshgen.log, of at most 30 MB with its two forerunners; "
+        "empty = none. Under systemd the journal has it all",
+    )
+    drain_s: float = Field(
+        default=0.0,
+        description="When it is stopped, a worker takes no new jobs and has so many seconds to end those that it accepted",
+        ge=0.0,
+        le=3600.0,
+    )
 
 
 class MeshSettings(Group):

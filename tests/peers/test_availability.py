@@ -275,3 +275,28 @@ def test_all_reasons_are_told() -> None:
     bench = Bench(hours=["22:00-07:00"])
     bench.models = []
     assert bench.codes == ["hours", "no_model"]
+
+
+async def test_who_leaves_takes_nothing_new_and_ends_what_was_accepted(autojump_clock: Clock) -> None:
+    bench, over = Bench(), list[str]()
+    end = trio.Event()
+
+    async def work(task_status: trio.TaskStatus[None]) -> None:
+        with bench.it.job(lambda: None):
+            task_status.started()
+            await end.wait()
+            over.append("job")
+
+    async def leave() -> None:
+        await bench.it.leave()
+        over.append("left")
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(work)
+        nursery.start_soon(leave)
+        nursery.start_soon(leave)
+        await trio.testing.wait_all_tasks_blocked()
+        assert bench.codes == ["stopping"] and bench.it.no() is not None and not over
+        end.set()
+    assert over == ["job", "left", "left"]
+    await bench.it.leave()

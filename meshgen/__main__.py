@@ -1,0 +1,5 @@
+"""``python -m meshgen`` is the command ``meshgen``."""
+
+from meshgen.cli import main
+
+main(prog_name="meshgen")
