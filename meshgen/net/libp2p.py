@@ -58,12 +58,14 @@ async def open_libp2p(
     bootstrap: Sequence[str] = (),
     *,
     table: TableRules,
-    mdns: bool = False,
+    mdns: str = "",
     announce: Sequence[str] = (),
     limits: Limits = DEFAULT_LIMITS,
+    psk: bytes | None = None,
 ) -> AsyncIterator[Libp2pNet]:
     """A started net. ``listen`` and ``bootstrap`` are multiaddrs (``/ip4/0.0.0.0/tcp/4001``); ``announce`` replaces what others
-    are told to dial, for a node behind a forwarded port.
+    are told to dial, for a node behind a forwarded port. ``mdns`` is what neighbours of one mesh call it by, see
+    :func:`meshgen.protocols.invite.neighbours_tag`; "" = none are looked for. ``psk`` are a private mesh's 32 bytes.
 
     Returns once it listens; bootstrap peers are dialled in the background, and again whenever they are lost.
     Raises ValueError for a malformed address, NetError when an address can't be listened on.
@@ -72,14 +74,14 @@ async def open_libp2p(
         parse_address(address)
     listen_on = [parse_listen(address) for address in listen]
     quieten()
-    host = make_host(identity, listen_on, announce, limits)
+    host = make_host(identity, listen_on, announce, limits, psk)
     with single_errors():
         async with trio.open_nursery() as nursery:
             net = await nursery.start(_run_stack, host, listen_on, table, limits)
             for address in bootstrap:
                 nursery.start_soon(net.dialer.keep, address)
             if mdns:
-                nursery.start_soon(meet_neighbours, net.peer_id, net.addresses(), net.dialer.reach)
+                nursery.start_soon(meet_neighbours, mdns, net.addresses, net.dialer.reach)
             try:
                 yield net
             finally:

@@ -24,6 +24,7 @@ from multiaddr import Multiaddr
 
 from meshgen.identity import Identity
 from meshgen.net.guard import DIAL_TIMEOUT_S
+from meshgen.net.libp2p_psk import MeshSecurity
 from meshgen.net.libp2p_yamux import MeshMuxer, MeshYamux
 from meshgen.net.port import NetError
 
@@ -43,12 +44,15 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def make_host(identity: Identity, listen: list[Multiaddr], announce: Sequence[str], limits: Limits) -> Any:
+def make_host(
+    identity: Identity, listen: list[Multiaddr], announce: Sequence[str], limits: Limits, psk: bytes | None = None
+) -> Any:
     keys = ed25519_key_pair(identity.seed)
+    # The defaults would also offer TLS, secio and *plaintext*. Noise wants a key of its own kind.
+    security = {NOISE: NoiseTransport(keys, noise_privkey=x25519_key_pair().private_key)}
     host = new_host(
         key_pair=keys,
-        # The defaults would also offer TLS, secio and *plaintext*. Noise wants a key of its own kind.
-        sec_opt={NOISE: NoiseTransport(keys, noise_privkey=x25519_key_pair().private_key)},
+        sec_opt=security,
         muxer_opt={YAMUX: MeshYamux},
         listen_addrs=listen,
         negotiate_timeout=HANDSHAKE_TIMEOUT_S,
@@ -66,6 +70,7 @@ def make_host(identity: Identity, listen: list[Multiaddr], announce: Sequence[st
     )
     swarm = host.get_network()
     swarm.retry_config = RetryConfig(max_retries=0)  # the dialer knows better when to try again
+    swarm.upgrader.security_multistream = MeshSecurity(security, psk)
     swarm.upgrader.muxer_multistream = MeshMuxer(HANDSHAKE_TIMEOUT_S)
     return host
 
