@@ -24,14 +24,17 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from meshgen.identity import Identity
-from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, single_errors
+from meshgen.net.conduct import Conduct
+from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, log, single_errors
 from meshgen.net.libp2p_channel import IdleWires, StreamChannel, serve_stream
 from meshgen.net.libp2p_dial import Dialer, parse_address
+from meshgen.net.libp2p_door import Door
 from meshgen.net.libp2p_gossip import MeshGossip, MeshPubsub
 from meshgen.net.libp2p_host import DEFAULT_LIMITS, Limits, make_host, parse_listen, quieten
 from meshgen.net.libp2p_mdns import meet_neighbours
 from meshgen.net.libp2p_table import Table, make_dht
 from meshgen.net.libp2p_wire import Wire
+from meshgen.net.mailbox import Mailbox
 from meshgen.net.port import (
     Channel,
     ChannelHandler,
@@ -49,6 +52,7 @@ __all__ = ["Libp2pNet", "Limits", "open_libp2p"]
 
 SWEEP_INTERVAL_S = 20.0
 GOODBYE_S = 2.0
+CUT_OFF_QUEUE = 1024
 
 
 @asynccontextmanager
@@ -122,6 +126,9 @@ class Libp2pNet:
         self._serving: Counter[PeerId] = Counter()
         self._protocols: set[str] = set()
         self._watchers: list[Callable[[], None]] = []
+        self.conduct = Conduct(time.monotonic)
+        self._door = Door(self._swarm, self.conduct, limits.connections)
+        self._doomed = Mailbox[PeerId](CUT_OFF_QUEUE)
         self.leaving = trio.Event()
         self.dialer = Dialer(host, dht)
 
@@ -134,6 +141,7 @@ class Libp2pNet:
 
     # -- connections
     async def connect(self, address: str) -> PeerId:
+        self._check_welcome(parse_address(address)[0])
         return await self.dialer.connect(address)
 
     def links(self) -> list[PeerLink]:
@@ -151,6 +159,21 @@ class Libp2pNet:
 
     def carried(self) -> int:
         return 0
+
+    async def drop(self, peer: PeerId, for_s: float = 0.0) -> None:
+        self.conduct.shut(peer, for_s)
+        await self._hang_up_on(peer)
+
+    def blame(self, peer: PeerId, points: float) -> None:
+        if self.conduct.blame(peer, points):
+            log.warning("a peer is kept out for %.0f s: too many faults", self.conduct.shut_for_s(peer))
+            self._door.blame_address(peer)
+            self._doomed.put(peer)
+
+    async def _hang_up_on(self, peer: PeerId) -> None:
+        await self._idle.drop(peer)
+        with suppress(SwarmException, IOException, NetError):
+            await self._swarm.close_peer(_peer(peer))
 
     # -- channels
     def serve(self, protocol: str, handler: ChannelHandler) -> None:
@@ -183,6 +206,7 @@ class Libp2pNet:
         except BaseException:
             await channel.wire.reset()
             raise
+        self.conduct.thank(peer, 1.0)  # it did what this node wanted of it
         await self._idle.keep(peer, protocol, channel.wire)
 
     async def _fresh_wire(self, peer: PeerId, protocol: str) -> Wire:
@@ -199,6 +223,7 @@ class Libp2pNet:
 
     async def _new_wire(self, target: ID, protocol: str) -> Wire:
         """Raises Unreachable, or the library's errors for a connection that is gone."""
+        self._check_welcome(target)
         await self.dialer.reach(target)
         try:
             with trio.fail_after(DIAL_TIMEOUT_S):
@@ -207,6 +232,10 @@ class Libp2pNet:
             raise Unreachable(f"{target} does not answer") from error
         except StreamFailure as error:
             raise Unreachable(f"{target} does not serve {protocol}, or went away") from error
+
+    def _check_welcome(self, target: ID) -> None:
+        if self.conduct.is_shut(PeerId(str(target))):
+            raise Unreachable(f"{target} is kept out by this node")
 
     # -- topics
     def subscribe(self, topic: str, validator: GossipValidator) -> AbstractAsyncContextManager[AsyncIterator[Gossip]]:
@@ -235,6 +264,7 @@ class Libp2pNet:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_around)
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._cut_off)
             await self.leaving.wait()
             nursery.cancel_scope.cancel()
 
@@ -249,6 +279,11 @@ class Libp2pNet:
             await trio.sleep(SWEEP_INTERVAL_S)
             await self._idle.sweep()
             self._table.sweep(time.time())
+            self.conduct.sweep()
+
+    async def _cut_off(self) -> None:
+        async for peer in self._doomed:
+            await self._hang_up_on(peer)
 
     async def hang_up(self) -> None:
         """Close connections and listeners. libp2p would too, but in tasks that are cancelled by then, and so leave them open."""

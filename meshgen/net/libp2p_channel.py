@@ -160,6 +160,13 @@ class IdleWires:
         else:
             await wire.close()
 
+    async def drop(self, peer: PeerId) -> None:
+        """Close all that wait for this peer."""
+        for key in [key for key in self._idle if key[0] == peer]:
+            for _since_s, wire in self._idle.pop(key):
+                self._count -= 1
+                await wire.reset()
+
     async def sweep(self) -> None:
         """Close what has been idle for too long, or died meanwhile."""
         now = trio.current_time()

@@ -19,6 +19,7 @@ from typing import Any
 import trio
 
 from meshgen.identity import Identity
+from meshgen.net.conduct import Conduct
 from meshgen.net.guard import (
     DIAL_TIMEOUT_S,
     GOSSIP_QUEUE,
@@ -158,6 +159,7 @@ class MemoryNet:
         self._channels: dict[MemoryChannel, None] = {}  # an ordered set
         self._numbers: Counter[str] = Counter()
         self._stopped: str | None = None
+        self.conduct = Conduct(trio.current_time)
         self.values: dict[str, bytes] = {}
         self.providers: dict[str, dict[PeerId, None]] = {}  # an ordered set
         self.awake = trio.Event()
@@ -195,15 +197,36 @@ class MemoryNet:
     def carried(self) -> int:
         return 0
 
+    async def drop(self, peer: PeerId, for_s: float = 0.0) -> None:
+        await trio.lowlevel.checkpoint()
+        self.conduct.shut(peer, for_s)
+        self._hang_up(peer)
+
+    def blame(self, peer: PeerId, points: float) -> None:
+        if self.conduct.blame(peer, points):
+            self._hang_up(peer)
+
+    def _hang_up(self, peer: PeerId) -> None:
+        self._links.pop(peer, None)
+        self.cut(lambda _me, other: other == peer, f"{self._peer_id} hung up")
+        if other := self._mesh.nets.get(peer):
+            other._links.pop(self._peer_id, None)
+            other.cut(lambda _other, me: me == self._peer_id, f"{self._peer_id} hung up")
+
     async def _reach(self, peer: PeerId) -> MemoryNet:
         """The other's net, after the time that a dial takes. Raises Unreachable."""
         await self._ready()
         if peer == self._peer_id:
             raise Unreachable("a peer can't dial itself")
+        if self.conduct.is_shut(peer):
+            raise Unreachable(f"{peer} is kept out by this node")
         other = self._mesh.nets.get(peer)
         if other is None:
             await trio.sleep(self._mesh.delay(self._peer_id, peer))
             raise Unreachable(f"{peer} can't be dialled: nobody answers")
+        if other.conduct.is_shut(self._peer_id):
+            await trio.sleep(self._mesh.delay(self._peer_id, peer))
+            raise Unreachable(f"{peer} hung up")
         with trio.move_on_after(DIAL_TIMEOUT_S):
             await self._handshake(other)
             return other
@@ -309,7 +332,7 @@ class MemoryNet:
     async def _hear(self, message: Gossip, delay_s: float) -> None:
         await trio.sleep(delay_s)
         await self.awake.wait()
-        if message.topic not in self._topics:
+        if message.topic not in self._topics or self.conduct.is_shut(message.sender):
             return
         validator, mailbox = self._topics[message.topic]
         if accepts(validator, message):

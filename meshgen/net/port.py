@@ -130,6 +130,16 @@ class Net(Protocol):
 
     def links(self) -> list[PeerLink]: ...
 
+    async def drop(self, peer: PeerId, for_s: float = 0.0) -> None:
+        """Hang up on a peer, and neither dial it nor let it in for so long.
+
+        A longer time that runs already is kept; math.inf lasts until ``for_s=0``, which hangs up, and lets it in again. While it
+        is kept out, what wants to reach it raises Unreachable. A peer that is not connected is no error."""
+
+    def blame(self, peer: PeerId, points: float) -> None:
+        """Put a fault down to a peer (see :class:`meshgen.net.conduct.Fault`). Who gathers 100 points is dropped for a minute,
+        then for two, for four...; points fade by half in 30 s."""
+
     def reach(self) -> Reach:
         """Whether others can dial this peer, and which relays it can be reached through."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import trio
 
+from meshgen.net.conduct import Fault
 from meshgen.net.port import (
     CHUNK_BYTES,
     MAX_GOSSIP_BYTES,
@@ -372,3 +374,47 @@ async def test_a_provider_one_never_met_can_be_asked(world: World) -> None:
     await b.provide("model/x")
     (provider,) = await c.find_providers("model/x")
     assert await request(c, provider, ECHO, b"nice to meet you") == b"nice to meet you"
+
+
+# -- keeping out
+
+
+async def test_who_is_dropped_is_hung_up_on_and_may_come_back(world: World) -> None:
+    a, b = await pair(world)
+    await request(a, b.peer_id, ECHO, b"x")
+    await a.drop(b.peer_id)
+    await until(lambda: not a.links() and not b.links())
+    assert await request(a, b.peer_id, ECHO, b"again") == b"again"
+
+
+async def test_who_is_kept_out_can_neither_be_reached_nor_come_in(world: World) -> None:
+    a, b = await pair(world)
+    a.serve(ECHO, echo)
+    await a.drop(b.peer_id, math.inf)
+    await until(lambda: not a.links() and not b.links())
+    with pytest.raises(Unreachable, match="kept out"):
+        await request(a, b.peer_id, ECHO, b"x")
+    with pytest.raises(Unreachable):
+        await request(b, a.peer_id, ECHO, b"x")
+    assert not a.links()
+    await a.drop(b.peer_id, 0)
+    await b.connect(a.addresses()[0])
+    assert await request(b, a.peer_id, ECHO, b"y") == b"y"
+
+
+async def test_a_stranger_can_be_dropped_before_it_comes(world: World) -> None:
+    a = await world.join(1)
+    await a.drop(PeerId(identity(2).peer_id), 60)
+    with pytest.raises(Unreachable):
+        await world.join(2)
+
+
+async def test_too_many_faults_cut_a_peer_off(world: World) -> None:
+    a, b = await pair(world)
+    a.blame(b.peer_id, Fault.MALFORMED)
+    await request(a, b.peer_id, ECHO, b"x")
+    for _ in range(4):
+        a.blame(b.peer_id, Fault.MALFORMED)
+    await until(lambda: not a.links() and not b.links())
+    with pytest.raises(Unreachable, match="kept out"):
+        await request(a, b.peer_id, ECHO, b"x")

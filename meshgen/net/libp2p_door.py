@@ -1,0 +1,139 @@
+"""Who comes in: a limit of connections an address, a limit on handshakes under way, and whom this node keeps out.
+
+py-libp2p takes one of its inbound slots for each connection that comes and never gives it back: a node would let in the first 192
+of its life and nobody more. Here a slot is free again when its connection ends. Two things are limited apart: a handshake costs
+CPU time and is nobody's yet; a connection costs memory and has a peer id that can be judged.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import trio
+from libp2p.io.exceptions import IOException
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.exceptions import SwarmException
+from libp2p.rcmgr import Direction
+
+from meshgen.net.conduct import Buckets, Conduct
+from meshgen.net.port import PeerId
+
+HANDSHAKES = 64
+"""Under way at a time. One more throws out the oldest, and so the slowest: an honest one takes a second at most."""
+HANDSHAKES_PER_S = 10.0
+"""From one address, after a burst of HANDSHAKE_BURST; what is over is hung up on at once."""
+HANDSHAKE_BURST = 60.0
+CONNECTIONS_PER_ADDRESS = 32
+"""A household, or a whole site behind its NAT, has one address. This machine's own, 127.0.0.1 and ::1, are not limited."""
+PREFIX_IPV6 = 64
+"""What one household has of IPv6."""
+RESERVED = 0.1
+"""So much of the connections is kept for those that this node dials itself."""
+SETTLED_S = 10.0
+"""A connection as young as this is not yet judged as idle."""
+NEWCOMER = 1.0
+"""Who earned less than this is a newcomer still, and may be let go for another newcomer."""
+CUT_OFF_POINTS = 30.0
+"""What an address bears for each of its peers that had to be cut off: four in a row, and it is kept out itself."""
+
+
+class Door:
+    """A swarm's ways in. ``usefulness`` tells what a peer has done for this node so far; nobody is let go for less."""
+
+    def __init__(self, swarm: Any, conduct: Conduct, most: int) -> None:
+        self._swarm = swarm
+        self._conduct = conduct
+        self._most_inbound = most - max(1, round(most * RESERVED))
+        self._places: Counter[str] = Counter()  # connections, with those that still shake hands
+        self._handshakes: OrderedDict[object, trio.CancelScope] = OrderedDict()
+        self._pace = Buckets(HANDSHAKES_PER_S, HANDSHAKE_BURST, time.monotonic)
+        self._addresses = Conduct(time.monotonic)
+        self._add_conn: Callable[..., Any] = swarm.add_conn
+        swarm.add_conn = self._add_welcome
+        swarm._handle_inbound_connection = self._admit
+
+    def blame_address(self, peer: PeerId) -> None:
+        """One of its peers was cut off. A new key costs nothing, so the address bears a part."""
+        for connection in self._swarm.get_connections():
+            if str(connection.muxed_conn.peer_id) == peer and (place := _place(connection.muxed_conn)):
+                self._addresses.blame(PeerId(place), CUT_OFF_POINTS)
+
+    async def _admit(self, stream: Any, listener: Any) -> None:
+        """From the accepted socket to the connection's end; returning closes the socket."""
+        place = _place(stream)
+        if not self._has_room(place):
+            return
+        self._places[place] += 1
+        try:
+            muxed = await self._shake_hands(stream, listener)
+            if muxed is not None:
+                await muxed.event_closed.wait()
+        finally:
+            self._places[place] -= 1
+            if not self._places[place]:
+                del self._places[place]
+
+    def _has_room(self, place: str) -> bool:
+        if place and (
+            self._addresses.is_shut(PeerId(place)) or self._places[place] >= CONNECTIONS_PER_ADDRESS or not self._pace.take(place)
+        ):
+            return False
+        return self._inbound() < self._most_inbound or self._let_one_go()
+
+    async def _shake_hands(self, stream: Any, listener: Any) -> Any:
+        """The connection, None if it came to none."""
+        if len(self._handshakes) >= HANDSHAKES:
+            _ticket, oldest = self._handshakes.popitem(last=False)
+            oldest.cancel()
+        ticket = object()
+        with trio.CancelScope() as scope, suppress(SwarmException, IOException):
+            self._handshakes[ticket] = scope
+            try:
+                return await self._swarm.upgrade_inbound_raw_conn(RawConnection(stream, False), listener)
+            finally:
+                self._handshakes.pop(ticket, None)
+        return None
+
+    async def _add_welcome(self, muxed: Any, direction: str = "unknown") -> Any:
+        """In the place of Swarm.add_conn, through which every finished connection goes, whoever dialled."""
+        if self._conduct.is_shut(PeerId(str(muxed.peer_id))):
+            await muxed.close()
+            raise SwarmException("this peer is kept out")
+        return await self._add_conn(muxed, direction=direction)
+
+    def _inbound(self) -> int:
+        return sum(each.direction is Direction.INBOUND for each in self._swarm.get_connections())
+
+    def _let_one_go(self) -> bool:
+        """Hang up on the inbound peer that did least for this node; False if all of them did something, or just came."""
+        settled = [each for each in self._swarm.get_connections() if _is_settled(each)]
+        merits = {each: self._conduct.merit(PeerId(str(each.muxed_conn.peer_id))) for each in settled}
+        least = min(settled, key=lambda each: (merits[each], each._created_at), default=None)
+        if least is None or merits[least] >= NEWCOMER:
+            return False
+        self._swarm.manager.run_task(self._swarm._close_connection_async, least)
+        return True
+
+
+def _is_settled(connection: Any) -> bool:
+    return connection.direction is Direction.INBOUND and time.time() - connection._created_at > SETTLED_S
+
+
+def _place(connection: Any) -> str:
+    """What shares a limit: an IPv4 address, the /64 of an IPv6 one; "" for this machine itself, and for what is relayed."""
+    remote = connection.get_remote_address()
+    if remote is None:
+        return ""
+    address = ipaddress.ip_address(remote[0].partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if str(address) in ("127.0.0.1", "::1"):
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, PREFIX_IPV6), strict=False))
+    return str(address)
