@@ -30,6 +30,7 @@ const DECODERS = {
   offer: decodePlain,
   order: decodePlain,
   job: decodePlain,
+  pulse: decodePlain,
   charter: decodeCharter,
 };
 

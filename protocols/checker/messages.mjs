@@ -75,6 +75,7 @@ const RULES = {
     need(ascending(m.signatures.map(({ key }) => key)), "signatures: not ascending, each key once");
     decodeMessage("charter/1", Buffer.from(m.body, "hex"));
   },
+  "pong/1": (m) => need(m.said_ms >= m.heard_ms, "said_ms: before heard_ms"),
   "progress/1": (m) => need(m.step <= m.steps, "step: beyond the last"),
 };
 
@@ -103,7 +104,7 @@ function fieldsOf(tag, section) {
   return Object.fromEntries(types.map(([name, type]) => [name, type.replace("a known word", words(name))]));
 }
 
-["advert", "offer", "order", "job", "charter"].forEach(readSpec);
+["advert", "offer", "order", "job", "charter", "pulse"].forEach(readSpec);
 
 export const bytesOf = (tag) => MOST_BYTES[tag];
 

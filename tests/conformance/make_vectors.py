@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 
 from meshgen.identity import Identity
-from meshgen.protocols import advert, job, offer, order
+from meshgen.protocols import advert, job, offer, order, pulse
 from meshgen.protocols.advert import Advert
 from meshgen.protocols.codec import Value, encode
 from meshgen.protocols.envelope import message_id, sign
@@ -31,7 +31,7 @@ def all_vectors() -> Iterator[Vector]:
     yield from codec_vectors()
     yield from envelope_vectors()
     yield from sealing_vectors()
-    for module in (advert, offer, order, job):
+    for module in (advert, offer, order, job, pulse):
         for kind in module.VECTOR_DECODERS:
             yield from record_vectors(module.__name__.split(".")[-1], kind)
     yield from agreement_vectors()
@@ -259,6 +259,7 @@ def agreement_vectors() -> Iterator[Vector]:
         ("offer", Offer, "offer-costs-more-than-a-hold", {"max_mkudos": 2**39 + 1}, "more than one hold"),
         ("offer", Bid, "bid-costs-more-than-a-hold", {"mkudos": 2**39 + 1}, "more than one hold"),
         ("job", job.Progress, "progress-beyond-the-last-step", {"step": 21}, "21 of 20"),
+        ("pulse", pulse.Pong, "pong-said-before-it-heard", {"said_ms": NOW_MS + 1_219}, "before heard_ms"),
         ("advert", Advert, "advert-more-free-than-there-is", {"vram_free_mib": 24_577}, "vram_free_mib"),
         ("advert", Advert, "advert-head-without-entries", {"head_seq": 0}, "head_id"),
         ("advert", Advert, "advert-entries-without-head", {"head_id": b""}, "head_id"),

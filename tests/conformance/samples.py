@@ -41,6 +41,7 @@ from meshgen.protocols.order import (
     TextOrder,
     WorkOrder,
 )
+from meshgen.protocols.pulse import Ping, Pong
 from meshgen.protocols.record import Record
 
 NOW_MS = 1_789_000_000_000
@@ -205,4 +206,6 @@ SAMPLES: dict[type[Record], Record] = {
     Failed: Failed("out_of_memory"),
     Settled: Settled(b"a receipt's entry"),
     Stop: Stop(),
+    Ping: Ping(NOW_MS),
+    Pong: Pong(NOW_MS, NOW_MS + 1_220, NOW_MS + 1_221),
 }
