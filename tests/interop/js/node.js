@@ -1,0 +1,36 @@
+// A whole node: it joins by an address and follows the mesh `net` (hex). What it is made of stands in the modules beside.
+
+import { randomBytes } from "node:crypto";
+import { Identity } from "./identity.js";
+import { CREDIT, Log } from "./log.js";
+import { Market } from "./market.js";
+import { Peer } from "./peer.js";
+import { Presence, TABLE } from "./presence.js";
+
+export class Node {
+  static async join(address, net) {
+    const node = new Node();
+    node.identity = await Identity.of(randomBytes(32));
+    node.peer = await Peer.start(node.identity, TABLE);
+    node.log = new Log(net, node.identity);
+    node.log.append({ tag: "genesis", account: "", next_key_hash: randomBytes(32).toString("hex"), label: "js" });
+    node.presence = new Presence(node.peer, node.identity, node.log);
+    node.market = new Market(node.peer, node.identity, node.log);
+    await node.peer.serve(CREDIT, (channel) => node.log.serve(channel));
+    await node.presence.start();
+    await node.market.start();
+    node.hub = await node.peer.connect(address);
+    return node;
+  }
+}
+
+// One line for each step: the tests read them.
+export function tell(step, facts = {}) {
+  console.log(JSON.stringify({ step, ...facts }));
+}
+
+// Whoever runs this closes its standard input when it has seen enough.
+export async function untilInputEnds() {
+  process.stdin.resume();
+  await new Promise((resolve) => process.stdin.on("end", resolve));
+}

@@ -1,0 +1,139 @@
+// protocols, "What a node speaks": libp2p with TCP, Noise, Yamux, identify, GossipSub and Kademlia.
+
+import "./runtime.js";
+import { gossipsub } from "@libp2p/gossipsub";
+import { identify } from "@libp2p/identify";
+import { kadDHT, passthroughMapper } from "@libp2p/kad-dht";
+import { noise } from "@libp2p/noise";
+import { peerIdFromString } from "@libp2p/peer-id";
+import { ping } from "@libp2p/ping";
+import { tcp } from "@libp2p/tcp";
+import { yamux } from "@libp2p/yamux";
+import { multiaddr } from "@multiformats/multiaddr";
+import { createLibp2p } from "libp2p";
+import { Channel, serve, Wire } from "./channel.js";
+
+const LISTEN = "/ip4/127.0.0.1/tcp/0";
+
+export class Peer {
+  kept = new Map(); // "peer protocol" -> a wire whose last channel is over
+
+  // `table` says what the directory table may hold: {validate(key, value) throws, select(key, values) => index}.
+  static async start(identity, table) {
+    const services = {
+      identify: identify(),
+      ping: ping(),
+      gossip: gossipsub({ globalSignaturePolicy: "StrictSign", allowPublishToZeroTopicPeers: true }),
+      dht: kadDHT({
+        protocol: "/ipfs/kad/1.0.0",
+        clientMode: false,
+        peerInfoMapper: passthroughMapper,
+        validators: { meshgen: table.validate },
+        selectors: { meshgen: table.select },
+      }),
+    };
+    const node = await createLibp2p({
+      privateKey: identity.libp2pKey,
+      addresses: { listen: [LISTEN] },
+      transports: [tcp()],
+      connectionEncrypters: [noise()],
+      streamMuxers: [yamux()],
+      services,
+    });
+    return new Peer(node);
+  }
+
+  constructor(node) {
+    this.node = node;
+  }
+
+  addresses() {
+    return this.node.getMultiaddrs().map(String);
+  }
+
+  // The peer id behind an address, now connected.
+  async connect(address) {
+    const connection = await this.node.dial(multiaddr(address));
+    return connection.remotePeer.toString();
+  }
+
+  async stop() {
+    await this.node.stop();
+  }
+
+  // -- channels
+
+  async serve(protocol, handler) {
+    await this.node.handle(protocol, (stream, connection) => serve(stream, connection.remotePeer.toString(), handler));
+  }
+
+  async open(peerId, protocol) {
+    const place = `${peerId} ${protocol}`;
+    const kept = this.kept.get(place);
+    this.kept.delete(place);
+    if (kept?.stream.status === "open") return new Channel(kept, peerId);
+    return new Channel(new Wire(await this.node.dialProtocol(peerIdFromString(peerId), protocol)), peerId);
+  }
+
+  // Let go of a channel that this side opened; its stream is kept for the next.
+  async close(channel, protocol) {
+    await channel.finish();
+    await channel.drain();
+    this.kept.set(`${channel.peerId} ${protocol}`, channel.wire);
+  }
+
+  // One question, one answer: null where the channel ends without one.
+  async ask(peerId, protocol, message) {
+    const channel = await this.open(peerId, protocol);
+    await channel.finish(message);
+    const answer = await channel.receive();
+    await this.close(channel, protocol);
+    return answer;
+  }
+
+  // -- topics
+
+  // `hear(data, publisher)` throws at what is to go no further.
+  subscribe(topic, hear) {
+    const { gossip } = this.node.services;
+    gossip.topicValidators.set(topic, (_forwarder, message) => {
+      try {
+        hear(Buffer.from(message.data), message.from.toString());
+        return "accept";
+      } catch {
+        return "reject";
+      }
+    });
+    gossip.subscribe(topic);
+  }
+
+  // How many neighbours took it.
+  async publish(topic, data) {
+    const { recipients } = await this.node.services.gossip.publish(topic, data);
+    return recipients.length;
+  }
+
+  // -- the directory table
+
+  async put(key, value) {
+    for await (const _ of this.node.services.dht.put(Buffer.from(key), value));
+  }
+
+  // The last value that the network told, which is its best; null without any.
+  async get(key) {
+    let value = null;
+    for await (const event of this.node.services.dht.get(Buffer.from(key))) {
+      if (event.name === "VALUE") value = Buffer.from(event.value);
+    }
+    return value;
+  }
+
+  // The library wants a CID and uses the bytes of its multihash; the mesh's key is those bytes.
+  async providers(key) {
+    const found = new Set();
+    for await (const event of this.node.services.dht.findProviders({ multihash: { bytes: Buffer.from(key) } })) {
+      if (event.name === "PROVIDER") event.providers.forEach(({ id }) => found.add(id.toString()));
+    }
+    return [...found];
+  }
+}

@@ -1,0 +1,106 @@
+// protocols/advert: who is there, by introduction, by gossip, from the directory table.
+
+import { decode, encode, need } from "../../../protocols/checker/codec.mjs";
+import { decodeSigned, sha256 } from "../../../protocols/checker/envelope.mjs";
+import { keyOf } from "./identity.js";
+
+const PRESENCE = "/meshgen/presence/1";
+const LIFETIME_MS = 90_000;
+const MOST_AHEAD_MS = 12 * 60_000; // ten minutes, and two for clocks
+const ANSWER = { bytes: 2 ** 20, items: 64, depth: 1 };
+
+const advertKey = (peerId) => `/meshgen/${peerId}`;
+const seqOf = (wire) => decodeSigned("advert/1", wire).message.seq;
+
+// What the directory table may hold.
+export const TABLE = {
+  validate(key, wire) {
+    const { author, message } = decodeSigned("advert/1", Buffer.from(wire));
+    need(author === keyOf(Buffer.from(key).toString().split("/")[2]), "an advert under another's key");
+    need(message.expires_ms > Date.now(), "expired");
+  },
+  select: (_key, wires) => wires.map((wire) => seqOf(Buffer.from(wire))).reduce((best, seq, at, all) => (seq > all[best] ? at : best), 0),
+};
+
+export class Presence {
+  known = new Map(); // peer's key -> its freshest advert
+  waiting = [];
+
+  constructor(peer, identity, log) {
+    Object.assign(this, { peer, identity, log, topic: `/meshgen/${log.net}/presence` });
+  }
+
+  async start() {
+    await this.peer.serve(PRESENCE, (channel) => this.introduce(channel));
+    this.peer.subscribe(this.topic, (wire, publisher) => {
+      need(this.learn(wire) === keyOf(publisher), "an advert that its author did not publish");
+    });
+  }
+
+  // One's own advert, as of now.
+  own() {
+    const { head } = this.log;
+    const now = Date.now();
+    return this.identity.envelop("advert/1", {
+      net: this.log.net, seq: now, expires_ms: now + LIFETIME_MS, alias: "js", agent: "js-interop/1", roles: ["requester"],
+      addresses: this.peer.addresses().slice(0, 8), device_kind: "", device_name: "", vram_total_mib: 0, vram_free_mib: 0,
+      models: [], max_pixels: 0, max_steps: 0, max_count: 0, policies: [], price_permille: 1000, slots: 0, queued: 0,
+      head_seq: head?.seq ?? 0, head_id: head?.id ?? "", adapters: [],
+    }).wire;
+  }
+
+  // Tell everybody; how many neighbours took it.
+  async advertise() {
+    return this.peer.publish(this.topic, this.own());
+  }
+
+  // Ask a peer whom it knows, and tell it of oneself.
+  async meet(peerId) {
+    const wires = decode(await this.peer.ask(peerId, PRESENCE, this.own()), ANSWER);
+    wires.forEach((wire) => this.learn(wire));
+    return wires.length;
+  }
+
+  async introduce(channel) {
+    const theirs = await channel.receive();
+    if (theirs?.length) this.learn(theirs);
+    await channel.finish(encode([this.own()]));
+  }
+
+  async toTable() {
+    return this.peer.put(advertKey(this.identity.peerId), this.own());
+  }
+
+  async fromTable(peerId) {
+    const wire = await this.peer.get(advertKey(peerId));
+    return wire && decodeSigned("advert/1", wire).message;
+  }
+
+  // Peer ids that serve a model, by the table.
+  async servers(model) {
+    const name = sha256(Buffer.from(this.log.net, "hex"), Buffer.from(model)).toString("hex").slice(0, 40);
+    return this.peer.providers(`/meshgen-model/${name}`);
+  }
+
+  // Keep an advert; its author's key. One that counts for nothing throws.
+  learn(wire) {
+    const { author, message } = decodeSigned("advert/1", wire);
+    const now = Date.now();
+    need(message.net === this.log.net && now < message.expires_ms && message.expires_ms <= now + MOST_AHEAD_MS, "not current");
+    if (message.seq > (this.known.get(author)?.seq ?? 0)) this.known.set(author, message);
+    this.waiting = this.waiting.filter((look) => !look());
+    return author;
+  }
+
+  // The first advert, there or to come, that is `wanted`: [author, advert].
+  async find(wanted) {
+    return new Promise((resolve) => {
+      const look = () => {
+        const found = [...this.known].find(([, advert]) => wanted(advert));
+        if (found) resolve(found);
+        return found;
+      };
+      if (!look()) this.waiting.push(look);
+    });
+  }
+}

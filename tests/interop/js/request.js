@@ -1,0 +1,51 @@
+// node request.js ADDRESS NET: joins a mesh, asks it for pictures as PLAN says, pays for them, and serves its log until its input ends.
+
+import { peerIdFromPublicKey } from "@libp2p/peer-id";
+import { publicKeyFromRaw } from "@libp2p/crypto/keys";
+import { sha256 } from "../../../protocols/checker/envelope.mjs";
+import { Job, orderFor } from "./job.js";
+import { Node, tell, untilInputEnds } from "./node.js";
+
+const [address, net] = process.argv.slice(2);
+const PROMPT = "ein Fjord bei Nacht, 夜のフィヨルド";
+
+const idOf = (key) => peerIdFromPublicKey(publicKeyFromRaw(Buffer.from(key, "hex"))).toString();
+
+async function meet(node) {
+  tell("joined", { peer_id: node.identity.peerId, hub: node.hub, introduced: await node.presence.meet(node.hub) });
+  const [key, advert] = await node.presence.find(({ roles, models }) => roles.includes("worker") && models.length > 0);
+  tell("advert", { alias: advert.alias, worker: idOf(key), model: advert.models[0].name });
+  return { worker: idOf(key), model: advert.models[0] };
+}
+
+async function lookUp(node, worker, model) {
+  const stored = await node.presence.fromTable(worker);
+  tell("table", { alias: stored?.alias, servers: await node.presence.servers(model.name) });
+}
+
+async function buy(node, offer, bid, worker) {
+  const job = new Job(node.peer, node.identity, node.log, offer, bid, orderFor(offer, bid, PROMPT));
+  const outcome = await job.run(worker);
+  const pictures = job.pictures.map(({ png, seed }) => ({ sha256: sha256(png).toString("hex"), png: png.toString("base64"), seed }));
+  tell("job", { outcome, progress: job.progress, mkudos: job.receipt?.content.amount, receipt: job.receipt?.id, pictures });
+}
+
+const node = await Node.join(address, net);
+const { worker, model } = await meet(node);
+await lookUp(node, worker, model);
+await node.presence.advertise();
+
+const heard = node.market.offer(model);
+const bid = await node.market.gossip(heard);
+tell("bid", { way: "gossip", worker: idOf(bid.author), mkudos: bid.message.mkudos, count: bid.message.count });
+await buy(node, heard, bid, worker);
+
+const asked = node.market.offer(model, { count: 3 });
+const answer = await node.market.ask(worker, asked);
+tell("bid", { way: "straight", worker: idOf(answer.author), mkudos: answer.message.mkudos, count: answer.message.count });
+await buy(node, asked, answer, worker);
+
+await node.presence.toTable();
+tell("settled", { author: node.log.author, neighbours: await node.presence.advertise(), seq: node.log.head.seq, head: node.log.head.id });
+await untilInputEnds();
+await node.peer.stop();
