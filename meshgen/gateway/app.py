@@ -29,6 +29,7 @@ from meshgen.gateway.jobs import job_routes
 from meshgen.gateway.keys import KeyRing
 from meshgen.gateway.limits import Limiter
 from meshgen.gateway.mesh import mesh_routes
+from meshgen.gateway.metrics import Lag, metrics_routes
 from meshgen.gateway.openai import openai_routes
 from meshgen.gateway.origin import is_loopback
 from meshgen.gateway.pages import page_routes
@@ -50,6 +51,7 @@ def make_app(
     home: Path | None = None,
     api: ApiSettings = LOCAL,
     background: trio.Nursery | None = None,
+    lag: Lag | None = None,
 ) -> FastAPI:
     """``home`` None keeps keys in memory. Tasks that outlive a request run in ``background``. Raises KeyRingError."""
     keys = KeyRing(home, anonymous=api.anonymous)
@@ -61,6 +63,7 @@ def make_app(
         app.include_router(routes, responses=HORDE_ERRORS)
     app.include_router(job_routes(node))
     app.include_router(mesh_routes(node))
+    app.include_router(metrics_routes(node, lag or Lag()))
     app.include_router(credit_routes(node))
     app.include_router(account_routes(node))
     app.include_router(worker_routes(node))
@@ -77,5 +80,5 @@ def make_app(
     lan = not is_loopback(api.host) and api.host != "localhost"
     names = frozenset(name.lower() for name in api.names)
     app.add_middleware(Hot, looks=desk.looks)
-    app.add_middleware(Guard, door=Door(token, keys, sessions, Limiter(api.requests_per_minute), names, lan))
+    app.add_middleware(Guard, door=Door(token, keys, sessions, Limiter(api.requests_per_minute), names, lan, api.metrics))
     return app

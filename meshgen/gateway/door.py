@@ -17,6 +17,7 @@ from meshgen.gateway.session import Sessions, cookie_of
 READS = ("GET", "HEAD", "OPTIONS")
 BEARER = "Bearer "
 SESSION_PATH = "/session"
+METRICS_PATH = "/metrics"
 OPENAI = (("POST", "/v1/images/generations"), ("GET", "/v1/models"))
 
 
@@ -42,6 +43,13 @@ class Door:
     limiter: Limiter
     names: frozenset[str] = frozenset()
     lan: bool = False
+    metrics: bool = False
+    """May other machines read them without a key?"""
+
+    def asks_owner(self, visit: Visit) -> bool:
+        if visit.path == METRICS_PATH:
+            return not (visit.local or self.metrics)
+        return needs_owner(visit.method, visit.path)
 
     def is_own_host(self, host: str) -> bool:
         """``host`` is a Host header, with or without a port."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from meshgen.engine.bridge.bridge import HandIn, Handout
 from meshgen.engine.bridge.popper import Popper
+from meshgen.metrics import Metric
 from meshgen.peers.accounting import LogQuery
 from meshgen.peers.advice import Word
 from meshgen.peers.job import Job
@@ -123,6 +124,9 @@ class NodeFace(Protocol):
         """From now on; what can't change in a running node stays."""
 
     def status(self) -> dict[str, Any]: ...
+
+    def figures(self) -> Iterable[Metric]:
+        """For a monitor: no peer ids, no aliases, no prompts."""
 
     def peers(self) -> list[dict[str, Any]]: ...
 

@@ -8,6 +8,7 @@ The API may listen on loopback alone, but a browser on this machine carries stra
 | ``/v1/...`` | the owner: the run's token or the own key as bearer, or a session's cookie |
 | ``/v1/images/generations``, GET ``/v1/models`` | any key as bearer, as tools that speak OpenAI's API send it |
 | ``/api/v2/...`` | routes ask for the header ``apikey`` themselves; pages of other origins may call, as on AI Horde |
+| ``/metrics`` | everybody on this machine; from others the owner, unless api.metrics opens it |
 | the rest, to be read; ``/session`` | everybody: the page, its files, ``/health`` |
 """
 
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meshgen.gateway.bounds import answered, counted, most_bytes
 from meshgen.gateway.callers import Caller
-from meshgen.gateway.door import READS, SESSION_PATH, Door, may, needs_owner
+from meshgen.gateway.door import READS, SESSION_PATH, Door, may
 from meshgen.gateway.errors import error_response
 from meshgen.gateway.horde.faults import PREFIX
 from meshgen.gateway.limits import LOOK, network_of
@@ -74,7 +75,7 @@ class Guard:
             return refusal(path, 403, "foreign_origin", "requests from web pages of other origins are refused")
         if many := self._too_many(visit, caller):
             return many
-        if needs_owner(visit.method, path) and not may(caller, visit.method, path):
+        if self._door.asks_owner(visit) and not may(caller, visit.method, path):
             return _no_key(caller)
         announced = headers.get("content-length", "0")
         if announced.isdecimal() and int(announced[:20]) > most:

@@ -16,6 +16,7 @@ from meshgen.gateway.app import make_app
 from meshgen.gateway.face import NodeFace
 from meshgen.gateway.http import serve_http
 from meshgen.gateway.keys import KeyRingError
+from meshgen.gateway.metrics import Lag
 from meshgen.gateway.runfile import RunInfo, make_token, remove_run, write_run
 from meshgen.home import TOKEN_FILE
 from meshgen.settings import ApiSettings, Settings
@@ -39,7 +40,9 @@ async def serve_gateway(
     token = make_token(home)
     try:
         async with trio.open_nursery() as nursery:
-            app = _app(node, token, home, settings.api, nursery)
+            lag = Lag()
+            nursery.start_soon(lag.watch)
+            app = _app(node, token, home, settings.api, nursery, lag)
             await nursery.start(serve_http, app, _config(), listener)
             url = _reachable(listener)
             write_run(home, RunInfo(url, os.getpid(), str(home / TOKEN_FILE), settings.requester.pictures_dir))
@@ -49,9 +52,9 @@ async def serve_gateway(
         (home / TOKEN_FILE).unlink(missing_ok=True)
 
 
-def _app(node: NodeFace, token: str, home: Path, api: ApiSettings, background: trio.Nursery) -> FastAPI:
+def _app(node: NodeFace, token: str, home: Path, api: ApiSettings, background: trio.Nursery, lag: Lag) -> FastAPI:
     try:
-        return make_app(node, token, home=home, api=api, background=background)
+        return make_app(node, token, home=home, api=api, background=background, lag=lag)
     except KeyRingError as error:
         raise GatewayError(str(error)) from None
 

@@ -82,6 +82,7 @@ class Delivery:
         self._position = (0, 0)  # picture, step
         self._previewed: dict[int, int] = {}  # the last step of each picture that was shown
         self._pieces: Counter[int] = Counter()
+        self.engine_s = 0.0
 
     async def run(self) -> bytes | None:
         """Raises nothing that a requester can cause; EngineError only if this node's engine must be looked after."""
@@ -178,6 +179,7 @@ class Delivery:
         Nor when this node is killed: a result goes out once the voucher for the ones before is on disk, which may take as long
         as the engine draws.
         """
+        self.engine_s += seconds
         await self._kept.wait()
         messages = self._side.result(index, data, os.urandom(16), round(seconds * 1000))
         self._paid, self._kept = trio.Event(), trio.Event()

@@ -211,8 +211,9 @@ class Fulfilment:
         self._wake = trio.Event()
 
     def _new_part(self, worker: PeerId, alias: str, indices: tuple[int, ...], terms: Bid | Choice) -> Part:
-        due_ms = self._means.now_ms() + terms.start_ms + terms.picture_ms * len(indices)
-        part = Part(worker, alias, indices, terms.mkudos, ahead_ms=terms.start_ms, due_ms=due_ms)
+        now = self._means.now_ms()
+        due_ms = now + terms.start_ms + terms.picture_ms * len(indices)
+        part = Part(worker, alias, indices, terms.mkudos, ahead_ms=terms.start_ms, due_ms=due_ms, awarded_ms=now)
         self._job.parts.append(part)
         return part
 
@@ -307,6 +308,9 @@ class Fulfilment:
 
     def _add(self, part: Part, index: int, seed: int, data: bytes, paid: Paid, seconds: float) -> None:
         media = media_of(data, self._job.request)
+        tally, whose = self._means.market.tally, "own" if part.worker == self._means.net.peer_id else "mesh"
+        tally.results += 1
+        tally.generation[whose].observe(seconds)
         self._job.results[index] = Finished(
             index=index,
             seed=seed,
@@ -351,6 +355,7 @@ class Fulfilment:
             job.enter("running")
         if part.state == "awarded":
             part.state = "running"
+            self._means.market.tally.dispatch.observe((self._means.now_ms() - part.awarded_ms) / 1000)
             self._tell_part(part)
         match event:
             case Progress(index, step, steps):

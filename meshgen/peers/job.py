@@ -59,6 +59,7 @@ class Part:
     """From the award until the worker's device was to be free for it, as its bid said..."""
     due_ms: int = 0
     """...and when all should be there, by the clock. 0 = nothing is known."""
+    awarded_ms: int = 0
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from meshgen.net.port import Channel, Net, NetError, PeerId, request
 from meshgen.peers.directory import Directory
 from meshgen.peers.line import Line
 from meshgen.peers.matching import TRUST_FLOOR, No
+from meshgen.peers.tally import Asked
 from meshgen.peers.trust import Trust
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.envelope import Signed, sign, unsign
@@ -63,9 +64,12 @@ class Answers:
     covered: trio.Event = field(default_factory=trio.Event)  # the bids' capacity reaches the count
     complete: trio.Event = field(default_factory=trio.Event)  # everybody who was asked has answered
     decided: trio.Event = field(default_factory=trio.Event)  # one of the two
+    first_bid_s: float | None = None  # by trio's clock
 
     def bid(self, signed: Signed[Bid]) -> None:
         worker = PeerId(signed.peer)
+        if self.first_bid_s is None:
+            self.first_bid_s = trio.current_time()
         if worker not in self.liars and worker not in self.avoid and self.allows(worker):
             self.refusals.pop(worker, None)
             self.bids[worker] = signed
@@ -112,6 +116,7 @@ class Market:
         self._past: OrderedDict[bytes, Answers] = OrderedDict()
         self._last_gossip_s = float("-inf")
         self.trust = Trust()
+        self.tally = Asked()
         self.outstanding: Counter[PeerId] = Counter()  # pictures awarded by this requester and not yet there
         self.parts: Counter[PeerId] = Counter()  # of jobs, each with a stream
         self.line = Line()
@@ -137,11 +142,11 @@ class Market:
         able, others = self._directory.able(offer)
         asked = self._least_busy({peer: queued for peer, queued in able.items() if peer not in avoid}, offer.count)
         answers = self._open[signed.id] = Answers(signed, asked, avoid, allows, refusals={**others, **avoid})
+        asked_s = trio.current_time()
         try:
             for peer in asked:
                 nursery.start_soon(self._ask_one, peer, answers)
             nursery.start_soon(self._gossip, answers)
-            asked_s = trio.current_time()
             with trio.move_on_after(window_s):
                 await answers.covered.wait()
                 taken_s = trio.current_time() - asked_s
@@ -150,7 +155,15 @@ class Market:
         finally:
             del self._open[signed.id]
             _remember(self._past, signed.id, answers)
+            self._count(answers, asked_s)
         return answers
+
+    def _count(self, answers: Answers, asked_s: float) -> None:
+        self.tally.offers += 1
+        if answers.first_bid_s is None:
+            self.tally.unanswered += 1
+        else:
+            self.tally.first_bid.observe(answers.first_bid_s - asked_s)
 
     def crowded(self) -> dict[PeerId, No]:
         """Workers that have so much of this requester's that they can't be given more."""

@@ -9,7 +9,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from meshgen.identity import Identity, public_key_of
 from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.standing import Verdict, decide
 from meshgen.ledger.verify import verify_home
+from meshgen.metrics import Metric
+from meshgen.net.metered import Traffic, metered
 from meshgen.net.port import Net, PeerId
 from meshgen.peers.accounting import Accounting
 from meshgen.peers.admission import worker_policy
@@ -35,6 +37,7 @@ from meshgen.peers.charter_home import keep, with_charter
 from meshgen.peers.charters import Charters
 from meshgen.peers.describing import adapter_adverts, filled, model_adverts, plain
 from meshgen.peers.directory import Directory
+from meshgen.peers.figures import figures
 from meshgen.peers.market import Market
 from meshgen.peers.means import Means, RequesterPolicy
 from meshgen.peers.overseer import Overseer
@@ -83,6 +86,8 @@ class Peer:
         rng: random.Random | None = None,
     ) -> None:
         lineage = lineage or Lineage(ledger.net, Charter(settings.mesh.charter))
+        self.traffic = Traffic()
+        self.net = net = metered(net, self.traffic)
         save = partial(keep, home) if home and lineage.documents else None
         self.charters = Charters(net, ledger, lineage, save)
         self.charters.on_change.append(self._follow_charter)
@@ -90,7 +95,6 @@ class Peer:
         self.settings_source: Source | None = None
         self.settings = settings = with_charter(settings, lineage.current)
         self.identity = identity
-        self.net = net
         self.ledger = ledger
         self.engine = engine
         self.home = home
@@ -309,6 +313,10 @@ class Peer:
             "unpaid": tally.unpaid,
             "estimate_error": self.engine.estimate_error(),
         } | self.overseer.brief()
+
+    def figures(self) -> Iterable[Metric]:
+        """For a monitor."""
+        return figures(self)
 
     def peers(self) -> list[dict[str, Any]]:
         """Others that are known: adverts, and links to peers that have not advertised."""

@@ -45,6 +45,7 @@ class Requester:
         self._nursery: trio.Nursery | None = None
         self.policy = means.policy
         self.jobs: dict[str, Job] = {}
+        self.tally = means.market.tally
 
     def follow(self, policy: RequesterPolicy) -> None:
         """The person's standing wishes, for what is asked from now on."""
@@ -108,6 +109,7 @@ class Requester:
                 why = "the time for it is over"
         job.finished_ms = self._means.now_ms()
         job.request = without_pictures(job.request)
+        self.tally.job.observe(max(job.finished_ms - job.created_ms, 0) / 1000)
         arrived, wanted = len(job.results), job.request.count
         noun = NOUNS[kind_of(job.request)] + "s"
         if arrived == wanted:
@@ -117,6 +119,7 @@ class Requester:
         else:
             why = own_trouble(self._means.ledger) or why
             job.enter("failed", f"{arrived} of {wanted} {noun} arrived: {why}")
+        self.tally.ended[job.state] += 1
 
     async def _fulfil(self, job: Job, background: trio.Nursery) -> str:
         """Why something is missing in the end; nothing, if nothing is."""

@@ -216,8 +216,8 @@ class Worker:
     async def _deliver(self, channel: Channel, agreed: Terms, order: Order, ticket: Ticket) -> None:
         side, turn = WorkerSide(agreed), partial(self._queue.turn, ticket)
         receipt: bytes | None = None
+        delivery = Delivery(channel, side, order, self._engine, turn, self._identity, self._ledger.keep_due)
         try:
-            delivery = Delivery(channel, side, order, self._engine, turn, self._identity, self._ledger.keep_due)
             with self._overseer.job(delivery.withdraw):
                 receipt = await delivery.run()
         except EngineError as error:
@@ -226,6 +226,7 @@ class Worker:
         finally:
             self.tally.jobs += 1
             self.tally.pictures += len(side.pictures)
+            self.tally.engine_s += delivery.engine_s
             self.tally.unpaid += side.owed_mkudos > side.paid_mkudos
             with trio.CancelScope(shield=True):
                 await self._collector.collect(side, receipt)

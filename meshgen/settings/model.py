@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from meshgen.settings.blocking import block_line
 from meshgen.settings.patterns import check_pattern, check_word
 from meshgen.settings.windows import parse_window
 
@@ -111,9 +112,20 @@ class NodeSettings(Group):
     )
     follow: Annotated[tuple[Annotated[str, AfterValidator(_peer_id)], ...], ListOf] = Field(
         default=(),
-        description="Peer ids whose advisories this node heeds: it asks no worker that more of them say to avoid than to trust",
+        description="Peer ids whose advisories this node heeds: it asks no worker, and works for nobody, whom more of them say to "
+        "avoid than to trust; node.allow makes exceptions",
         max_length=256,
     )
+    block: Annotated[tuple[Annotated[str, AfterValidator(block_line)], ...], ListOf] = Field(
+        default=(),
+        description="Peer ids or account ids that this node has nothing to do with: no link, no work either way. Behind each may "
+        "stand until when, and why: 12D3KooW... until 2031-12-24 (sends noise). `meshgen peers block` writes them",
+        max_length=1024,
+    )
+    allow: Annotated[tuple[Annotated[str, AfterValidator(_friend)], ...], ListOf] = Field(
+        default=(), description="Peer ids or account ids whom no advice counts against, nor a block of a peer's account", max_length=1024
+    )
+    only_allowed: bool = Field(default=False, description="Deal with those in `allow` and the own account alone")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="How much is logged; never a prompt at any level"
     )
@@ -330,6 +342,11 @@ class ApiSettings(Group):
         default=False,
         description="Let other machines spend this node's credit without a key of their own, by AI Horde's anonymous 0000000000; "
         "on this machine that key always works",
+    )
+    metrics: bool = Field(
+        default=False,
+        description="Let other machines read the figures at /metrics without a key; else Prometheus sends the owner's as bearer. "
+        "On this machine everybody may",
     )
     requests_per_minute: int = Field(
         default=300,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from meshgen.engine.bridge.bridge import Bridge
 from meshgen.identity import Identity, peer_id
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Balance
+from meshgen.metrics import Histogram, Metric, counter, gauge, histogram
 from meshgen.peers.accounting import LogQuery
 from meshgen.peers.advice import Word
 from meshgen.peers.job import Finished, Job, Part
@@ -140,6 +141,15 @@ class FakeNode:
 
     def status(self) -> dict[str, Any]:
         return {"peer_id": self.peer_id, "alias": "alice", "roles": ["requester"], "peers": 1}
+
+    def figures(self) -> Iterable[Metric]:
+        job_s = Histogram((1.0, 10.0))
+        job_s.observe(2.5)
+        return [
+            gauge("peers_known", "Peers.", 1),
+            counter("jobs", "Jobs.", {"done": 2}, "state"),
+            histogram("job_seconds", "", job_s),
+        ]
 
     def peers(self) -> list[dict[str, Any]]:
         row = {"peer_id": BOB.peer_id, "alias": "bob", "roles": ["worker"], "agent": "meshgen/1.2", "models": ["sd15"]}

@@ -171,6 +171,11 @@ class Pool:
         """Models that are not offered, and why."""
         return self._health.faults
 
+    @property
+    def loads(self) -> int:
+        """How often a model was read into a child that had not drawn with it."""
+        return sum(seat.loads for seat in self._dispatcher.seats)
+
     def troubles(self) -> list[str]:
         """What the owner should know: devices that are gone, models that are not offered."""
         devices = [seat.broken for seat in self._dispatcher.seats if seat.broken]

@@ -55,6 +55,7 @@ class Seat:
         """The one that is drawn, and at most one behind it."""
         self.warm: set[str] = set()
         """Models that this child has drawn with."""
+        self.loads = 0  # how often one became so
         self._command = list(command)
         self._place = device
         self._keeper = keeper
@@ -223,6 +224,7 @@ class Seat:
 
     def _settle(self, order: Order, batch: Batch, frame: Frame) -> None:
         if order.gone or (order.done and not frame["reason"]):
+            self.loads += order.work.model not in self.warm
             self.warm.add(order.work.model)
             order.end()
         else:
