@@ -17,7 +17,7 @@ from meshgen.settings.model import Settings
 from meshgen.settings.text import with_settings
 
 _LIVE = {
-    "node": "alias",
+    "node": "alias follow block allow only_allowed",
     "requester": "default_model max_mkudos bid_wait_s offer_lifetime_s part_timeout_factor part_timeout_min_s private share",
     "worker": "models models_to_skip max_pixels max_steps max_count max_tokens max_queue price_permille max_debt_mkudos "
     "friends only_friends declines refuse_words refuse_patterns hours max_temperature_c max_power_w "
