@@ -32,8 +32,10 @@ from meshgen.net.port import NetError
 from meshgen.peers.charter_file import CharterError
 from meshgen.peers.charter_home import doors, lineage_of
 from meshgen.peers.directory import table_rules
+from meshgen.peers.mesh_key import mesh_key
 from meshgen.peers.peer import Peer, system_ms
 from meshgen.peers.trouble import own_trouble
+from meshgen.protocols.invite import neighbours_tag
 from meshgen.settings import NodeSettings, Settings, Source, WorkerSettings
 from meshgen.supervision import keep_telling, tell
 
@@ -85,7 +87,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 
 async def _run(settings: Settings, home: Path, source: Source | None) -> None:
     identity = load_or_create(home)
-    lineage, catalog = lineage_of(home, settings), Catalog(home)
+    lineage, catalog, psk = lineage_of(home, settings), Catalog(home), mesh_key(home)
     async with (
         open_ledger(home, identity, lineage.net, now_ms=system_ms, label=settings.node.alias) as ledger,
         open_libp2p(
@@ -93,9 +95,10 @@ async def _run(settings: Settings, home: Path, source: Source | None) -> None:
             settings.mesh.listen,
             doors(home, settings),
             table=table_rules(system_ms),
-            mdns=settings.mesh.mdns,
+            mdns=neighbours_tag(lineage.net, psk) if settings.mesh.mdns else "",
             announce=settings.mesh.announce,
             limits=Limits(connections=settings.limits.connections),
+            psk=psk,
         ) as net,
         _open_engine(settings, catalog, home) as engine,
     ):

@@ -132,7 +132,7 @@ async def _service(kind: str, addresses: Sequence[str]) -> AsyncIterator[tuple[A
     token = trio.lowlevel.current_trio_token()
     own = f"{secrets.token_hex(16)}.{kind}"
 
-    def changed(zeroconf: Any, service_type: str, name: str, state_change: ServiceStateChange) -> None:  # in zeroconf's thread
+    def changed(name: str, state_change: ServiceStateChange, **_: object) -> None:  # in a thread of zeroconf's
         if name != own:
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(_offer, send, (name, state_change is not ServiceStateChange.Removed))
