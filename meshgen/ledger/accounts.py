@@ -101,6 +101,16 @@ class Accounts:
         """The keys that its words on accounts are about, whether or not they belong to it."""
         return {word.key for _, word in self._words.get(author, ())}
 
+    def let_in_by(self, author: bytes) -> set[bytes]:
+        """The keys that it adds or rotates to and does not retire, whether or not their own logs are known."""
+        words = self._words.get(author, ())
+        return {word.key for _, word in words if word.op in (ADD, ROTATE)} - {word.key for _, word in words if word.op == RETIRE}
+
+    def commitment(self, key: bytes) -> bytes:
+        """SHA-256 of the key that may recover this one; b"" if its first entry is not known."""
+        said = self._said.get(key)
+        return said.next_hash if said else b""
+
     def foresees(self, key: bytes) -> bool:
         """Has a key that is known committed to this one, which may recover it?"""
         return hashlib.sha256(key).digest() in self._foreseen

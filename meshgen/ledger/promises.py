@@ -66,8 +66,13 @@ class Promises:
         word = self.vouches.get((author, account))
         return word.limit if word and word.expires_ms > at_ms else 0
 
-    def advice(self, followed: frozenset[bytes], subject: bytes, at_ms: int) -> Iterator[tuple[bytes, AdvisoryWord]]:
-        """What the followed authors say of a subject now. Never what those whom *they* follow say."""
+    def advice(self, followed: frozenset[bytes] | None, subject: bytes, at_ms: int) -> Iterator[tuple[bytes, AdvisoryWord]]:
+        """What the followed authors say of a subject now; None: all. Never what those whom *they* follow say."""
         for (author, _, _, about), word in self.advisories.items():
-            if author in followed and about == subject and not word.advisory.op and word.advisory.expires_ms > at_ms:
+            if (
+                (followed is None or author in followed)
+                and about == subject
+                and not word.advisory.op
+                and word.advisory.expires_ms > at_ms
+            ):
                 yield author, word

@@ -63,6 +63,8 @@ class Verdict:
     serve: bool
     why: str
     rank: Rank = STRANGER
+    reason: str = "standing"
+    """What a refusal says, if it is not served."""
 
 
 def decide(standing: Standing, policy: Policy | None = None, *, friend: bool = False) -> Verdict:

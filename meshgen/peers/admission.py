@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
 
 from meshgen.identity import peer_id
 from meshgen.ledger.ledger import Ledger
-from meshgen.ledger.standing import STRANGER, Policy, Verdict, decide
+from meshgen.ledger.standing import OTHERS, STRANGER, Policy, Verdict, decide
 from meshgen.peers.allowance import Allowance
 from meshgen.peers.queue import Queue
 from meshgen.peers.tariff import DEFAULT
@@ -53,12 +54,17 @@ class Admission:
         self._ledger = ledger
         self._queue = queue
         self._allowance = Allowance()
+        self.avoids: Callable[[bytes], bool] = lambda _: False
+        """Do those whom this node follows say to avoid a requester?"""
         self.policy = policy
 
     def verdict(self, requester: bytes) -> Verdict:
         """Who forked, or denied what it signed, or owes too much, is not served; all others are, in an order."""
         policy = Policy(max_debt_mkudos=self.policy.max_debt_mkudos)
-        return decide(self._ledger.standing(requester), policy, friend=self._is_friend(requester))
+        verdict = decide(self._ledger.standing(requester), policy, friend=self._is_friend(requester))
+        if verdict.serve and verdict.rank.tier == OTHERS and self.avoids(requester):
+            return Verdict(False, "those whom this node follows say to avoid it", reason="policy")
+        return verdict
 
     def room(self, requester: bytes, verdict: Verdict) -> int:
         """Pictures that it could have accepted now: what would be before it counts, and twice that in all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from meshgen.ledger.ledger import Ledger
 from meshgen.ledger.promises import AdvisoryWord
@@ -36,6 +37,8 @@ class Advice:
         self._ledger = ledger
         self._now_ms = now_ms
         self.follow = follow
+        self.exempts: Callable[[bytes], bool] = lambda _: False
+        """Whom no advice counts against: the owner's word goes before others'."""
 
     def of_peer(self, key: bytes) -> list[tuple[bytes, AdvisoryWord]]:
         """(who says so, what), of the peer itself and of its account, as far as that is known."""
@@ -44,11 +47,25 @@ class Advice:
         account = self._ledger.account_of(key)
         return self.of(key) + (self.of(account) if account != key else [])
 
+    def heard(self, subject: bytes) -> list[tuple[bytes, AdvisoryWord]]:
+        """What anybody says of it whose log is kept here, followed or not."""
+        return list(self._ledger.promises.advice(None, subject, self._now_ms()))
+
     def of(self, subject: bytes) -> list[tuple[bytes, AdvisoryWord]]:
         """Of a peer's key, an account's id or a model's digest."""
         return list(self._ledger.promises.advice(self.follow, subject, self._now_ms())) if self.follow else []
 
     def avoids(self, key: bytes) -> bool:
         """More of them say to avoid this peer than to trust it."""
+        if not self.follow or self.exempts(key):
+            return False
         said = [word.advisory.recommendation for _, word in self.of_peer(key)]
         return said.count(AVOID) > said.count(TRUST)
+
+
+def advisory_view(word: AdvisoryWord) -> dict[str, Any]:
+    """Fit for JSON. Labels and lists are strangers' words."""
+    said = word.advisory
+    number = said.recommendation
+    recommendation = RECOMMENDATIONS[number] if number < len(RECOMMENDATIONS) else str(number)
+    return {"recommendation": recommendation, "why": said.label, "list": said.list, "expires_ms": said.expires_ms}

@@ -210,7 +210,7 @@ class Bidder:
         if ruled := self._overseer.no_offer(offer.message, verdict):
             return ruled
         if not verdict.serve:
-            return No("standing", self._admission.policy.max_debt_mkudos)
+            return No(verdict.reason, self._admission.policy.max_debt_mkudos if verdict.reason == "standing" else 0)
         room = self._admission.room(offer.author, verdict)
         return (verdict, room) if room else No("full", self._admission.policy.max_queue)
 

@@ -13,6 +13,7 @@ from meshgen.peers.advice import Advice
 from meshgen.peers.archivist import Archivist
 from meshgen.peers.checkpointing import Checkpointing
 from meshgen.peers.directory import Directory
+from meshgen.peers.gate import Gate
 from meshgen.peers.interest import Interest
 from meshgen.peers.log_server import LogServer
 from meshgen.peers.news import NewsDesk
@@ -45,6 +46,18 @@ class Bookkeeping:
         self.checkpointing = Checkpointing(net, ledger, directory, self.interest, now_ms)
         directory.on_advert.append(self.archivist.heard)
         self._server.on_difference.append(self._reconciliation.differs)
+
+    def follow(self, authors: frozenset[bytes]) -> None:
+        """Their advisories count from now on, and their logs are kept."""
+        for author in authors - self.advice.follow:
+            self.archivist.want(author)
+        self.advice.follow = authors
+        self.interest.follow(authors)
+
+    def heed(self, gate: Gate) -> None:
+        """Strangers' logs are not kept; no advice counts against whom the owner allows."""
+        self.interest.admits = lambda author: not gate.is_stranger(author)
+        self.advice.exempts = gate.allows
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self._server.start()

@@ -61,6 +61,8 @@ class Directory:
         self._table_put_s = self._table_due_s = float("-inf")
         self.topic = f"/meshgen/{mesh.hex()}/presence"
         self.on_advert: list[Callable[[Signed[Advert]], None]] = []
+        self.heeds: Callable[[bytes], bool] = lambda _: True
+        """Is this peer dealt with? What others advertise is kept, and not shown."""
         self.own: Signed[Advert] | None = None
 
     # -- answers
@@ -71,12 +73,13 @@ class Directory:
         for peer, signed in list(self._adverts.items()):
             if signed.message.expires_ms <= now:
                 del self._adverts[peer]
-            else:
+            elif self.heeds(signed.author):
                 yield signed
 
     def get(self, peer: PeerId) -> Advert | None:
         signed = self._adverts.get(peer)
-        return signed.message if signed and signed.message.expires_ms > self._now_ms() else None
+        current = signed is not None and signed.message.expires_ms > self._now_ms() and self.heeds(signed.author)
+        return signed.message if signed and current else None
 
     def alias(self, peer: PeerId) -> str:
         """What to call a peer in front of a person: its own word and the end of its id, which it can't choose."""

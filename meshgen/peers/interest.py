@@ -49,9 +49,16 @@ class Interest:
         self._accused = 0
         self._dealt = 0
         self.keep_all = keep_all
+        self.admits: Callable[[bytes], bool] = lambda _: True
+        """May anything of this author be kept at all?"""
         self.stranger_entries = MAX_STRANGER_ENTRIES
 
+    def follow(self, authors: frozenset[bytes]) -> None:
+        self._follow = authors
+
     def keeps(self, author: bytes) -> bool:
+        if not self.admits(author):
+            return False
         return self.keep_all or bool(self._ledger.known(author).seq) or author in self._follow or self._is_near(author)
 
     def _is_near(self, author: bytes) -> bool:
@@ -85,6 +92,8 @@ class Interest:
     def may_add(self, author: bytes, *, dealing: bool = False) -> bool:
         """May another range of this author be taken in today? ``dealing``: in the course of a job with it."""
         self._turn_day()
+        if not self.admits(author):
+            return False
         if not self._is_stranger(author):
             return True
         if dealing:

@@ -35,9 +35,11 @@ from meshgen.peers.bookkeeping import Bookkeeping
 from meshgen.peers.charter_file import parse_charter
 from meshgen.peers.charter_home import keep, with_charter
 from meshgen.peers.charters import Charters
+from meshgen.peers.community import community_of, with_company
 from meshgen.peers.describing import adapter_adverts, filled, model_adverts, plain
 from meshgen.peers.directory import Directory
 from meshgen.peers.figures import figures
+from meshgen.peers.gate import Gate, Lists, gated
 from meshgen.peers.market import Market
 from meshgen.peers.means import Means, RequesterPolicy
 from meshgen.peers.overseer import Overseer
@@ -87,9 +89,11 @@ class Peer:
     ) -> None:
         lineage = lineage or Lineage(ledger.net, Charter(settings.mesh.charter))
         self.traffic = Traffic()
-        self.net = net = metered(net, self.traffic)
+        self.gate = gate = Gate(ledger, now_ms, Lists.of(settings))
+        self.net = net = gated(metered(net, self.traffic), gate)
         save = partial(keep, home) if home and lineage.documents else None
         self.charters = Charters(net, ledger, lineage, save)
+        self.community = community_of(net, self.charters, gate, home, identity)
         self.charters.on_change.append(self._follow_charter)
         self._given = settings
         self.settings_source: Source | None = None
@@ -112,6 +116,8 @@ class Peer:
         self.bookkeeping = Bookkeeping(
             net, ledger, self.directory, now_ms, random.Random(rng.random()), keep_all=keep_all, follow=follow, kin=kin
         )
+        self.directory.heeds = gate.deals_with
+        self.bookkeeping.heed(gate)
         self.credit = Accounting(ledger, now_ms, self._verdict, self.bookkeeping.archivist.want)
         self.bookkeeping.interest.stranger_entries = lineage.current.limits.stranger_entries
         self.requester: Requester | None = None
@@ -139,6 +145,7 @@ class Peer:
         self.worker = worker = Worker(
             self.net, self.identity, self.ledger, archivist, engine, queue, policy, self._now_ms, self._own_advert, overseer
         )
+        worker.heed(self.bookkeeping.advice.avoids)
         self.bridge = bridge_of(engine)
         if self.bridge is not None:
             self.bridge.worth = lambda work: worth(work, worker.policy)
@@ -172,6 +179,7 @@ class Peer:
             await nursery.start(self.bookkeeping.run)
             await nursery.start(self.directory.run)
             await nursery.start(self.charters.run)
+            await nursery.start(self.community.run)
             if self.worker is not None and self.overseer is not None:
                 await nursery.start(self.overseer.run)
                 await nursery.start(self.worker.run)
@@ -190,7 +198,7 @@ class Peer:
                 linked = {link.peer for link in self.net.links()}
                 for peer in sorted(linked - met):
                     nursery.start_soon(self.directory.meet, peer)
-                    nursery.start_soon(self.charters.ask, peer)
+                    nursery.start_soon(self.community.meet, peer)
                 met = linked
                 await trio.sleep(MEET_S)
 
@@ -198,6 +206,8 @@ class Peer:
         """The owner's from now on; what can't change in a running node (its roles, its address, its device) stays as it was."""
         self._given = following(self._given, settings)
         self._follow_charter()
+        self.gate.lists = Lists.of(self.settings)
+        self.bookkeeping.follow(frozenset(map(public_key_of, self.settings.node.follow)))
         if self.requester is not None:
             self.requester.follow(RequesterPolicy.of(self.settings))
 
@@ -273,6 +283,7 @@ class Peer:
             "alias": self.settings.node.alias,
             "roles": list(self.settings.node.roles),
             "mesh": self._mesh_status(),
+            "membership": self.community.membership.state,
             "trouble": own_trouble(self.ledger),
             "home": str(self.home) if self.home else None,
             "uptime_s": (self._now_ms() - self.started_ms) // 1000,
@@ -320,7 +331,7 @@ class Peer:
 
     def peers(self) -> list[dict[str, Any]]:
         """Others that are known: adverts, and links to peers that have not advertised."""
-        return peer_rows(self.directory.adverts(), self.net.links())
+        return with_company(peer_rows(self.directory.adverts(), self.net.links()), self.gate, self.bookkeeping.advice)
 
     def models(self) -> dict[str, Any]:
         adverts = [signed.message for signed in self.directory.adverts()]

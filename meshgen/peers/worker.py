@@ -89,6 +89,10 @@ class Worker:
     def policy(self, policy: WorkerPolicy) -> None:
         self._admission.policy = policy
 
+    def heed(self, avoids: Callable[[bytes], bool]) -> None:
+        """Serve nobody from now on whom this is true of, friends and the own account excepted."""
+        self._admission.avoids = avoids
+
     def verdict(self, requester: bytes) -> Verdict:
         """Would it be served now, and before whom?"""
         return self._admission.verdict(requester)
@@ -163,7 +167,7 @@ class Worker:
         if isinstance(hold, No):
             return hold
         if not verdict.serve:
-            return No("standing", self.policy.max_debt_mkudos)
+            return No(verdict.reason, self.policy.max_debt_mkudos if verdict.reason == "standing" else 0)
         opened = self._overseer.no(verdict) or self._open(standing, award, hold)
         if isinstance(opened, No):
             return opened

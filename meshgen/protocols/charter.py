@@ -29,6 +29,7 @@ MAX_PERMILLE = 1_000_000
 MAX_EXPONENT = 4000
 EXPONENT_STEP = 125
 NET_BYTES = 16
+MEMBERS = ("open", "listed")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 """Plain, so that no mesh passes for another by look-alike letters."""
@@ -116,6 +117,7 @@ class Charter(Record):
 
     TAG = "charter/1"
     LIMITS = Limits(max_bytes=MAX_BODY_BYTES, max_depth=3)
+    ADDED = 3
     name: Annotated[str, Text(64, low=1)]
     version: Annotated[int, UInt(0, MAX_VERSION)] = 0
     parent: MaybeHash = b""
@@ -130,6 +132,12 @@ class Charter(Record):
     tariff: Tariff = field(default_factory=Tariff)
     limits: CharterLimits = field(default_factory=CharterLimits)
     policies: CharterPolicies = field(default_factory=CharterPolicies)
+    members: Annotated[str, Text(8, choices=MEMBERS)] = "open"
+    """Who may take part: anybody, or those whom the roll lists (:mod:`meshgen.protocols.roll`)."""
+    roll_threshold: Annotated[int, UInt(1, MAX_DELEGATES)] = 1
+    """How many delegates must have admitted, or expelled, a member for it to count."""
+    relay_gib_mkudos: _Unit = 0
+    """What members give a relay for each GiB that it carried of theirs."""
 
     def check(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -140,6 +148,10 @@ class Charter(Record):
             raise Malformed(f"{self.TAG}.delegates: not in ascending order, each once")
         if not min(1, len(self.delegates)) <= self.threshold <= len(self.delegates):
             raise Malformed(f"{self.TAG}.threshold: {self.threshold} of {len(self.delegates)} delegates can't sign")
+        if self.roll_threshold > max(1, len(self.delegates)):
+            raise Malformed(f"{self.TAG}.roll_threshold: more than there are delegates")
+        if self.members == "listed" and not self.delegates:
+            raise Malformed(f"{self.TAG}.members: without delegates nobody could list them")
 
     @property
     def hash(self) -> bytes:

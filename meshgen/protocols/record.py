@@ -1,8 +1,10 @@
 """Messages as frozen dataclasses: each field says its wire type and its limit once; encoding, decoding and checking follow.
 
-On the wire a record is the array ``[TAG, field, field, ...]`` in the order of the class. A field is annotated with one of the
-types below, e.g. ``steps: Annotated[int, UInt(1, 500)]``. Making a record with a bad value raises :class:`Malformed`, which names
-the field, so no role can send what every other role would refuse.
+On the wire a record is the array ``[TAG, field, field, ...]`` in the order of the class. Fields that a later version added may be
+``ADDED``: they are left out while all of them are as by default, so that what was signed before keeps its bytes.
+
+A field is annotated with one of the types below, e.g. ``steps: Annotated[int, UInt(1, 500)]``. Making a record with a bad value
+raises :class:`Malformed`, which names the field, so no role can send what every other role would refuse.
 """
 
 from __future__ import annotations
@@ -99,6 +101,8 @@ class Record:
 
     TAG: ClassVar[str]
     LIMITS: ClassVar[Limits] = Limits(max_bytes=4096)
+    ADDED: ClassVar[int] = 0
+    """So many fields at the end are written all or none: none while each has its default."""
 
     def __post_init__(self) -> None:
         plan = _plan(type(self))
@@ -115,6 +119,8 @@ class Record:
     def to_value(self) -> tuple[Value, ...]:
         plan = _plan(type(self))
         values = plan.values(self)
+        if self.ADDED and values[-self.ADDED :] == plan.added:
+            values = values[: -self.ADDED]
         return (self.TAG, *(map(_to_wire, values) if plan.nests else values))
 
     def encode(self) -> bytes:
@@ -126,6 +132,10 @@ class Record:
     @classmethod
     def from_value(cls, value: object) -> Self:
         plan = _plan(cls)
+        if cls.ADDED and type(value) is tuple and len(value) == len(plan.fields) + 1 - cls.ADDED:
+            value = (*value, *plan.added)
+        elif cls.ADDED and type(value) is tuple and value[-cls.ADDED :] == plan.added:
+            raise Malformed(f"{cls.TAG}: its last {cls.ADDED} fields are as by default, so they have to be left out")
         if type(value) is not tuple or len(value) != len(plan.fields) + 1 or value[0] != cls.TAG:
             raise Malformed(f"not a {cls.TAG} of {len(plan.fields)} fields")
         if not plan.nests:
@@ -175,6 +185,8 @@ class _Plan(NamedTuple):
     """All fields of a record, in order."""
     nests: bool
     """Is there a field that holds records?"""
+    added: tuple[Any, ...] = ()
+    """The defaults of the fields that may be left out."""
 
 
 _plans: dict[type, _Plan] = {}
@@ -189,7 +201,8 @@ def _plan(cls: type[Record]) -> _Plan:
 
 def _make_plan(cls: type[Record]) -> _Plan:
     fields = tuple(_Field(name, _fault_of(kind), _maker_of(kind), *_range_of(kind)) for name, kind in field_kinds(cls))
-    return _Plan(fields, _values_of([step.name for step in fields]), any(step.nested for step in fields))
+    added = tuple(field.default for field in dataclasses.fields(cls)[len(fields) - cls.ADDED :])  # type: ignore[arg-type]
+    return _Plan(fields, _values_of([step.name for step in fields]), any(step.nested for step in fields), added)
 
 
 def _values_of(names: list[str]) -> Callable[[object], tuple[Any, ...]]:

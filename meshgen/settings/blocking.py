@@ -29,8 +29,8 @@ def parse_block(line: str) -> Block:
     match = _LINE.fullmatch(line)
     if not match:
         raise ValueError(
-            f"{line[:100]!r} does not name a peer or account to block: a peer id, as `meshgen peers` shows it, or an account id of 64 "
-            f"hex digits; behind it, if you like, `until 2031-12-24` and (why), in plain letters, {MAX_WHY} at most"
+            f"{line[:100]!r} does not name a peer or account to block: a peer id, as `meshgen peers` shows it, or an account id "
+            f"of 64 hex digits; behind it, if you like, `until 2031-12-24` and (why), in plain letters, {MAX_WHY} at most"
         )
     try:
         until = datetime.fromisoformat(match[2]) if match[2] else None

@@ -112,8 +112,8 @@ class NodeSettings(Group):
     )
     follow: Annotated[tuple[Annotated[str, AfterValidator(_peer_id)], ...], ListOf] = Field(
         default=(),
-        description="Peer ids whose advisories this node heeds: it asks no worker, and works for nobody, whom more of them say to "
-        "avoid than to trust; node.allow makes exceptions",
+        description="Peer ids whose advisories this node heeds: it asks no worker, and works for nobody, whom more of them say "
+        "to avoid than to trust; node.allow makes exceptions",
         max_length=256,
     )
     block: Annotated[tuple[Annotated[str, AfterValidator(block_line)], ...], ListOf] = Field(
@@ -123,7 +123,9 @@ class NodeSettings(Group):
         max_length=1024,
     )
     allow: Annotated[tuple[Annotated[str, AfterValidator(_friend)], ...], ListOf] = Field(
-        default=(), description="Peer ids or account ids whom no advice counts against, nor a block of a peer's account", max_length=1024
+        default=(),
+        description="Peer ids or account ids whom no advice counts against, nor a block of a peer's account",
+        max_length=1024,
     )
     only_allowed: bool = Field(default=False, description="Deal with those in `allow` and the own account alone")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -1,0 +1,94 @@
+"""What makes strangers a community, at one peer: whom it keeps away from, who belongs to the mesh and who says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from meshgen.identity import Identity, peer_id, public_key_of
+from meshgen.net.port import Net, PeerId
+from meshgen.peers.advice import Advice, advisory_view
+from meshgen.peers.charters import Charters
+from meshgen.peers.gate import Gate
+from meshgen.peers.membership import Membership
+from meshgen.peers.roll_home import keep_page, read_pages
+from meshgen.peers.rolls import Rolls
+
+LOOK_S = 1.0
+"""A link to a peer that is blocked lasts so long at most."""
+
+
+class Community:
+    """Made of the gated net, with the gate that it goes through."""
+
+    def __init__(
+        self, net: Net, charters: Charters, gate: Gate, membership: Membership, rolls: Rolls, identity: Identity
+    ) -> None:
+        self._net = net
+        self._identity = identity
+        self._charters = charters
+        self._gate = gate
+        self._dropped: set[PeerId] = set()
+        self.membership = membership
+        self.rolls = rolls
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.rolls.run)
+            task_status.started()
+            while True:
+                await self.keep_away()
+                await trio.sleep(LOOK_S)
+
+    async def meet(self, peer: PeerId) -> None:
+        """A newcomer is asked for the charter, then for the roll."""
+        await self._charters.ask(peer)
+        await self.rolls.ask(peer)
+
+    # -- those who are blocked
+
+    async def keep_away(self) -> None:
+        """Hang up on whoever is blocked now, and let in again whoever no longer is. What runs with them ends: results that came
+        are paid for, others are somebody else's to draw."""
+        named = {PeerId(who) for who in self._gate.lists.blocks if who.startswith("12D3")}
+        known = named | self._dropped | {link.peer for link in self._net.links()}
+        blocked = {peer for peer in known if self._gate.block_of(public_key_of(peer))}
+        for peer in sorted(blocked - self._dropped):
+            await self._net.drop(peer, math.inf)
+        for peer in sorted(self._dropped - blocked):
+            await self._net.drop(peer, 0)
+        self._dropped = blocked
+
+    # -- those who belong
+
+    async def change(self, admit: Iterable[bytes], expel: Iterable[bytes]) -> dict[str, Any]:
+        """On this delegate's page of the roll. Raises RollError, Malformed: ValueErrors with a text for people."""
+        await self.rolls.change(self._identity, admit, expel)
+        return self.view()
+
+    def view(self) -> dict[str, Any]:
+        """Fit for JSON: who belongs to the mesh."""
+        charter, state = self._charters.current, self.membership.state
+        rows = self.membership.rows()
+        return {"members": charter.members, "roll_threshold": charter.roll_threshold, "membership": state, "rows": rows}
+
+
+def community_of(net: Net, charters: Charters, gate: Gate, home: Path | None, identity: Identity) -> Community:
+    """With the roll that the home keeps; the gate heeds it from now on."""
+    rolls = Rolls(net, charters, read_pages(home) if home else {}, partial(keep_page, home) if home else None)
+    gate.membership = Membership(gate.ledger, charters, rolls, gate.now_ms)
+    return Community(net, charters, gate, gate.membership, rolls, identity)
+
+
+def with_company(rows: list[dict[str, Any]], gate: Gate, advice: Advice) -> list[dict[str, Any]]:
+    """Rows of peers, each with what stands between it and this node, and what those who are followed say of it."""
+    for row in rows:
+        key = public_key_of(row["peer_id"])
+        said = [{"by": peer_id(author), **advisory_view(word)} for author, word in advice.of_peer(key)]
+        row |= {"kept_out": gate.why_not(key), "advice": said, "avoided": advice.avoids(key)}
+    return rows
