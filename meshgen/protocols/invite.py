@@ -42,6 +42,7 @@ class InvitePeer(Record):
     """Whom to ask. ``addresses`` are multiaddrs without the peer's own id at their end."""
 
     TAG = "peer/1"
+    LIMITS = Limits(max_bytes=1024)
     key: Annotated[bytes, Bin(32)]
     addresses: Annotated[tuple[bytes, ...], Array(Bin(1, MAX_MULTIADDR_BYTES), MAX_ADDRESSES, low=1)]
 

@@ -12,6 +12,7 @@ import { decode, Malformed, need } from "./codec.mjs";
 import { decodeEntry, encodeBody } from "./entry.mjs";
 import { decodeSigned } from "./envelope.mjs";
 import { fold } from "./fold.mjs";
+import { decodeInvite } from "./invite.mjs";
 import { decodeMessage, encodeMessage } from "./messages.mjs";
 import { decodeNote, encodeNote, isNote } from "./notes.mjs";
 import { decodeSealed } from "./sealing.mjs";
@@ -32,6 +33,7 @@ const DECODERS = {
   job: decodePlain,
   pulse: decodePlain,
   charter: decodeCharter,
+  invite: decodeInvite,
 };
 
 // What reads must write the very bytes again, or what it writes would be another message.

@@ -76,6 +76,12 @@ const RULES = {
     decodeMessage("charter/1", Buffer.from(m.body, "hex"));
   },
   "pong/1": (m) => need(m.said_ms >= m.heard_ms, "said_ms: before heard_ms"),
+  "invite/1": (m) => {
+    need((m.charter === "") === (m.name !== ""), "name: a charter or a plain name");
+    need(m.name === "" || /^[a-z0-9][a-z0-9.-]*$/.test(m.name), "name: not plain");
+    need(new Set(m.peers.map(({ key }) => key)).size === m.peers.length, "peers: one stands twice");
+  },
+  "peer/1": (m) => need(new Set(m.addresses).size === m.addresses.length, "addresses: one stands twice"),
   "progress/1": (m) => need(m.step <= m.steps, "step: beyond the last"),
 };
 
@@ -104,7 +110,7 @@ function fieldsOf(tag, section) {
   return Object.fromEntries(types.map(([name, type]) => [name, type.replace("a known word", words(name))]));
 }
 
-["advert", "offer", "order", "job", "charter", "pulse"].forEach(readSpec);
+["advert", "offer", "order", "job", "charter", "pulse", "invite"].forEach(readSpec);
 
 export const bytesOf = (tag) => MOST_BYTES[tag];
 

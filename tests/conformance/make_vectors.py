@@ -22,6 +22,7 @@ from tests.conformance.hpke import hpke_seal
 from tests.conformance.samples import NOW_MS, REQUESTER, SAMPLES, WORKER, h
 from tests.conformance.vectors import FOLDER, Vector, describe, describe_value
 from tests.protocols.charter_vectors import KINDS_OF_RECORDS, charter_vectors
+from tests.protocols.invite_vectors import invite_vectors
 
 LARGEST_BAD_FIELD = 4096
 """Fields with a higher limit get no vector that is one byte too long."""
@@ -35,6 +36,9 @@ def all_vectors() -> Iterator[Vector]:
         for kind in module.VECTOR_DECODERS:
             yield from record_vectors(module.__name__.split(".")[-1], kind)
     yield from agreement_vectors()
+    for kind in ("invite", "peer"):
+        yield from record_vectors("invite", kind)
+    yield from invite_vectors()
     for kind in KINDS_OF_RECORDS:
         yield from record_vectors("charter", kind)
     yield from charter_vectors()
@@ -207,7 +211,13 @@ def _complaint(sample: Record, name: str, bad: Any) -> str:
     too_many = isinstance(bad, tuple) and len(bad) > sample.LIMITS.max_items
     if too_long or too_many:
         return "not msgpack"
-    nested = {"models": "model/1", "signatures": "charter-signature/1", "adapters": "adapter/1", "needs": "need/1"}
+    nested = {
+        "models": "model/1",
+        "signatures": "charter-signature/1",
+        "adapters": "adapter/1",
+        "needs": "need/1",
+        "peers": "peer/1",
+    }
     nested |= {"inputs": "input/1", "loras": "lora/1", "inversions": "inversion/1", "control": "control/1", "post": "post/1"}
     return f"not a {nested[name]}" if name in nested and bad == (((),),) else f"{sample.TAG}.{name}"
 

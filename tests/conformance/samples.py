@@ -16,6 +16,7 @@ from meshgen.protocols.charter import (
     SignedCharter,
     Tariff,
 )
+from meshgen.protocols.invite import Invite, InvitePeer
 from meshgen.protocols.job import (
     Accepted,
     BillMessage,
@@ -56,6 +57,14 @@ def h(name: str) -> bytes:
     """A hash that stands for something, told apart by name."""
     return sha256(name.encode()).digest()
 
+
+DOORS = (
+    f"/ip4/192.0.2.7/tcp/4711/p2p/{WORKER.peer_id}",
+    f"/ip6/2001:db8::7/tcp/4711/p2p/{WORKER.peer_id}",
+    f"/dns/hub.example.org/tcp/443/p2p/{REQUESTER.peer_id}",
+    f"/ip4/192.0.2.7/tcp/4711/p2p/{WORKER.peer_id}/p2p-circuit/p2p/{REQUESTER.peer_id}",
+)
+"""Addresses to join a mesh through."""
 
 _CHARTER = Charter(
     name="our-collective",
@@ -206,6 +215,8 @@ SAMPLES: dict[type[Record], Record] = {
     Failed: Failed("out_of_memory"),
     Settled: Settled(b"a receipt's entry"),
     Stop: Stop(),
+    Invite: Invite.to(h("charter"), "", DOORS, h("key")),
+    InvitePeer: Invite.to(b"", "ours", DOORS).peers[1],
     Ping: Ping(NOW_MS),
     Pong: Pong(NOW_MS, NOW_MS + 1_220, NOW_MS + 1_221),
 }

@@ -25,6 +25,7 @@ from tests.conformance.vectors import FOLDER, describe, describe_value, stored
 MODULES = FOLDER.parent / "meshgen" / "protocols"
 HELPERS = {
     "record": "how messages declare their fields; their bytes are the codec's",
+    "multiaddr": "addresses as bytes: in protocols/invite",
     "job_terms": "what the messages of market and job have to agree on: in protocols/job",
     "job_sides": "the order of the job's messages: in protocols/job",
     "job_turns": "whose turn it is: in protocols/job",
