@@ -38,6 +38,7 @@ VERBS = {
     "credit": "Kudos: balances, the log behind them, its proof.",
     "receipt": "Receipts: what was paid for, and its proof.",
     "account": "Your devices' keys: add one, rotate, recover.",
+    "service": "Run the node in the background, from when the machine starts on.",
     "demo": "A whole mesh on this machine, to see it work.",
     "doctor": "Check this node and say what to mend.",
     "completion": "Shell completion for bash, zsh or fish.",
