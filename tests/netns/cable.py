@@ -1,6 +1,6 @@
 """A long cable: what goes in at one end comes out at the other after DELAY seconds, but for a share LOSS that never does.
 
-``cable.py PORT PID DELAY LOSS SEED`` runs in the namespace of the bridge that PORT is to be plugged into; the other end is eth0 in
+``cable.py PORT PID DELAY LOSS SEED`` runs in the namespace of the bridge that PORT is plugged into; the other end is eth0 in
 the namespace of PID. Kernels have a queue for this (netem), many without the module. Ends when its standard input does.
 """
 
