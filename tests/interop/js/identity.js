@@ -2,8 +2,8 @@
 
 import "./runtime.js";
 import { createPrivateKey, sign } from "node:crypto";
-import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
-import { peerIdFromPrivateKey, peerIdFromString } from "@libp2p/peer-id";
+import { generateKeyPairFromSeed, publicKeyFromRaw } from "@libp2p/crypto/keys";
+import { peerIdFromPrivateKey, peerIdFromPublicKey, peerIdFromString } from "@libp2p/peer-id";
 import { encode } from "../../../protocols/checker/codec.mjs";
 import { sha256, signedOf } from "../../../protocols/checker/envelope.mjs";
 import { encodeMessage } from "../../../protocols/checker/messages.mjs";
@@ -34,4 +34,6 @@ export class Identity {
   }
 }
 
+// Between the two ways to write a key: hex, as messages show it, and the peer id.
 export const keyOf = (peerId) => Buffer.from(peerIdFromString(peerId).publicKey.raw).toString("hex");
+export const peerIdOf = (key) => peerIdFromPublicKey(publicKeyFromRaw(Buffer.from(key, "hex"))).toString();

@@ -4,7 +4,8 @@ import { need } from "../../../protocols/checker/codec.mjs";
 import { decodeSigned } from "../../../protocols/checker/envelope.mjs";
 import { keyOf } from "./identity.js";
 
-const [OFFER, BID] = ["/meshgen/offer/1", "/meshgen/bid/1"];
+export const OFFER = "/meshgen/offer/1";
+const BID = "/meshgen/bid/1";
 const LIFETIME_MS = 60_000;
 
 export class Market {

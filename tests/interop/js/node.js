@@ -1,11 +1,15 @@
 // A whole node: it joins by an address and follows the mesh `net` (hex). What it is made of stands in the modules beside.
 
 import { randomBytes } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
 import { Identity } from "./identity.js";
 import { CREDIT, Log } from "./log.js";
 import { Market } from "./market.js";
 import { Peer } from "./peer.js";
 import { Presence, TABLE } from "./presence.js";
+import { answerPing, PULSE } from "./pulse.js";
+
+const AGAIN_MS = 250;
 
 export class Node {
   static async join(address, net) {
@@ -17,10 +21,21 @@ export class Node {
     node.presence = new Presence(node.peer, node.identity, node.log);
     node.market = new Market(node.peer, node.identity, node.log);
     await node.peer.serve(CREDIT, (channel) => node.log.serve(channel));
+    await node.peer.serve(PULSE, answerPing);
     await node.presence.start();
     await node.market.start();
     node.hub = await node.peer.connect(address);
+    node.introduced = await node.presence.meet(node.hub);
     return node;
+  }
+}
+
+// What it comes to once it comes to something.
+export async function again(attempt) {
+  for (;;) {
+    const found = await attempt();
+    if (found) return found;
+    await setTimeout(AGAIN_MS);
   }
 }
 

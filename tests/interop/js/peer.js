@@ -57,6 +57,12 @@ export class Peer {
     return connection.remotePeer.toString();
   }
 
+  // Remember where a peer can be dialled.
+  async note(peerId, addresses) {
+    const own = addresses.map(multiaddr).filter((address) => address.toString().endsWith(`/p2p/${peerId}`));
+    await this.node.peerStore.merge(peerIdFromString(peerId), { multiaddrs: own });
+  }
+
   async stop() {
     await this.node.stop();
   }

@@ -2,9 +2,9 @@
 
 import { decode, encode, need } from "../../../protocols/checker/codec.mjs";
 import { decodeSigned, sha256 } from "../../../protocols/checker/envelope.mjs";
-import { keyOf } from "./identity.js";
+import { keyOf, peerIdOf } from "./identity.js";
 
-const PRESENCE = "/meshgen/presence/1";
+export const PRESENCE = "/meshgen/presence/1";
 const LIFETIME_MS = 90_000;
 const MOST_AHEAD_MS = 12 * 60_000; // ten minutes, and two for clocks
 const ANSWER = { bytes: 2 ** 20, items: 64, depth: 1 };
@@ -87,8 +87,11 @@ export class Presence {
     const { author, message } = decodeSigned("advert/1", wire);
     const now = Date.now();
     need(message.net === this.log.net && now < message.expires_ms && message.expires_ms <= now + MOST_AHEAD_MS, "not current");
-    if (message.seq > (this.known.get(author)?.seq ?? 0)) this.known.set(author, message);
-    this.waiting = this.waiting.filter((look) => !look());
+    if (author !== this.log.author && message.seq > (this.known.get(author)?.seq ?? 0)) {
+      this.known.set(author, message);
+      this.peer.note(peerIdOf(author), message.addresses).catch(() => {}); // none that can be dialled is the peer's own loss
+      this.waiting = this.waiting.filter((look) => !look());
+    }
     return author;
   }
 

@@ -1,26 +1,25 @@
 // node request.js ADDRESS NET: joins a mesh, asks it for pictures as PLAN says, pays for them, and serves its log until its input ends.
 
-import { peerIdFromPublicKey } from "@libp2p/peer-id";
-import { publicKeyFromRaw } from "@libp2p/crypto/keys";
 import { sha256 } from "../../../protocols/checker/envelope.mjs";
+import { peerIdOf } from "./identity.js";
 import { Job, orderFor } from "./job.js";
-import { Node, tell, untilInputEnds } from "./node.js";
+import { again, Node, tell, untilInputEnds } from "./node.js";
 
 const [address, net] = process.argv.slice(2);
 const PROMPT = "ein Fjord bei Nacht, 夜のフィヨルド";
 
-const idOf = (key) => peerIdFromPublicKey(publicKeyFromRaw(Buffer.from(key, "hex"))).toString();
-
 async function meet(node) {
-  tell("joined", { peer_id: node.identity.peerId, hub: node.hub, introduced: await node.presence.meet(node.hub) });
+  tell("joined", { peer_id: node.identity.peerId, hub: node.hub, introduced: node.introduced });
   const [key, advert] = await node.presence.find(({ roles, models }) => roles.includes("worker") && models.length > 0);
-  tell("advert", { alias: advert.alias, worker: idOf(key), model: advert.models[0].name });
-  return { worker: idOf(key), model: advert.models[0] };
+  tell("advert", { alias: advert.alias, worker: peerIdOf(key), model: advert.models[0].name });
+  return { worker: peerIdOf(key), model: advert.models[0] };
 }
 
+// Who has just started is in the table within seconds.
 async function lookUp(node, worker, model) {
-  const stored = await node.presence.fromTable(worker);
-  tell("table", { alias: stored?.alias, servers: await node.presence.servers(model.name) });
+  const servers = await again(async () => (await node.presence.servers(model.name)).find((peerId) => peerId === worker));
+  const stored = await again(() => node.presence.fromTable(worker));
+  tell("table", { server: servers, alias: stored.alias });
 }
 
 async function buy(node, offer, bid, worker) {
@@ -37,12 +36,12 @@ await node.presence.advertise();
 
 const heard = node.market.offer(model);
 const bid = await node.market.gossip(heard);
-tell("bid", { way: "gossip", worker: idOf(bid.author), mkudos: bid.message.mkudos, count: bid.message.count });
+tell("bid", { way: "gossip", worker: peerIdOf(bid.author), mkudos: bid.message.mkudos, count: bid.message.count });
 await buy(node, heard, bid, worker);
 
 const asked = node.market.offer(model, { count: 3 });
 const answer = await node.market.ask(worker, asked);
-tell("bid", { way: "straight", worker: idOf(answer.author), mkudos: answer.message.mkudos, count: answer.message.count });
+tell("bid", { way: "straight", worker: peerIdOf(answer.author), mkudos: answer.message.mkudos, count: answer.message.count });
 await buy(node, asked, answer, worker);
 
 await node.presence.toTable();
