@@ -111,7 +111,13 @@ def count(charter: Charter, pages: Iterable[Signed[Page]]) -> Roll:
     return Roll(listed - out, out)
 
 
-def _counted(data: bytes) -> Roll:
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    admitted: tuple[bytes, ...]
+    expelled: tuple[bytes, ...]
+
+
+def _counted(data: bytes) -> _Counted:
     """[charter, signed page, ...]"""
     parts = decode(data, Limits(max_bytes=MAX_UINT, max_items=MAX_DELEGATES + 1, max_depth=1))
     wires = [part for part in parts if isinstance(part, bytes)] if isinstance(parts, tuple) else []
@@ -122,7 +128,8 @@ def _counted(data: bytes) -> Roll:
     for page in pages:
         if newer(page, latest.get(page.author)):
             latest[page.author] = page
-    return count(charter, latest.values())
+    roll = count(charter, latest.values())
+    return _Counted(tuple(sorted(roll.admitted)), tuple(sorted(roll.expelled)))
 
 
 VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {

@@ -17,6 +17,7 @@ import { decodeMessage, encodeMessage } from "./messages.mjs";
 import { decodeNote, encodeNote, isNote } from "./notes.mjs";
 import { decodeSealed } from "./sealing.mjs";
 import { decodeSync, encodeSync } from "./sync.mjs";
+import { decodeRoll } from "./roll.mjs";
 import { price } from "./tariff.mjs";
 
 const root = process.argv[2] ?? fileURLToPath(new URL("..", import.meta.url));
@@ -33,6 +34,7 @@ const DECODERS = {
   job: decodePlain,
   pulse: decodePlain,
   charter: decodeCharter,
+  roll: (kind, data) => (kind === "roll-counted" ? decodeRoll(data) : decodePlain(kind, data)),
   invite: decodeInvite,
 };
 

@@ -17,11 +17,15 @@ const KNOWN = {
   kind: "lora inversion controlnet post",
   role: "source mask control",
   place: "none prompt negative_prompt",
+  members: "open listed",
   "refusal/1.reason":
     "unknown_model too_large too_many_steps too_many_pictures unsupported full price policy standing paused expired " +
     "other_mesh bad_offer bad_hold bad_chain not_mine engine",
   "failed/1.reason": "unknown_model unsupported out_of_memory crashed bad_model bad_input busy stopped withdrawn unpaid",
 };
+
+// Fields at the end that are written all or none: none while each is as by default.
+const ADDED = { "charter/1": ["open", 1, 0] };
 
 // job: "Limits of whole messages"; where a heading says its own, that one.
 const BYTES = { "preview/1": 65600, "piece/1": 4160, "chunk/1": 262208, "settled/1": 2048 };
@@ -64,6 +68,8 @@ const RULES = {
     need((m.version === 0) === (m.parent === ""), "parent: empty if and only if the version is 0");
     need(ascending(m.delegates), "delegates: not ascending, each once");
     need(m.threshold >= Math.min(1, m.delegates.length) && m.threshold <= m.delegates.length, "threshold");
+    need(m.roll_threshold <= Math.max(1, m.delegates.length), "roll_threshold: more than there are delegates");
+    need(m.members === "open" || m.delegates.length > 0, "members: nobody could list them");
     ["tariff/1", "charter-policies/1"].forEach((tag, place) => RULES[tag]([m.tariff, m.policies][place]));
   },
   "tariff/1": (m) => {
@@ -82,6 +88,11 @@ const RULES = {
     need(new Set(m.peers.map(({ key }) => key)).size === m.peers.length, "peers: one stands twice");
   },
   "peer/1": (m) => need(new Set(m.addresses).size === m.addresses.length, "addresses: one stands twice"),
+  "roll-page/1": (m) => {
+    need(ascending(m.admitted), "admitted: not ascending, each once");
+    need(ascending(m.expelled), "expelled: not ascending, each once");
+    need(!m.expelled.some((who) => m.admitted.includes(who)), "expelled: among the admitted too");
+  },
   "progress/1": (m) => need(m.step <= m.steps, "step: beyond the last"),
 };
 
@@ -110,14 +121,22 @@ function fieldsOf(tag, section) {
   return Object.fromEntries(types.map(([name, type]) => [name, type.replace("a known word", words(name))]));
 }
 
-["advert", "offer", "order", "job", "charter", "pulse", "invite"].forEach(readSpec);
+["advert", "offer", "order", "job", "charter", "roll", "pulse", "invite"].forEach(readSpec);
 
 export const bytesOf = (tag) => MOST_BYTES[tag];
 
 export function decodeMessage(tag, data) {
-  const message = READERS[tag](decode(data, { bytes: bytesOf(tag), ...TEXTS[tag] }));
+  const message = READERS[tag](filled(tag, decode(data, { bytes: bytesOf(tag), ...TEXTS[tag] })));
   RULES[tag]?.(message);
   return message;
+}
+
+function filled(tag, value) {
+  const [added, all] = [ADDED[tag], Object.keys(FIELDS[tag]).length + 1];
+  if (!added || !Array.isArray(value)) return value;
+  if (value.length === all - added.length) return [...value, ...added];
+  need(value.length !== all || value.slice(-added.length).some((each, place) => each !== added[place]), "as by default: to be left out");
+  return value;
 }
 
 // The bytes of a message as JSON shows it; nobody is sent what everybody would refuse.

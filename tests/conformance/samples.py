@@ -16,6 +16,7 @@ from meshgen.protocols.charter import (
     SignedCharter,
     Tariff,
 )
+from meshgen.protocols.envelope import sign
 from meshgen.protocols.invite import Invite, InvitePeer
 from meshgen.protocols.job import (
     Accepted,
@@ -44,6 +45,7 @@ from meshgen.protocols.order import (
 )
 from meshgen.protocols.pulse import Ping, Pong
 from meshgen.protocols.record import Record
+from meshgen.protocols.roll import Held, Page, RollAnswer, RollQuestion
 
 NOW_MS = 1_789_000_000_000
 REQUESTER = Identity.from_seed(bytes(range(32)))
@@ -78,6 +80,9 @@ _CHARTER = Charter(
     policies=CharterPolicies(declines=("no-nsfw",)),
 )
 _SIGNED = SignedCharter.unsigned(_CHARTER).signed_by(WORKER)
+
+_PAGE = Page(NET, 3, tuple(sorted((h("member"), h("account")))), (h("expelled"),))
+_HELD = Held(WORKER.public_key, 3, sign(WORKER, _PAGE).id)
 
 _MODEL = ModelAdvert("meshgen-mini", h("weights"), "sd1", 64, 128 * 128, ("txt2img", "negative_prompt"), 1500)
 
@@ -125,6 +130,10 @@ SAMPLES: dict[type[Record], Record] = {
     SignedCharter: _SIGNED,
     CharterQuestion: CharterQuestion(NET, 1),
     CharterAnswer: CharterAnswer(NET, (_SIGNED.encode(),)),
+    Page: _PAGE,
+    Held: _HELD,
+    RollQuestion: RollQuestion(NET, (_HELD,)),
+    RollAnswer: RollAnswer(NET, (sign(WORKER, _PAGE).wire,)),
     Offer: Offer(
         net=NET,
         nonce=bytes(range(16)),

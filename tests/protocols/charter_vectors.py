@@ -45,6 +45,8 @@ def charter_vectors() -> Iterator[Vector]:
     yield Vector("charter", "charter", "charter-of-defaults", least.encode(), describe(least))
     plain = Charter("meshgen-public-v0")
     yield Vector("charter", "charter", "charter-of-a-plain-name", plain.encode(), describe(plain))
+    for name, added in _added():
+        yield Vector("charter", "charter", name, added.encode(), describe(added))
     for name, documents in _lines():
         data = encode(tuple(document.encode() for document in documents))
         told = describe(VECTOR_DECODERS["charter-lineage"](data))
@@ -57,7 +59,7 @@ def charter_vectors() -> Iterator[Vector]:
 def _changed(record: Record, **changes: Any) -> tuple[Any, ...]:
     """The wire form with fields that together are none."""
     names = [name for name, _ in field_kinds(type(record))]
-    return (record.TAG, *[changes.get(name, value) for name, value in zip(names, record.to_value()[1:], strict=True)])
+    return (record.TAG, *[changes.get(name, value) for name, value in zip(names, record.to_value()[1:], strict=False)])
 
 
 def _contradictions() -> Iterator[tuple[str, tuple[Any, ...], str]]:
@@ -77,12 +79,33 @@ def _contradictions() -> Iterator[tuple[str, tuple[Any, ...], str]]:
     yield "tariff-exponent-between-eighths", _changed(Tariff(), area_exponent_permille=1300), "area_exponent_permille"
     yield "tariff-sharing-costs", _changed(Tariff(), shared_mkudos=3001), "shared_mkudos"
     yield "charter-policies-all-paused", _changed(CharterPolicies(), declines=("paused",)), "declines"
+    yield from _wrongly_added()
     document = signed(_CHARTER, REQUESTER, WORKER)
     values = [signature.to_value() for signature in document.signatures]
     yield "charter-signed-signatures-descending", _changed(document, signatures=tuple(values[::-1])), "signatures"
     yield "charter-signed-twice-by-one", _changed(document, signatures=(values[0], *values)), "signatures"
     yield "charter-signed-of-no-charter", _changed(document, body=Tariff().encode()), "not a charter/1"
     yield "charter-signed-not-canonical", _changed(document, body=b"\xdc\x00\x0c" + document.body[1:]), "canonical"
+
+
+def _added() -> Iterator[tuple[str, Charter]]:
+    """With the fields that a version before did not know."""
+    yield "charter-of-members", replace(_CHARTER, members="listed", roll_threshold=2)
+    yield "charter-that-pays-relays", replace(_CHARTER, relay_gib_mkudos=250)
+
+
+def _wrongly_added() -> Iterator[tuple[str, tuple[Any, ...], str]]:
+    short, nobody = _CHARTER.to_value(), Charter("our-collective").to_value()
+    yield "charter-added-as-by-default", (*short, "open", 1, 0), "left out"
+    yield "charter-added-in-part", (*short, "listed"), "not a charter/1"
+    yield "charter-members-unknown", (*short, "closed", 1, 0), "members"
+    yield "charter-members-as-bin", (*short, b"listed", 1, 0), "members"
+    yield "charter-members-of-nobody", (*nobody, "listed", 1, 0), "members"
+    yield "charter-roll-threshold-below", (*short, "listed", 0, 0), "roll_threshold"
+    yield "charter-roll-threshold-3-of-2", (*short, "listed", 3, 0), "roll_threshold"
+    yield "charter-roll-threshold-above", (*short, "listed", 33, 0), "roll_threshold"
+    yield "charter-relay-gib-mkudos-above", (*short, "open", 1, 1_000_001), "relay_gib_mkudos"
+    yield "charter-relay-gib-mkudos-as-text", (*short, "open", 1, "1"), "relay_gib_mkudos"
 
 
 def _lines() -> Iterator[tuple[str, Sequence[SignedCharter]]]:

@@ -40,7 +40,7 @@ MAX_COSIGS = 5
 
 RELEASE_REASONS = ("expired", "cancelled", "lost", "refused", "bad_result", "unpaid")
 """RELEASE's ``reason`` is an index into this, as the others below are for theirs; numbers beyond are for later versions."""
-TRANSFER_REASONS = ("tip", "share", "rating", "treasury")
+TRANSFER_REASONS = ("tip", "share", "rating", "treasury", "relay")
 KEY_OPS = ("add", "retire", "rotate", "recover")
 ADD, RETIRE, ROTATE, RECOVER = range(4)
 SUBJECT_TYPES = ("account", "model", "charter", "peer")
