@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 from meshgen.net.port import PeerId
 
@@ -21,6 +22,8 @@ HALF_LIFE_S = 30.0
 FIRST_S = 60.0
 LONGEST_S = 3600.0
 MOST_MERIT = 1000.0
+FRIEND_MERIT = 3.0
+"""Who did so much for this node is no stranger: limits that are there for strangers are not for it."""
 MAX_PEERS = 4096
 """Peers whose faults are remembered; who was least lately at fault is forgotten first."""
 
@@ -32,7 +35,7 @@ class Fault(IntEnum):
     """Asked for more than its share: a stream over the limit, a message over the rate."""
     SLOW = 10
     """Left a window unread, or a message half sent, until patience was over."""
-    JUNK = 5
+    JUNK = 4
     """Gossip that the validators refuse, forwarded or its own: a neighbour that forwards it does not validate."""
     MALFORMED = 25
     """Bytes that no implementation of the protocol would send."""
@@ -87,6 +90,9 @@ class Conduct:
         if len(self._merits) > MAX_PEERS:
             self._merits.popitem(last=False)
 
+    def is_friend(self, peer: PeerId) -> bool:
+        return self.merit(peer) >= FRIEND_MERIT
+
     def merit(self, peer: PeerId) -> float:
         return self._merits.get(peer, 0.0)
 
@@ -122,38 +128,58 @@ class Conduct:
         return record.score * math.exp2(-(now_s - record.at_s) / HALF_LIFE_S)
 
 
-class Buckets:
-    """Token buckets by name: ``rate_s`` tokens a second each, at most ``burst`` saved up. At most ``most`` are remembered; the
-    least lately used is forgotten, and then full again."""
+class Bucket:
+    """Holds ``burst`` tokens at most; ``rate_s`` come in each second. Full at first."""
 
-    def __init__(self, rate_s: float, burst: float, now_s: Callable[[], float], most: int = MAX_PEERS) -> None:
+    __slots__ = ("_at_s", "_burst", "_level", "_now_s", "_rate_s")
+
+    def __init__(self, rate_s: float, burst: float, now_s: Callable[[], float]) -> None:
         self._rate_s = rate_s
         self._burst = burst
         self._now_s = now_s
+        self._level = burst
+        self._at_s = now_s()
+
+    def take(self, count: float = 1.0) -> bool:
+        """Take so many; False, and none are taken, when there are not as many."""
+        self._fill()
+        if self._level < count:
+            return False
+        self._level -= count
+        return True
+
+    def owe(self, count: float = 1.0) -> float:
+        """Take them in any case; the seconds to wait until that is made up for, 0 if there were enough."""
+        self._fill()
+        self._level -= count
+        return max(0.0, -self._level / self._rate_s)
+
+    def _fill(self) -> None:
+        now = self._now_s()
+        self._level = min(self._burst, self._level + (now - self._at_s) * self._rate_s)
+        self._at_s = now
+
+
+class Buckets:
+    """Buckets by name. At most ``most`` are remembered; the least lately used is forgotten, and then full again."""
+
+    def __init__(self, rate_s: float, burst: float, now_s: Callable[[], float], most: int = MAX_PEERS) -> None:
+        self._make = partial(Bucket, rate_s, burst, now_s)
         self._most = most
-        self._levels: OrderedDict[object, tuple[float, float]] = OrderedDict()  # tokens, and when
+        self._buckets: OrderedDict[object, Bucket] = OrderedDict()
 
     def take(self, name: object, count: float = 1.0) -> bool:
-        """Take so many tokens; False, and none are taken, when there are not as many."""
-        now = self._now_s()
-        level = self._level(name, now)
-        enough = level >= count
-        self._set(name, level - count if enough else level, now)
-        return enough
+        return self._of(name).take(count)
 
     def owe(self, name: object, count: float = 1.0) -> float:
-        """Take them in any case; the seconds to wait until the debt is paid, 0 without one."""
-        now = self._now_s()
-        level = self._level(name, now) - count
-        self._set(name, level, now)
-        return max(0.0, -level / self._rate_s)
+        return self._of(name).owe(count)
 
-    def _level(self, name: object, now_s: float) -> float:
-        level, at_s = self._levels.get(name, (self._burst, now_s))
-        return min(self._burst, level + (now_s - at_s) * self._rate_s)
-
-    def _set(self, name: object, level: float, now_s: float) -> None:
-        self._levels[name] = (level, now_s)
-        self._levels.move_to_end(name)
-        if len(self._levels) > self._most:
-            self._levels.popitem(last=False)
+    def _of(self, name: object) -> Bucket:
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = self._make()
+            if len(self._buckets) > self._most:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(name)
+        return bucket

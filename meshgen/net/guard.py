@@ -64,7 +64,7 @@ def is_valid(rules: TableRules, key: str, value: bytes) -> bool:
         return False
 
 
-def accepts(validator: GossipValidator, message: Gossip) -> bool:
+def accepts(validator: GossipValidator, message: Gossip) -> bool | None:
     """The validator's verdict. One that raises has a bug: the message is dropped and the bug is logged."""
     if len(message.data) > MAX_GOSSIP_BYTES:
         return False
@@ -72,7 +72,7 @@ def accepts(validator: GossipValidator, message: Gossip) -> bool:
         return validator(message.sender, message.data)
     except Exception as error:  # noqa: BLE001 - see above
         log.error("the validator of %s raised instead of judging: %s", message.topic, where(error))
-        return False
+        return None
 
 
 def report_handler(protocol: str, error: Exception) -> None:

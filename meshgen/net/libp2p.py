@@ -24,8 +24,7 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from meshgen.identity import Identity
-from meshgen.net.conduct import Conduct
-from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, log, single_errors
+from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, single_errors
 from meshgen.net.libp2p_channel import IdleWires, StreamChannel, serve_stream
 from meshgen.net.libp2p_dial import Dialer, parse_address
 from meshgen.net.libp2p_door import Door
@@ -34,7 +33,6 @@ from meshgen.net.libp2p_host import DEFAULT_LIMITS, Limits, make_host, parse_lis
 from meshgen.net.libp2p_mdns import meet_neighbours
 from meshgen.net.libp2p_table import Table, make_dht
 from meshgen.net.libp2p_wire import Wire
-from meshgen.net.mailbox import Mailbox
 from meshgen.net.port import (
     Channel,
     ChannelHandler,
@@ -52,7 +50,6 @@ __all__ = ["Libp2pNet", "Limits", "open_libp2p"]
 
 SWEEP_INTERVAL_S = 20.0
 GOODBYE_S = 2.0
-CUT_OFF_QUEUE = 1024
 
 
 @asynccontextmanager
@@ -96,7 +93,8 @@ async def open_libp2p(
 async def _run_stack(host: Any, listen_on: list[Multiaddr], table: TableRules, limits: Limits, task_status: Any) -> None:
     """libp2p's services and their tasks, shielded: cancelled along with their user, they would not close their sockets."""
     dht = make_dht(host, table)
-    pubsub = MeshPubsub(host, MeshGossip())
+    door = Door(host.get_network(), limits.connections)
+    pubsub = MeshPubsub(host, MeshGossip(), door.conduct, door.blame)
     with trio.CancelScope(shield=True) as scope:
         async with AsyncExitStack() as services:
             await services.enter_async_context(host.run(listen_on))
@@ -105,7 +103,7 @@ async def _run_stack(host: Any, listen_on: list[Multiaddr], table: TableRules, l
             await pubsub.wait_until_ready()
             if len(host.get_network().listeners) < len(listen_on):
                 raise NetError(f"can't listen on {', '.join(map(str, listen_on))}")
-            net = Libp2pNet(host, dht, pubsub, table, limits)
+            net = Libp2pNet(host, dht, pubsub, door, table, limits)
             task_status.started(net)
             await net.run()
             scope.deadline = trio.current_time() + GOODBYE_S
@@ -115,7 +113,7 @@ async def _run_stack(host: Any, listen_on: list[Multiaddr], table: TableRules, l
 class Libp2pNet:
     """See :class:`meshgen.net.port.Net`."""
 
-    def __init__(self, host: Any, dht: Any, pubsub: MeshPubsub, rules: TableRules, limits: Limits) -> None:
+    def __init__(self, host: Any, dht: Any, pubsub: MeshPubsub, door: Door, rules: TableRules, limits: Limits) -> None:
         self._host = host
         self._swarm = host.get_network()
         self._dht = dht
@@ -126,9 +124,8 @@ class Libp2pNet:
         self._serving: Counter[PeerId] = Counter()
         self._protocols: set[str] = set()
         self._watchers: list[Callable[[], None]] = []
-        self.conduct = Conduct(time.monotonic)
-        self._door = Door(self._swarm, self.conduct, limits.connections)
-        self._doomed = Mailbox[PeerId](CUT_OFF_QUEUE)
+        self._door = door
+        self.conduct = door.conduct
         self.leaving = trio.Event()
         self.dialer = Dialer(host, dht)
 
@@ -165,10 +162,7 @@ class Libp2pNet:
         await self._hang_up_on(peer)
 
     def blame(self, peer: PeerId, points: float) -> None:
-        if self.conduct.blame(peer, points):
-            log.warning("a peer is kept out for %.0f s: too many faults", self.conduct.shut_for_s(peer))
-            self._door.blame_address(peer)
-            self._doomed.put(peer)
+        self._door.blame(peer, points)
 
     async def _hang_up_on(self, peer: PeerId) -> None:
         await self._idle.drop(peer)
@@ -279,10 +273,10 @@ class Libp2pNet:
             await trio.sleep(SWEEP_INTERVAL_S)
             await self._idle.sweep()
             self._table.sweep(time.time())
-            self.conduct.sweep()
+            self._door.sweep()
 
     async def _cut_off(self) -> None:
-        async for peer in self._doomed:
+        async for peer in self._door.doomed:
             await self._hang_up_on(peer)
 
     async def hang_up(self) -> None:

@@ -21,6 +21,9 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.rcmgr import Direction
 
 from meshgen.net.conduct import Buckets, Conduct
+from meshgen.net.guard import log
+from meshgen.net.libp2p_frames import Watch
+from meshgen.net.mailbox import Mailbox
 from meshgen.net.port import PeerId
 
 HANDSHAKES = 64
@@ -36,6 +39,7 @@ RESERVED = 0.1
 """So much of the connections is kept for those that this node dials itself."""
 SETTLED_S = 10.0
 """A connection as young as this is not yet judged as idle."""
+CUT_OFF_QUEUE = 1024
 NEWCOMER = 1.0
 """Who earned less than this is a newcomer still, and may be let go for another newcomer."""
 CUT_OFF_POINTS = 30.0
@@ -43,11 +47,13 @@ CUT_OFF_POINTS = 30.0
 
 
 class Door:
-    """A swarm's ways in. ``usefulness`` tells what a peer has done for this node so far; nobody is let go for less."""
+    """A swarm's ways in, and what keeps people out."""
 
-    def __init__(self, swarm: Any, conduct: Conduct, most: int) -> None:
+    def __init__(self, swarm: Any, most: int) -> None:
         self._swarm = swarm
-        self._conduct = conduct
+        self.conduct = Conduct(time.monotonic)
+        self.doomed = Mailbox[PeerId](CUT_OFF_QUEUE)
+        """Whom to hang up on."""
         self._most_inbound = most - max(1, round(most * RESERVED))
         self._places: Counter[str] = Counter()  # connections, with those that still shake hands
         self._handshakes: OrderedDict[object, trio.CancelScope] = OrderedDict()
@@ -56,12 +62,22 @@ class Door:
         self._add_conn: Callable[..., Any] = swarm.add_conn
         swarm.add_conn = self._add_welcome
         swarm._handle_inbound_connection = self._admit
+        swarm.upgrader.muxer_multistream.watch = Watch(self.blame, self.conduct.is_friend)
 
-    def blame_address(self, peer: PeerId) -> None:
-        """One of its peers was cut off. A new key costs nothing, so the address bears a part."""
+    def blame(self, peer: PeerId, points: float) -> None:
+        """Put a fault down to a peer; one too many, and it is hung up on. Keys cost nothing, so its address bears a part."""
+        if not self.conduct.blame(peer, points):
+            return
+        log.warning("a peer is kept out for %.0f s: too many faults", self.conduct.shut_for_s(peer))
         for connection in self._swarm.get_connections():
             if str(connection.muxed_conn.peer_id) == peer and (place := _place(connection.muxed_conn)):
                 self._addresses.blame(PeerId(place), CUT_OFF_POINTS)
+        self.doomed.put(peer)
+
+    def sweep(self) -> None:
+        """Forget what is over."""
+        self.conduct.sweep()
+        self._addresses.sweep()
 
     async def _admit(self, stream: Any, listener: Any) -> None:
         """From the accepted socket to the connection's end; returning closes the socket."""
@@ -101,7 +117,7 @@ class Door:
 
     async def _add_welcome(self, muxed: Any, direction: str = "unknown") -> Any:
         """In the place of Swarm.add_conn, through which every finished connection goes, whoever dialled."""
-        if self._conduct.is_shut(PeerId(str(muxed.peer_id))):
+        if self.conduct.is_shut(PeerId(str(muxed.peer_id))):
             await muxed.close()
             raise SwarmException("this peer is kept out")
         return await self._add_conn(muxed, direction=direction)
@@ -112,7 +128,7 @@ class Door:
     def _let_one_go(self) -> bool:
         """Hang up on the inbound peer that did least for this node; False if all of them did something, or just came."""
         settled = [each for each in self._swarm.get_connections() if _is_settled(each)]
-        merits = {each: self._conduct.merit(PeerId(str(each.muxed_conn.peer_id))) for each in settled}
+        merits = {each: self.conduct.merit(PeerId(str(each.muxed_conn.peer_id))) for each in settled}
         least = min(settled, key=lambda each: (merits[each], each._created_at), default=None)
         if least is None or merits[least] >= NEWCOMER:
             return False

@@ -1,31 +1,46 @@
-"""Gossip over py-libp2p's GossipSub, with cures for what makes it lose messages in silence."""
+"""Gossip over py-libp2p's GossipSub, with cures for what makes it lose messages in silence, or a node to a stranger's bytes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
+from google.protobuf.message import DecodeError
+from libp2p.io.exceptions import IOException
+from libp2p.network.stream.exceptions import StreamError
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID as MESHSUB_1_0
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11 as MESHSUB_1_1
 from libp2p.pubsub.gossipsub import GossipSub
+from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
-from libp2p.pubsub.score import ScoreParams, TopicScoreParams
+from libp2p.pubsub.utils import maybe_consume_signed_record
 
+from meshgen.identity import KEY_BYTES, peer_id, verify
+from meshgen.net.conduct import Conduct, Fault
 from meshgen.net.guard import GOSSIP_QUEUE, accepts, shielded
+from meshgen.net.libp2p_intake import Intake
+from meshgen.net.libp2p_prefixed import Prefixed
 from meshgen.net.mailbox import Mailbox
-from meshgen.net.port import Gossip, GossipValidator, PeerId
+from meshgen.net.port import MAX_GOSSIP_BYTES, Gossip, GossipValidator, PeerId, TooLarge
 
 MESSAGES_PER_SECOND = 1000
 """Per topic and *forwarder*. The default of 10 drops most of a burst that comes through a single neighbour, without an error."""
 FLOOD_PEERS = 16
-JUNK_TOLERATED = 20
-"""A neighbour that sent so many invalid messages lately (a tenth is forgiven each second) is not listened to, before its next
-signature is even checked. As it comes, py-libp2p keeps score of them and never looks at it."""
+MAX_RPC_BYTES = 8 * MAX_GOSSIP_BYTES
+"""One write of a neighbour's: several messages, and what it has to say of them."""
+MAX_TOPIC_BYTES = 128
+MAX_TOPICS = 64
+"""That one neighbour subscribes to."""
+STREAMS = 2
+"""That one neighbour gossips on: an old one may not have ended yet."""
+MAX_SEQNO_BYTES = 16
 _UNSUBSCRIBE_S = 2.0
+_SIGNED_PREFIX = b"libp2p-pubsub:"
+_KEY_PREFIX = bytes.fromhex("002408011220")  # what a peer id has before an Ed25519 key
 
 
 class MeshGossip(GossipSub):  # type: ignore[misc]
@@ -43,11 +58,6 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
             max_pending_messages_per_peer=16,
             # "Adaptive" slows the heartbeat to 30-60 s whenever it finds the mesh unhealthy, and a mesh of four is always that.
             adaptive_gossip_enabled=False,
-            score_params=ScoreParams(
-                p4_invalid_messages=TopicScoreParams(weight=1, cap=10 * JUNK_TOLERATED, decay=0.9),
-                publish_threshold=-JUNK_TOLERATED,
-                graylist_threshold=-JUNK_TOLERATED,
-            ),
         )
         self._whispering = False
 
@@ -82,44 +92,135 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
 
 
 class MeshPubsub(Pubsub):  # type: ignore[misc]
-    """Signed messages, delivered straight into mailboxes that drop the oldest (the base drops the newest of 32)."""
+    """Signed messages, delivered straight into mailboxes that drop the oldest (the base drops the newest of 32).
 
-    def __init__(self, host: Any, router: MeshGossip) -> None:
-        super().__init__(host, router, strict_signing=True, validation_cache_size=256)
-        self._mailboxes: dict[str, Mailbox[Gossip]] = {}
+    What comes in is read here, and not as the base does it: that starts a task a message, so a flood is as many tasks; checks a
+    signature before it looks at a rate; lets bad signatures go unpunished; and a key that is none ends the whole service.
+    """
+
+    def __init__(self, host: Any, router: MeshGossip, conduct: Conduct, blame: Callable[[PeerId, float], None]) -> None:
+        super().__init__(
+            host,
+            router,
+            strict_signing=True,
+            validation_cache_size=256,
+            max_subscriptions_per_peer=MAX_TOPICS,
+            max_subscriptions_per_rpc=MAX_TOPICS,
+        )
+        self._blame = blame
+        self._intake = Intake(conduct, blame)
+        self._topics: dict[str, tuple[GossipValidator, Mailbox[Gossip]]] = {}
+        self._reading: Counter[PeerId] = Counter()
         # The base counts from the time in whole seconds: a node that published faster than once a second and restarts would
         # repeat sequence numbers, and peers would drop its messages as seen.
         self.counter = time.time_ns()
 
     def notify_subscriptions(self, publish_message: Any) -> None:
         message = _gossip(publish_message)
-        mailbox = self._mailboxes.get(message.topic)
-        if mailbox is not None and message.sender != str(self.my_id):
-            mailbox.put(message)
+        topic = self._topics.get(message.topic)
+        if topic is not None and message.sender != str(self.my_id):
+            topic[1].put(message)
 
     @asynccontextmanager
     async def listening(self, topic: str, validator: GossipValidator) -> AsyncIterator[Mailbox[Gossip]]:
-        if topic in self._mailboxes:
+        if topic in self._topics:
             raise ValueError(f"{topic} is subscribed to already")
-        self._mailboxes[topic] = mailbox = Mailbox[Gossip](GOSSIP_QUEUE)
-        self.set_topic_validator(topic, partial(_is_acceptable, str(self.my_id), validator), is_async_validator=False)
+        mailbox = Mailbox[Gossip](GOSSIP_QUEUE)
+        self._topics[topic] = validator, mailbox
         try:
             await self.subscribe(topic)
             yield mailbox
         finally:
-            del self._mailboxes[topic]
-            self.remove_topic_validator(topic)
+            del self._topics[topic]
             with shielded(_UNSUBSCRIBE_S):
                 await self.unsubscribe(topic)
 
+    # -- what comes in
 
-def _is_acceptable(me: str, validator: GossipValidator, _forwarder: ID, raw: Any) -> bool:
-    """Runs before a message is delivered or forwarded; its signature has been checked."""
-    if len(raw.topicIDs) != 1:
-        return False
-    message = _gossip(raw)
-    return message.sender == me or accepts(validator, message)
+    async def continuously_read_stream(self, stream: Any) -> None:
+        """Everything a neighbour says on one stream. What no implementation would send costs it the stream, and more."""
+        peer: ID = stream.muxed_conn.peer_id
+        neighbour = PeerId(str(peer))
+        if self._reading[neighbour] >= STREAMS:
+            self._blame(neighbour, Fault.REFUSED)
+            await stream.reset()
+            return
+        self._reading[neighbour] += 1
+        try:
+            await self._read(peer, neighbour, Prefixed(stream, MAX_RPC_BYTES))
+        except (TooLarge, DecodeError):
+            self._blame(neighbour, Fault.MALFORMED)
+            await stream.reset()
+            self._handle_dead_peer(peer)
+        except (StreamError, IOException):
+            pass  # it went away
+        finally:
+            self._reading[neighbour] -= 1
+            if not self._reading[neighbour]:
+                del self._reading[neighbour]
+
+    async def _read(self, peer: ID, neighbour: PeerId, source: Prefixed) -> None:
+        known_record = b""
+        while self.manager.is_running and (raw := await source.next()) is not None:
+            rpc = rpc_pb2.RPC.FromString(raw)
+            await self._intake.pace(neighbour, 1 + len(rpc.publish), len(raw))
+            if rpc.senderRecord != known_record:  # each costs a signature check, and mostly it is the last one again
+                known_record = rpc.senderRecord
+                if not maybe_consume_signed_record(rpc, self.host, peer):
+                    self._blame(neighbour, Fault.JUNK)
+                    continue
+            rpc.ClearField("senderRecord")  # the router would check it once more
+            for message in rpc.publish:
+                await self._hear(peer, neighbour, message)
+            for each in rpc.subscriptions[:MAX_TOPICS]:
+                if len(each.topicid) <= MAX_TOPIC_BYTES:
+                    self.handle_subscription(peer, each)
+            if rpc.HasField("control"):
+                await self.router.handle_rpc(rpc, peer)
+
+    async def _hear(self, peer: ID, neighbour: PeerId, raw: Any) -> None:
+        """One message: what is cheap to tell first, then whether it is signed, then what the topic's validator says."""
+        if not _is_sound(raw):
+            self._blame(neighbour, Fault.JUNK)
+            return
+        topic = self._topics.get(raw.topicIDs[0])
+        if topic is None or raw.from_id == self.my_id.to_bytes() or self._is_msg_seen(raw):
+            return
+        message = _gossip(raw)
+        if not self._intake.admits(neighbour, message.sender):
+            return
+        await self._intake.turn(neighbour)
+        if self._is_msg_seen(raw):
+            return  # it came from another neighbour meanwhile
+        if not _is_signed(raw):
+            self._blame(neighbour, Fault.MALFORMED)
+            return
+        self._mark_msg_seen(raw)
+        verdict = accepts(topic[0], message)
+        if verdict:
+            self.notify_subscriptions(raw)
+            await self.router.publish(peer, raw)
+        elif verdict is False:
+            self._blame(neighbour, Fault.JUNK)
+
+
+def _is_sound(raw: Any) -> bool:
+    """Of one topic, within the limits, by an Ed25519 key that its sender's peer id holds: others are not of this network."""
+    origin = raw.from_id
+    return (
+        len(raw.topicIDs) == 1
+        and len(raw.data) <= MAX_GOSSIP_BYTES
+        and len(raw.seqno) <= MAX_SEQNO_BYTES
+        and len(origin) == len(_KEY_PREFIX) + KEY_BYTES
+        and origin.startswith(_KEY_PREFIX)
+    )
+
+
+def _is_signed(raw: Any) -> bool:
+    """By the key in its sender's peer id; the base would also take any that comes along, and raise for one that is none."""
+    bare = rpc_pb2.Message(data=raw.data, topicIDs=raw.topicIDs, from_id=raw.from_id, seqno=raw.seqno)
+    return verify(raw.from_id[len(_KEY_PREFIX) :], raw.signature, _SIGNED_PREFIX + bare.SerializeToString())
 
 
 def _gossip(raw: Any) -> Gossip:
-    return Gossip(raw.topicIDs[0], PeerId(ID(raw.from_id).to_base58()), raw.data)
+    return Gossip(raw.topicIDs[0], PeerId(peer_id(raw.from_id[len(_KEY_PREFIX) :])), raw.data)

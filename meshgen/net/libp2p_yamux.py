@@ -1,4 +1,4 @@
-"""The stream multiplexer, with four cures for py-libp2p 0.8's own.
+"""The stream multiplexer, with four cures for py-libp2p 0.8's own; what comes in is taken in by its base, :mod:`libp2p_frames`.
 
 1. A frame is written whole or not at all. A task that is cancelled inside of a socket write leaves half an encrypted frame behind
    and with it a *connection* that nobody can read any more, though only one request had been given up.
@@ -25,11 +25,11 @@ from libp2p.stream_muxer.yamux.yamux import (
     TYPE_PING,
     TYPE_WINDOW_UPDATE,
     YAMUX_HEADER_FORMAT,
-    Yamux,
     YamuxStream,
 )
 
 from meshgen.net.guard import shielded
+from meshgen.net.libp2p_frames import GuardedYamux, Watch
 
 WRITE_TIMEOUT_S = 20.0
 """A frame (at most 64 KiB) that the socket doesn't take in this time: the peer is gone."""
@@ -52,13 +52,16 @@ class MeshMuxer(MuxerMultistream):  # type: ignore[misc]
 
     def __init__(self, negotiate_timeout_s: int) -> None:
         super().__init__({PROTOCOL_ID: MeshYamux}, negotiate_timeout_s)
+        self.watch = Watch()
 
     async def new_conn(self, conn: Any, peer_id: Any) -> Any:
         protocol, muxer = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
-        return self._annotate_connection(muxer(conn, peer_id, conn.is_initiator), conn, protocol)
+        made = muxer(conn, peer_id, conn.is_initiator)
+        made.watch = self.watch
+        return self._annotate_connection(made, conn, protocol)
 
 
-class MeshYamux(Yamux):  # type: ignore[misc]
+class MeshYamux(GuardedYamux):
     """One multiplexed connection."""
 
     def __init__(self, conn: Any, peer_id: Any, is_initiator: bool) -> None:

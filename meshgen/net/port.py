@@ -78,6 +78,8 @@ class PeerLink:
     address: str
     outbound: bool
     relayed: bool = False
+    heard_s: float | None = None
+    """When its last bytes came, by trio's clock; None where the net does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,9 @@ class Reach:
 ChannelHandler = Callable[[Channel], Awaitable[None]]
 """Serves one incoming channel; when it returns the channel ends. What it raises resets the channel and harms nothing else."""
 
-GossipValidator = Callable[[PeerId, bytes], bool]
-"""True to accept and forward; False drops the message and lowers its forwarder's score. Must be fast and must not raise."""
+GossipValidator = Callable[[PeerId, bytes], bool | None]
+"""True to accept and forward; None to drop it, as for what is stale or of another mesh; False to drop what no honest peer would
+have forwarded, and to put that down to the forwarder. Must be fast and must not raise."""
 
 TableValidator = Callable[[str, bytes], bool]
 """(key, value) -> may this value be stored under this key?"""
