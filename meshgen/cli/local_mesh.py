@@ -73,19 +73,19 @@ class LocalMesh:
         self.nodes: dict[str, LocalNode] = {}
 
     def launch(self, name: str, *roles: str, through: LocalNode | None = None, **settings: Any) -> LocalNode:
-        """Start a node and return at once. ``settings`` are keys such as worker__slots=2."""
+        """Start a node and return at once. ``settings`` are keys such as worker__slots=2; None: as the home has it."""
         home = self.root / name
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        given = {
+        given: dict[str, object] = {
             "mesh.charter": self.charter,
             "mesh.listen": "/ip4/127.0.0.1/tcp/0",
             "mesh.bootstrap": through.address() if through else "",
             "api.port": "0",
             "node.alias": name,
             "node.roles": ",".join(roles),
-        } | {key.replace("__", "."): str(value) for key, value in settings.items()}
+        } | {key.replace("__", "."): value for key, value in settings.items()}
         with (home / LOG_FILE).open("ab") as log:
-            node = LocalNode(name, home, _spawn(self.command(name), home, given, log))
+            node = LocalNode(name, home, _spawn(self.command(name), home, _said(given), log))
         self.nodes[name] = node
         return node
 
@@ -140,6 +140,10 @@ def wait_for(ready: Callable[[], bool], what: str, seconds: float) -> None:
         if time.monotonic() > end:
             raise Fault(f"waited {seconds:.0f} s for {what}, in vain")
         time.sleep(POLL_S)
+
+
+def _said(settings: Mapping[str, object]) -> dict[str, str]:
+    return {key: str(value) for key, value in settings.items() if value is not None}
 
 
 def _spawn(meshgen: list[str], home: Path, settings: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
