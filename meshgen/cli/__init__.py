@@ -20,6 +20,7 @@ Exit codes:
 
 VERBS = {
     "init": "Make this machine's node: home, key and settings.",
+    "join": "Join a mesh by its invite line.",
     "run": "Run the node until Ctrl-C.",
     "status": "What the running node is and does.",
     "stop": "Stop the running node.",

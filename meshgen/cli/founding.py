@@ -46,7 +46,7 @@ def founding_charter(
     )
 
 
-def lineage_from(address: str, text: str) -> Lineage:
+def lineage_from(address: str, text: str, psk: bytes | None = None) -> Lineage:
     """The charter through all its versions, from the node at this address. Raises Fault, NetError, Malformed."""
     try:
         digest = bytes.fromhex(text)
@@ -58,18 +58,18 @@ def lineage_from(address: str, text: str) -> Lineage:
             "a member's `meshgen mesh show` tells it: 32 or 64 hex digits",
         )
     click.echo("asking there for the charter ...", err=True)
-    lineage = trio.run(partial(_fetch, address, digest[:NET_BYTES]))
+    lineage = trio.run(partial(_fetch, address, digest[:NET_BYTES], psk))
     ensure_hash(lineage, text)
     return lineage
 
 
-async def _fetch(address: str, mesh: bytes) -> Lineage:
+async def _fetch(address: str, mesh: bytes, psk: bytes | None) -> Lineage:
     """As a stranger with a key of the moment: the home's own may be in use, and nobody needs to know who asks."""
     from meshgen.net.libp2p import open_libp2p
 
     stranger = Identity.from_seed(os.urandom(32))
     with trio.move_on_after(ANSWER_S):
-        async with open_libp2p(stranger, ["/ip4/127.0.0.1/tcp/0"], table=table_rules(system_ms)) as net:
+        async with open_libp2p(stranger, ["/ip4/127.0.0.1/tcp/0"], table=table_rules(system_ms), psk=psk) as net:
             peer = await net.connect(address)
             documents = await fetch_charters(net, peer, mesh, 0)
             while more := await fetch_charters(net, peer, mesh, len(documents)):

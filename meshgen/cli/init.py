@@ -27,7 +27,7 @@ def init(call: Call, profile: str, alias: str, bootstrap: tuple[str, ...]) -> No
     config = call.home / CONFIG_FILE
     if config.exists():
         raise BadHome(f"{config} exists already", "edit it, or move it away to begin anew; the key stays", code="exists")
-    text = _config(profile, {"node.alias": alias, "mesh.bootstrap": bootstrap})
+    text = config_text(profile, {"node.alias": alias, "mesh.bootstrap": bootstrap})
     try:
         call.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         identity = load_or_create(call.home)
@@ -39,7 +39,8 @@ def init(call: Call, profile: str, alias: str, bootstrap: tuple[str, ...]) -> No
     call.result(found, _text(identity.peer_id, config, profile, bool(bootstrap)))
 
 
-def _config(profile: str, given: dict[str, Any]) -> str:
+def config_text(profile: str, given: dict[str, Any]) -> str:
+    """A new home's config.yaml. Raises BadHome."""
     from meshgen.settings import SettingsError, load_settings
     from meshgen.settings.example import example
 

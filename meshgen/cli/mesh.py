@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,20 @@ from meshgen.cli.charter_words import file_document, file_text, mesh_document, m
 from meshgen.cli.config import settings_of
 from meshgen.cli.enacting import (
     delegate_of,
-    ensure_stopped,
     explained,
     identity_of,
     joined_by,
-    keep_at,
-    line_with,
     outcome,
     rules_for,
     write_charter,
 )
 from meshgen.cli.faults import Fault
+from meshgen.cli.join import join
+from meshgen.cli.mesh_keys import key
 from meshgen.cli.verb import Call, verb
-from meshgen.peers.charter_home import joined, keep_through, lineage_of, read_charter
+from meshgen.peers.charter_home import joined, lineage_of, read_charter
 from meshgen.peers.charter_text import render_charter
+from meshgen.peers.mesh_key import keep_key, mesh_key, new_key
 from meshgen.protocols.charter import SignedCharter
 
 FILE = click.Path(dir_okay=False)
@@ -31,7 +32,11 @@ FILE = click.Path(dir_okay=False)
 
 @click.group()
 def mesh() -> None:
-    """The mesh's charter: found a mesh, join one, show or change what it agrees on."""
+    """The mesh: found one, invite to it, join one, show or change what it agrees on."""
+
+
+mesh.add_command(join)
+mesh.add_command(key)
 
 
 @mesh.command()
@@ -41,9 +46,10 @@ def mesh() -> None:
 @click.option("--bootstrap", multiple=True, metavar="ADDRESS", help="A node to join through (repeatable).")
 @click.option("--tariff", multiple=True, metavar="FILE|KEY=VALUE", help="What differs from the default tariff (repeatable).")
 @click.option("--about", default="", help="A line about it.")
+@click.option("--private", is_flag=True, help="Make a key too: who has not got it can't even connect.")
 @click.option("--out", default="charter.yaml", show_default=True, type=FILE, help="Where to write the charter.")
 @verb
-def create(call: Call, name: str, threshold: int | None, out: str, **given: Any) -> None:
+def create(call: Call, name: str, threshold: int | None, private: bool, out: str, **given: Any) -> None:
     """Found a mesh: write its charter, signed by this home's key. The node need not run."""
     from meshgen.cli.founding import founding_charter
 
@@ -55,33 +61,39 @@ def create(call: Call, name: str, threshold: int | None, out: str, **given: Any)
         charter = founding_charter(name, me.public_key, threshold, **given)
         signed = SignedCharter.unsigned(charter).signed_by(me)
     write_charter(file, signed)
-    call.result(*outcome(call, file, signed, charter))
+    document, text = outcome(call, file, signed, charter)
+    if private and joined(call.home):
+        keep_key(call.home, mesh_key(call.home) or new_key())
+        text += "\nit is private: invite others with `meshgen mesh invite`"
+    elif private:
+        text += "\nonce this home has joined it, make its key: meshgen mesh key new"
+    call.result(document | {"private": private}, text)
 
 
 @mesh.command()
-@click.argument("source", metavar="FILE|ADDRESS")
-@click.argument("hash_", metavar="[HASH]", default="")
+@click.option("--no-key", is_flag=True, help="Leave a private mesh's key out: it has to reach the newcomer in another way.")
+@click.option(
+    "--address", "addresses", multiple=True, metavar="ADDRESS", help="Name this one instead of those found (repeatable)."
+)
+@click.option("--png", type=FILE, help="Write the QR code as a picture.")
+@click.option("--svg", type=FILE, help="Write the QR code as a drawing.")
 @verb
-def join(call: Call, source: str, hash_: str) -> None:
-    """Make this home a member: of the mesh of a charter's FILE, or of the mesh HASH, asked for at a member's ADDRESS."""
-    ensure_stopped(call.home)
-    at_address = source.startswith("/") and "/p2p/" in source
-    if source.startswith(("/ip4/", "/ip6/", "/dns")) and not at_address:
-        raise Fault(
-            f"{source}: an address ends with the peer id of the node there: .../p2p/12D3KooW...", "its `meshgen status` shows it"
-        )
-    with explained():
-        if at_address:
-            from meshgen.cli.founding import lineage_from
+def invite(call: Call, no_key: bool, addresses: tuple[str, ...], png: str | None, svg: str | None) -> None:
+    """Print the line by which others join this mesh, and its QR code on a terminal. The node may run or not.
 
-            lineage = lineage_from(source, hash_)
-        else:
-            lineage = line_with(call.home, read_charter(Path(source)), hash_)
-        keep_at(call.home, lineage)
-        if at_address:
-            keep_through(call.home, source)
-    text = f"this home is a member of {lineage.current.name}\n{mesh_text(lineage)}\nstart it with `meshgen run`"
-    call.result(mesh_document(lineage), text)
+    A private mesh's line holds its key: give it to those alone who may join.
+    """
+    from meshgen.cli.inviting import code_text, invite_of, save_code
+
+    with explained():
+        made = invite_of(call.home, not no_key, addresses)
+    for kind, file in (("png", png), ("svg", svg)):
+        if file:
+            save_code(made.line, Path(file), kind)
+    if made.psk:
+        click.echo("this line holds the mesh's key: give it to those alone who may join", err=True)
+    found = {"line": made.line, "net": made.net.hex(), "private": bool(made.psk), "addresses": list(made.addresses)}
+    call.result(found, f"{made.line}\n{code_text(made.line)}" if sys.stdout.isatty() else made.line)
 
 
 @mesh.command()

@@ -60,6 +60,7 @@ def _peer_row(peer: str, advert: Advert, links: dict[PeerId, PeerLink]) -> dict[
         "max_pixels": advert.max_pixels,
         "connected": link is not None,
         "address": link.address if link else next(iter(advert.addresses), ""),
+        "addresses": list(advert.addresses),
     }
 
 

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meshgen.cli.charter_words import mesh_document
+from meshgen.cli.enacting import ensure_stopped, explained, line_with
+from meshgen.cli.faults import Fault
+from meshgen.cli.verb import Call, count, verb
+
+if TYPE_CHECKING:
+    from meshgen.cli.joining import Entry
+    from meshgen.protocols.invite import Invite
+
+MAX_PASTED = 8192
+LOOKS = "an invite line begins with MESHGEN:1, an address with /, and a charter is a file"
+
+
+@click.command()
+@click.argument("source", metavar="[LINE|FILE|ADDRESS]", default="")
+@click.argument("hash_", metavar="[HASH]", default="")
+@click.option("--profile", default=None, help="What a new node is for: laptop (default), gpu-server, hub, observer.")
+@click.option("--alias", default="", help="A name that others see beside a new node's peer id.")
+@click.option("--charter", type=click.Path(dir_okay=False), help="The invite's charter, if nobody is to be asked for it.")
+@click.option("--offline", is_flag=True, help="Ask nobody: for a plain name, or with --charter.")
+@click.option("--run", "run_then", is_flag=True, help="Run the node at once.")
+@verb
+def join(call: Call, source: str, hash_: str, profile: str | None, alias: str, run_then: bool, **given: Any) -> None:
+    """Join a mesh by its invite LINE, which a member's `meshgen mesh invite` prints. Makes this machine's node if there is none.
+
+    Without LINE it is read from the terminal or standard input, and stays out of the shell's history. Also: a charter's FILE, or
+    a member's ADDRESS and the mesh's id as HASH.
+    """
+    from meshgen.cli.joining import take_home
+
+    ensure_stopped(call.home)
+    with explained():
+        entry = _entry(call, source or _pasted(), hash_, **given)
+        peer = take_home(call.home, entry, profile, alias)
+    call.result(_document(call.home, entry, peer), _text(entry, peer, run_then))
+    if run_then:
+        from meshgen.cli.run import run
+
+        click.get_current_context().invoke(run, home=str(call.home), as_json=False, profile=None, config=None, changes=())
+
+
+def _pasted() -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt("Invite line", err=True))
+    return sys.stdin.read(MAX_PASTED + 1).strip()
+
+
+def _entry(call: Call, source: str, hash_: str, charter: str | None, offline: bool) -> Entry:
+    """Raises Fault, CharterError, Malformed, NetError."""
+    from meshgen.cli.joining import Entry
+    from meshgen.peers.charter_home import read_charter
+    from meshgen.protocols.invite import SCHEME, read_line
+
+    if SCHEME in source.upper():
+        return _invited(call, read_line(f"{source} {hash_}"), charter, offline)
+    if source.startswith(("/ip4/", "/ip6/", "/dns")):
+        return _at(call, source, hash_)
+    if not source or not Path(source).exists():
+        raise Fault("that is no invite line and no file" if source else "no invite line was given", LOOKS)
+    return Entry(line_with(call.home, read_charter(Path(source)), hash_))
+
+
+def _at(call: Call, address: str, hash_: str) -> Entry:
+    from meshgen.cli.founding import lineage_from
+    from meshgen.cli.joining import Entry
+    from meshgen.peers.mesh_key import mesh_key
+
+    if "/p2p/" not in address:
+        raise Fault(
+            f"{address}: an address ends with the peer id of the node there: .../p2p/12D3KooW...",
+            "its `meshgen status` shows it",
+        )
+    return Entry(lineage_from(address, hash_, mesh_key(call.home)), (address,), answered=address)
+
+
+def _invited(call: Call, invite: Invite, charter: str | None, offline: bool) -> Entry:
+    from meshgen.cli.joining import Entry, ask_all, ensured, key_for
+    from meshgen.peers.charter_home import read_charter
+    from meshgen.protocols.charter import Lineage
+
+    if charter:
+        lineage = ensured(line_with(call.home, read_charter(Path(charter)), ""), invite)
+        return Entry(lineage, invite.addresses, invite.psk)
+    if offline and invite.name:
+        return Entry(Lineage.plain(invite.name), invite.addresses, invite.psk)
+    if offline:
+        raise Fault("this mesh has a charter, which has to come from somewhere", "give its file as well: --charter FILE")
+    click.echo(f"asking at {count(len(invite.addresses), 'address', 'addresses')} ...", err=True)
+    return ask_all(invite, key_for(call.home, invite))
+
+
+def _document(home: Path, entry: Entry, peer: str) -> dict[str, Any]:
+    told = {"home": str(home), "peer_id": peer, "private": _private(home), "addresses": list(entry.addresses)}
+    return mesh_document(entry.lineage) | told | {"answered_by": entry.answered}
+
+
+def _private(home: Path) -> bool:
+    from meshgen.peers.mesh_key import MESH_KEY_FILE
+
+    return (home / MESH_KEY_FILE).exists()
+
+
+def _text(entry: Entry, peer: str, run_then: bool) -> str:
+    mesh, kept = entry.lineage, count(len(entry.addresses), "address", "addresses")
+    whose = "private, its key is kept here" if entry.psk else f"mesh id {mesh.net.hex()}"
+    asked = f"its charter came from {entry.answered}; " if entry.answered and mesh.documents else ""
+    return "\n".join(
+        [
+            f"this home is a member of {mesh.current.name} ({whose}), as {peer}",
+            f"{asked}{kept} to join through {'is' if len(entry.addresses) == 1 else 'are'} kept",
+            *([] if run_then else ["next: meshgen run"]),
+        ]
+    )

@@ -1,0 +1,174 @@
+"""Getting into a mesh: asking those in an invite for its charter, and keeping at home what a member needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from meshgen.cli.config import settings_of
+from meshgen.cli.enacting import keep_at
+from meshgen.cli.faults import BadHome, Fault
+from meshgen.cli.init import config_text
+from meshgen.home import CONFIG_FILE
+from meshgen.identity import Identity, IdentityError, load_or_create
+from meshgen.net.port import Net, NetError
+from meshgen.peers.charter_home import keep_through
+from meshgen.peers.charters import fetch_charters
+from meshgen.peers.directory import table_rules
+from meshgen.peers.mesh_key import keep_key, mesh_key
+from meshgen.peers.peer import system_ms
+from meshgen.protocols.charter import Lineage
+from meshgen.protocols.codec import Malformed
+from meshgen.protocols.invite import Invite
+from meshgen.settings.model import peer_address
+from meshgen.settings.text import with_settings
+
+ANSWER_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a newcomer takes home. ``answered`` is the address where somebody confirmed it; "" if nobody was asked."""
+
+    lineage: Lineage
+    addresses: tuple[str, ...] = ()
+    psk: bytes = b""
+    answered: str = ""
+
+
+# -- asking
+
+
+def ask_all(invite: Invite, psk: bytes | None) -> Entry:
+    """The mesh as the first good one of the invited peers tells it. Raises Fault with what became of each."""
+    if not invite.addresses:
+        raise Fault("this invite names nobody to ask", _OFFLINE if invite.name else "it needs the charter: --charter FILE")
+    lineage, address = trio.run(partial(_ask_all, invite, psk))
+    return Entry(lineage, invite.addresses, invite.psk, address)
+
+
+_OFFLINE = "to join without asking anybody: --offline"
+
+
+async def _ask_all(invite: Invite, psk: bytes | None) -> tuple[Lineage, str]:
+    """As a stranger with a key of the moment: the home's own may be in use, and nobody needs to know who asks."""
+    from meshgen.net.libp2p import open_libp2p
+
+    failed: dict[str, str] = {}
+    found: list[tuple[Lineage, str]] = []
+    stranger = Identity.from_seed(os.urandom(32))
+    async with open_libp2p(stranger, ["/ip4/127.0.0.1/tcp/0"], table=table_rules(system_ms), psk=psk) as net:
+        with trio.move_on_after(ANSWER_S):
+            async with trio.open_nursery() as nursery:
+
+                async def ask(address: str) -> None:
+                    try:
+                        found.append((await _mesh_from(net, address, invite), address))
+                        nursery.cancel_scope.cancel()
+                    except (NetError, Malformed, ValueError) as error:
+                        failed[address] = _reason(error, address)
+
+                for address in invite.addresses:
+                    nursery.start_soon(ask, address)
+    if found:
+        return found[0]
+    tried = (f"{address}: {failed.get(address, f'no answer in {ANSWER_S:.0f} s')}" for address in invite.addresses)
+    raise Fault("\n".join(["nobody in this invite could be asked:", *tried]), _hint(invite, psk), code="unreachable")
+
+
+def _reason(error: Exception, address: str) -> str:
+    """Without who and where, which stand before it."""
+    return str(error).rpartition(f"{address.rpartition('/p2p/')[0]}: ")[2]
+
+
+def _hint(invite: Invite, psk: bytes | None) -> str:
+    key = "" if psk else "; a private mesh needs the line with its key in it, or `meshgen mesh key set`"
+    return f"does one of them run, and can this machine reach it?{key}" + (f"\n{_OFFLINE}" if invite.name else "")
+
+
+async def _mesh_from(net: Net, address: str, invite: Invite) -> Lineage:
+    """Raises NetError, Malformed."""
+    peer = await net.connect(address)
+    documents = await fetch_charters(net, peer, invite.net, 0)
+    if invite.name:
+        return Lineage.plain(invite.name)
+    while documents and (more := await fetch_charters(net, peer, invite.net, len(documents))):
+        documents += more
+    if not documents:
+        raise Malformed("it has no charter of this mesh")
+    return ensured(Lineage.of(documents), invite)
+
+
+def ensured(lineage: Lineage, invite: Invite) -> Lineage:
+    """Raises Malformed if this is another mesh than the one invited to."""
+    if not lineage.documents or lineage.documents[0].hash != invite.charter:
+        raise Malformed(f"that is the charter of another mesh, {lineage.net.hex()}, not of {invite.net.hex()}")
+    return lineage
+
+
+# -- keeping
+
+
+def key_for(home: Path, invite: Invite) -> bytes | None:
+    """The invite's key, else the one that is at home already. Raises CharterError."""
+    return invite.psk or mesh_key(home)
+
+
+def take_home(home: Path, entry: Entry, profile: str | None, alias: str) -> str:
+    """Make the home if there is none, and keep all of it there; gives the peer id. Raises Fault, CharterError.
+
+    In this order, so that whatever cuts it off can be done again: the mesh, its key, the settings, the addresses.
+    """
+    text = _settings_text(home, entry, profile, alias)
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        me = load_or_create(home)
+        keep_at(home, entry.lineage)
+        if entry.psk:
+            keep_key(home, entry.psk)
+        (home / CONFIG_FILE).write_text(text, "utf-8")
+        for address in entry.addresses:
+            keep_through(home, address)
+    except (OSError, IdentityError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BadHome(f"the home {home} can't be made: {why}", "give a folder that you may write to with --home") from None
+    return me.peer_id
+
+
+def _settings_text(home: Path, entry: Entry, profile: str | None, alias: str) -> str:
+    """The home's settings with what the mesh wants of them. Raises Fault."""
+    file, wanted = home / CONFIG_FILE, _wanted(entry)
+    if not file.exists():
+        return config_text(profile or "laptop", {"node.alias": alias} | wanted)
+    if profile or alias:
+        raise Fault(f"{file} is there already", "edit node.alias and profile there; join without --alias and --profile")
+    settings = settings_of(home)
+    if entry.lineage.documents and "charter" in settings.mesh.model_fields_set and settings.mesh.charter != _name(entry):
+        raise BadHome(
+            f"{file} says mesh.charter: {settings.mesh.charter}, and this is an invite to {_name(entry)}",
+            "take that line out of it, or use another home: meshgen --home FOLDER join",
+        )
+    changes: dict[str, Any] = {key: value for key, value in wanted.items() if settings.mesh.charter != value}
+    if "bootstrap" in settings.mesh.model_fields_set:  # else those that the home joined through are taken
+        changes["mesh.bootstrap"] = list(dict.fromkeys((*settings.mesh.bootstrap, *_plain(entry.addresses))))
+    text = file.read_text("utf-8")
+    return with_settings(text, changes) if changes else text
+
+
+def _wanted(entry: Entry) -> dict[str, Any]:
+    return {} if entry.lineage.documents else {"mesh.charter": _name(entry)}
+
+
+def _name(entry: Entry) -> str:
+    return entry.lineage.current.name
+
+
+def _plain(addresses: Iterable[str]) -> list[str]:
+    """Those that settings take: no circuits through relays."""
+    return [peer_address(address) for address in addresses if "/p2p-circuit" not in address]
