@@ -125,6 +125,9 @@ class NodeFace(Protocol):
 
     def status(self) -> dict[str, Any]: ...
 
+    async def selftest(self) -> dict[str, Any]:
+        """``{"doors": [{address, linked}], "gossip": {presence_s, present, refused, offers}, "table": {error, ms}}``"""
+
     def figures(self) -> Iterable[Metric]:
         """For a monitor: no peer ids, no aliases, no prompts."""
 

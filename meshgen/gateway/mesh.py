@@ -28,6 +28,11 @@ def mesh_routes(node: NodeFace) -> APIRouter:
     async def status() -> dict[str, Any]:
         return node.status()
 
+    @routes.post("/v1/selftest")
+    async def selftest() -> dict[str, Any]:
+        """How the node finds its place in the mesh; puts its advert into the DHT once more. `meshgen doctor` asks for it."""
+        return await node.selftest()
+
     @routes.get("/v1/peers")
     async def peers() -> dict[str, Any]:
         return {"peers": node.peers()}

@@ -17,6 +17,7 @@ from meshgen.metrics import Histogram
 from meshgen.net.port import Channel, ChannelHandler, Gossip, GossipValidator, Net, NetError, PeerId
 
 T = TypeVar("T")
+_VERDICTS = {True: "accepted", None: "ignored", False: "refused"}
 
 
 @dataclass(slots=True)
@@ -31,9 +32,11 @@ class Traffic:
     unreachable: Counter[str] = field(default_factory=Counter)
     """Channels that could not be opened, by protocol."""
     gossip: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(topic, what became of it: accepted, refused, published)."""
+    """(topic, what became of it: accepted, ignored, refused, published)."""
     gossip_bytes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(topic, "in" or "out")."""
+    heard_s: dict[str, float] = field(default_factory=dict)
+    """When something valid was heard last, by topic and trio's clock."""
     boxes: dict[str, Any] = field(default_factory=dict)
     """Of each topic that is heard: a reader that may have lost some."""
     late: Counter[str] = field(default_factory=Counter)
@@ -88,10 +91,12 @@ class _Metered:
     def subscribe(self, topic: str, validator: GossipValidator) -> AbstractAsyncContextManager[AsyncIterator[Gossip]]:
         kind, traffic = kind_of_topic(topic), self._traffic
 
-        def counted(sender: PeerId, data: bytes) -> bool:
+        def counted(sender: PeerId, data: bytes) -> bool | None:
             valid = validator(sender, data)
-            traffic.gossip[kind, "accepted" if valid else "refused"] += 1
+            traffic.gossip[kind, _VERDICTS[valid]] += 1
             traffic.gossip_bytes[kind, "in"] += len(data)
+            if valid:
+                traffic.heard_s[kind] = trio.current_time()
             return valid
 
         return self._heard(topic, kind, counted)

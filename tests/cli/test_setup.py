@@ -129,7 +129,7 @@ def test_doctor_finds_what_is_wrong(meshgen: Cli, home: Path, monkeypatch: pytes
         "clock",
         "engine",
         "port",
-        "bootstrap",
+        "hub",
     }
     assert all(finding["cure"] or "chmod" in finding["text"] for finding in found.values() if finding["level"] == "fault")
 

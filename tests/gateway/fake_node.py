@@ -142,6 +142,10 @@ class FakeNode:
     def status(self) -> dict[str, Any]:
         return {"peer_id": self.peer_id, "alias": "alice", "roles": ["requester"], "peers": 1}
 
+    async def selftest(self) -> dict[str, Any]:
+        gossip = {"presence_s": None, "present": 0, "refused": 0, "offers": []}
+        return {"doors": [], "gossip": gossip, "table": {"error": "", "ms": 1}}
+
     def figures(self) -> Iterable[Metric]:
         job_s = Histogram((1.0, 10.0))
         job_s.observe(2.5)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meshgen.cli.checks.finding import Finding
+from meshgen.cli.checks.patient import Patient
+
+
+def charter(patient: Patient) -> Iterator[Finding]:
+    from meshgen.peers.charter_file import CharterError
+    from meshgen.peers.charter_home import lineage_of, mesh_of_log
+    from meshgen.peers.mesh_key import mesh_key
+
+    settings = patient.usable()
+    if settings is None:
+        return
+    try:
+        lineage, logged = lineage_of(patient.home, settings), mesh_of_log(patient.home)
+        private = ", private" if mesh_key(patient.home) else ""
+    except CharterError as error:
+        yield Finding("mesh", "fault", str(error))
+        return
+    except PermissionError:  # the check of the home says so
+        return
+    shown = f"{lineage.current.name} ({lineage.net.hex()})"
+    if logged not in (b"", lineage.net):
+        yield Finding("mesh", "fault", f"{shown}, but the credit log belongs to {logged.hex()}", "use another home for this mesh")
+    else:
+        version = f", version {lineage.current.version}" if lineage.documents else ""
+        yield Finding("mesh", "ok", f"{shown}{version}{private}")
+
+
+def membership(patient: Patient) -> Iterator[Finding]:
+    found = patient.running.get("membership", "open")
+    if found == "stranger":
+        cure = "ask one of the mesh's delegates to take this peer id in: meshgen mesh members"
+        yield Finding("member", "fault", "this mesh deals with members alone, and this node is none", cure)
+    elif found == "member":
+        yield Finding("member", "ok", "of a mesh that deals with members alone")

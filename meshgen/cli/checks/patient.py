@@ -1,0 +1,106 @@
+"""The node under examination; what several checks need is found out once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshgen.cli.client import Api
+from meshgen.cli.config import settings_of
+from meshgen.cli.faults import Fault, NotRunning
+
+if TYPE_CHECKING:
+    from meshgen.cli.checks.stranger import Visit
+    from meshgen.settings import Settings
+
+
+class Patient:
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    # -- the running node, if there is one
+
+    @cached_property
+    def status(self) -> dict[str, Any] | NotRunning:
+        """What it says of itself."""
+        try:
+            return dict(Api.of(self.home).get("/v1/status"))
+        except NotRunning as absent:
+            return absent
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """The same; empty if it does not run."""
+        return {} if isinstance(self.status, NotRunning) else self.status
+
+    @cached_property
+    def selftest(self) -> dict[str, Any]:
+        """What it finds when it looks at the mesh; empty if it does not run, or is too old to be asked."""
+        if not self.running:
+            return {}
+        try:
+            return dict(Api.of(self.home).post("/v1/selftest"))
+        except Fault:
+            return {}
+
+    def connected(self) -> int:
+        return int(self.running.get("connected", 0))
+
+    # -- the home
+
+    @cached_property
+    def settings(self) -> Settings | Fault:
+        """Those of the running node, which may have got some on its command line; else the home's."""
+        try:
+            found = Api.of(self.home).get("/v1/settings")["settings"] if self.running else None
+        except Fault:  # it was started without files, or theirs are damaged by now
+            found = None
+        try:
+            return settings_of(self.home) if found is None else _settings(found)
+        except Fault as fault:
+            return fault
+
+    def usable(self) -> Settings | None:
+        return None if isinstance(self.settings, Fault) else self.settings
+
+    def has_role(self, *roles: str) -> bool:
+        settings = self.usable()
+        return settings is not None and not set(roles).isdisjoint(settings.node.roles)
+
+    @cached_property
+    def doors(self) -> tuple[str, ...]:
+        """The addresses that it joins through."""
+        from meshgen.peers.charter_file import CharterError
+        from meshgen.peers.charter_home import doors
+
+        settings = self.usable()
+        if settings is None:
+            return ()
+        try:
+            return doors(self.home, settings)
+        except CharterError:  # the check of the mesh says what is wrong
+            return settings.mesh.bootstrap
+
+    # -- others
+
+    @cached_property
+    def visits(self) -> dict[str, Visit]:
+        """What a stranger finds at each door that the node itself is not connected to, and at one that it is."""
+        from meshgen.cli.checks.stranger import visit_all
+
+        if "table" in self.selftest:  # and with it the own advert lies in the DHT, to be found
+            linked = [door["address"] for door in self.selftest["doors"] if door["linked"]]
+            wanted = [door for door in self.doors if door not in linked] + linked[:1]
+            wanted = wanted or self.running.get("addresses", [])[:1]
+        else:
+            wanted = list(self.doors)
+        return visit_all(self.home, tuple(wanted), str(self.running.get("peer_id", "")))
+
+
+def _settings(found: dict[str, Any]) -> Settings:
+    """By dotted keys; what is as by default counts as not said, for the charter to fill."""
+    from meshgen.settings import Settings, dotted, load_settings
+
+    defaults = dotted(Settings())
+    return load_settings(None, None, {key: value for key, value in found.items() if value != defaults.get(key)})

@@ -1,0 +1,106 @@
+"""Others: the doors to the mesh, who is connected, and whether what this node says arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meshgen.cli.checks.finding import Finding
+from meshgen.cli.checks.patient import Patient
+from meshgen.cli.checks.stranger import Visit
+from meshgen.cli.verb import count
+
+SETTLED_S = 60
+"""By then presence has been heard, if any will be: peers say so twice a minute."""
+
+
+def hubs(patient: Patient) -> Iterator[Finding]:
+    settings = patient.usable()
+    if settings is None:
+        return
+    if not patient.doors and not patient.has_role("hub") and not settings.mesh.mdns and not patient.connected():
+        cure = "join a mesh, or set mesh.bootstrap to a node that you know"
+        yield Finding("hub", "note", "no node to join through: this one is alone", cure)
+    linked = {door["address"] for door in patient.selftest.get("doors", ()) if door["linked"]}
+    for address in patient.doors:
+        place = _place(address)
+        if address in linked:
+            yield Finding("hub", "ok", f"{place}: connected")
+        elif visit := patient.visits.get(address):
+            yield _judged(place, address, visit, _own_mesh(patient))
+
+
+def _judged(place: str, address: str, visit: Visit, mesh: str) -> Finding:
+    if visit.how == "closed":
+        cure = "check this machine's network, or take another node for mesh.bootstrap"
+        return Finding("hub", "fault", f"{place} does not answer: {visit.why}", cure)
+    if visit.how == "refuses":
+        cure = "ask for its address again: its key has changed, or its mesh is private (`meshgen join` takes an invite line)"
+        text = f"{place} answers, but not as the node {address.rpartition('/')[2]} of this mesh: {visit.why}"
+        return Finding("hub", "fault", text, cure)
+    if visit.how == "reserved":
+        return Finding("hub", "note", f"{place} is that node, but tells strangers nothing: {visit.why}")
+    if mesh and visit.net != mesh:
+        cure = "join that mesh by an invite line of one of its members, or take another node for mesh.bootstrap"
+        return Finding("hub", "fault", f"{place} is a node of another mesh ({visit.net}); this home's is {mesh}", cure)
+    return Finding("hub", "ok", f"{place} answers as a node of this mesh")
+
+
+def _place(address: str) -> str:
+    _, _, host, _, port = address.split("/")[:5]
+    return f"{host} port {port}"
+
+
+def _own_mesh(patient: Patient) -> str:
+    from meshgen.peers.charter_file import CharterError
+    from meshgen.peers.charter_home import lineage_of
+
+    settings = patient.usable()
+    try:
+        return lineage_of(patient.home, settings).net.hex() if settings else ""
+    except (CharterError, PermissionError):
+        return ""
+
+
+def peers(patient: Patient) -> Iterator[Finding]:
+    if not patient.running:
+        return
+    if not patient.connected():
+        yield Finding("peers", "note", "connected to nobody", "see hub above; a hub waits for others to come")
+    else:
+        yield Finding("peers", "ok", f"{patient.connected()} connected, {patient.running.get('peers_known', 0)} known")
+
+
+def gossip(patient: Patient) -> Iterator[Finding]:
+    found = patient.selftest.get("gossip")
+    if found is None or not patient.connected():
+        return
+    heard_s, young = found["presence_s"], patient.running["uptime_s"] < SETTLED_S
+    if heard_s is None or heard_s > SETTLED_S:
+        since = "nothing" if heard_s is None else f"nothing for {heard_s:.0f} s"
+        refused = f"; {found['refused']} of other meshes or clocks were refused" if found["refused"] else ""
+        text = f"{since} heard of the {count(patient.connected(), 'peer')} that it is connected to{refused}"
+        cure = "see mesh and clock above; else those peers run another version"
+        yield Finding("gossip", "note" if young else "fault", text, cure)
+    else:
+        topics = ", ".join(found["offers"])
+        listens = f"; listens for offers of {topics}" if topics else ""
+        yield Finding("gossip", "ok", f"{count(found['present'], 'peer')} heard of within a minute{listens}")
+    if patient.running.get("worker") and not found["offers"]:
+        yield Finding("gossip", "fault", "this worker listens for no offers", "it serves no model: see models above")
+
+
+def dht(patient: Patient) -> Iterator[Finding]:
+    table = patient.selftest.get("table")
+    if table is None or not patient.connected():
+        return
+    if table["error"]:
+        yield Finding("dht", "fault", f"the own advert can't be put there: {table['error']}", "see hub and peers above")
+        return
+    answers = [visit.found for visit in patient.visits.values() if visit.found is not None]
+    if any(answers):
+        yield Finding("dht", "ok", f"a stranger finds this node's advert; it was put there within {table['ms']} ms")
+    elif answers:
+        cure = "wait a minute and look again; if it stays so, take another node for mesh.bootstrap"
+        yield Finding("dht", "fault", "a stranger does not find this node's advert: newcomers look in vain for its models", cure)
+    else:
+        yield Finding("dht", "note", f"the own advert was put there within {table['ms']} ms; no stranger may ask for it")

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+from meshgen.cli.checks.finding import Finding, Level
+from meshgen.cli.checks.patient import Patient
+
+NEEDED = ("torch", "diffusers", "transformers")
+_CURES = {
+    "paused": "take work again with: meshgen resume",
+    "driver": "look after the device's driver, or take worker.max_temperature_c and max_power_w out",
+    "engine": "see the node's log; `meshgen models check` looks at the files",
+    "no_model": "run: meshgen models ls, and look at worker.models",
+}
+"""By the code of what keeps a worker from working."""
+
+
+def draws_itself(patient: Patient) -> bool:
+    """Is it a worker with an engine, all of which is installed?"""
+    settings = patient.usable()
+    return patient.has_role("worker") and settings is not None and settings.worker.engine != "fake" and not missing()
+
+
+def missing() -> list[str]:
+    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
+
+
+def engine(patient: Patient) -> Iterator[Finding]:
+    settings = patient.usable()
+    if settings is None or not patient.has_role("worker"):
+        return
+    if settings.worker.engine == "fake":
+        cure = "set worker.engine: auto for real ones"
+        yield Finding("engine", "note", "the fake engine draws labels instead of pictures", cure)
+    elif absent := missing():
+        cure = "run: pip install 'meshgen-node[worker]', or take worker out of node.roles"
+        yield Finding("engine", "fault", f"{', '.join(absent)} not installed: this worker can't draw", cure)
+    else:
+        yield Finding("engine", "ok", f"{', '.join(NEEDED)} are installed")
+
+
+def working(patient: Patient) -> Iterator[Finding]:
+    worker = patient.running.get("worker") or {}
+    for reason in worker.get("reasons", []):
+        level: Level = "fault" if reason["code"] in ("driver", "engine", "no_model") else "note"
+        yield Finding("worker", level, f"takes no work: {reason['text']}", _CURES.get(reason["code"], ""))
+    for trouble in worker.get("troubles", []):
+        yield Finding("worker", "fault", trouble, _CURES["engine"])
