@@ -1,7 +1,8 @@
 """Reaching peers: which addresses, in which order, for how long, and again when they went away.
 
 py-libp2p's own ``dial_peer`` waits 250 ms even when it has connected already, tries one TCP address a peer, and refuses to dial a
-peer for 60 s after a failure. So addresses are dialled here, one by one, a quarter of a second apart.
+peer for 60 s after a failure. So addresses are dialled here, one by one, a quarter of a second apart; those through relays come
+after the direct ones.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from libp2p.peer.peerstore import PeerStoreError
 from multiaddr import Multiaddr
 
 from meshgen.net.guard import DIAL_TIMEOUT_S, log
+from meshgen.net.libp2p_reach import is_direct
+from meshgen.net.libp2p_relay_client import Circuits, is_circuit, relay_of
 from meshgen.net.port import PeerId, Unreachable
 
 STAGGER_S = 0.25
+HEAD_START_S = 0.5
+"""What direct addresses get before those through relays are tried as well."""
 MAX_ADDRESSES = 8
 ADDRESS_TTL_S = 24 * 3600
 REDIAL_FIRST_S = 1.0
@@ -27,31 +32,32 @@ REDIAL_MOST_S = 60.0
 
 
 def parse_address(address: str) -> tuple[ID, Multiaddr]:
-    """The peer and the multiaddr without it. Raises ValueError with what is wrong."""
+    """The peer and the multiaddr without it; ``.../p2p/<relay>/p2p-circuit`` of one behind a relay. Raises ValueError."""
     hint = "; one looks like /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW..."
     try:
-        parsed = Multiaddr(address)
-        peer = parsed.value_for_protocol("p2p")
+        where, _separator, last = str(Multiaddr(address)).rpartition("/p2p/")
+        peer, target = ID.from_base58(last), Multiaddr(where)
     except Exception as error:  # the library raises a dozen unrelated types for malformed text
         raise ValueError(f"{address!r} is no multiaddr of a peer{hint}") from error
-    if not peer or not is_dialable(parsed):
+    if not is_dialable(target):
         raise ValueError(f"{address!r} can't be dialled: it needs /ip4, /ip6 or /dns, /tcp and /p2p{hint}")
-    return ID.from_base58(peer), parsed.decapsulate(Multiaddr(f"/p2p/{peer}"))
+    return peer, target
 
 
 def is_dialable(address: Multiaddr) -> bool:
-    """Plain TCP, to the peer itself."""
+    """Plain TCP, to the peer itself or to a relay."""
     names = [protocol.name for protocol in address.protocols()]
-    return names[1:2] == ["tcp"] and not {"ws", "wss", "p2p-circuit"} & set(names)
+    return names[1:2] == ["tcp"] and (names[2:] == ["p2p", "p2p-circuit"] or not {"ws", "wss", "p2p-circuit"} & set(names))
 
 
 class Dialer:
     """Connects a host to peers, and enters them into the routing table."""
 
-    def __init__(self, host: Any, dht: Any) -> None:
+    def __init__(self, host: Any, dht: Any, circuits: Circuits) -> None:
         self._host = host
         self._swarm = host.get_network()
         self._dht = dht
+        self._circuits = circuits
         self._dialling: dict[ID, trio.Lock] = {}
         self.joined = trio.Event()  # replaced by whoever waits for new connections
 
@@ -80,6 +86,12 @@ class Dialer:
         finally:
             if not lock.statistics().tasks_waiting and not lock.locked():
                 self._dialling.pop(peer, None)
+
+    async def reach_directly(self, peer: ID) -> bool:
+        """Try the addresses of a peer that is connected through a relay only. True: there is a direct connection now."""
+        with trio.move_on_after(DIAL_TIMEOUT_S):
+            await self._dial(peer, [each for each in self._known_addresses(peer) if not is_circuit(each)], [])
+        return any(is_direct(connection) for connection in self._swarm.get_connections(peer))
 
     async def _connect(self, peer: ID, addresses: list[Multiaddr]) -> None:
         """At the addresses given; without any, at those known; failing these, at what the network says now."""
@@ -112,9 +124,16 @@ class Dialer:
 
     async def _dial(self, peer: ID, addresses: list[Multiaddr], reasons: list[str]) -> None:
         """One after the other, not waiting for the last to fail; the first to succeed cancels the others."""
+        ordered = sorted(addresses, key=lambda each: (is_circuit(each), _is_loopback(each)))[:MAX_ADDRESSES]
+        direct: list[trio.Event] = []
         async with trio.open_nursery() as nursery:
-            for address in sorted(addresses, key=_is_loopback)[:MAX_ADDRESSES]:
+            for address in ordered:
                 done = trio.Event()
+                if not is_circuit(address):
+                    direct.append(done)
+                else:
+                    await _all_done(direct, HEAD_START_S)
+                    direct.clear()
                 nursery.start_soon(self._dial_one, peer, address, reasons, done, nursery.cancel_scope)
                 with trio.move_on_after(STAGGER_S):
                     await done.wait()
@@ -123,14 +142,21 @@ class Dialer:
         self, peer: ID, address: Multiaddr, reasons: list[str], done: trio.Event, all_dials: trio.CancelScope
     ) -> None:
         try:
-            await self._swarm.dial_addr(address, peer)
-        except SwarmException as error:
+            await (self._dial_through(peer, address) if is_circuit(address) else self._swarm.dial_addr(address, peer))
+        except (SwarmException, Unreachable) as error:
             reasons.append(f"{address}: {_reason(error)}")
         else:
             self._host.get_peerstore().add_addr(peer, address, ADDRESS_TTL_S)
             all_dials.cancel()
         finally:
             done.set()
+
+    async def _dial_through(self, peer: ID, address: Multiaddr) -> None:
+        relay = relay_of(address)
+        if relay in (peer, self._host.get_id()):
+            raise Unreachable("that leads back here")
+        await self.reach(relay, [address.decapsulate(Multiaddr(f"/p2p/{relay}/p2p-circuit"))])
+        await self._circuits.dial(peer, address)
 
     async def keep(self, address: str) -> None:
         """Stay connected to an address (a bootstrap peer) for as long as the task lives, with back-off."""
@@ -155,6 +181,12 @@ def _dialable(peer: ID, addresses: Iterable[Multiaddr]) -> list[Multiaddr]:
     suffix = Multiaddr(f"/p2p/{peer}")
     bare = (address.decapsulate(suffix) if str(address).endswith(str(suffix)) else address for address in addresses)
     return list(dict.fromkeys(address for address in bare if is_dialable(address)))
+
+
+async def _all_done(events: list[trio.Event], within_s: float) -> None:
+    with trio.move_on_after(within_s):
+        for event in events:
+            await event.wait()
 
 
 def _is_loopback(address: Multiaddr) -> bool:

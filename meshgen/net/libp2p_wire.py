@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 import trio
+from libp2p.connection_types import ConnectionType
 from libp2p.io.exceptions import IOException
 
 from meshgen.net.guard import shielded
@@ -48,6 +49,11 @@ class Wire:
         return not (
             self.broken or muxed.closed or muxed.recv_closed or muxed.reset_received or self._mux.event_shutting_down.is_set()
         )
+
+    @property
+    def relayed(self) -> bool:
+        """A third peer carries its bytes."""
+        return self._mux.get_connection_type() is ConnectionType.RELAYED
 
     async def send(self, *frames: tuple[Frame, bytes]) -> None:
         """Raises Unreachable."""

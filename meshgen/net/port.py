@@ -91,7 +91,7 @@ class Reach:
     relays: tuple[PeerId, ...] = ()
     """Those that hold a reservation for this peer, and so take circuits to it."""
     observed: tuple[str, ...] = ()
-    """Addresses (multiaddrs, without ``/p2p``) that others see its connections come from."""
+    """IPs (``/ip4/192.0.2.7``) that others see its connections come from; none of this machine alone."""
 
 
 ChannelHandler = Callable[[Channel], Awaitable[None]]

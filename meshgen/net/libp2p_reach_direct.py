@@ -1,0 +1,77 @@
+"""From a relayed connection to a direct one, as soon as there is a way: the same LAN after all, a port that was opened.
+
+New streams take the direct connection by themselves. What runs on the relayed one is left to end there; then it is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+from libp2p.io.exceptions import IOException
+from libp2p.network.exceptions import SwarmException
+from libp2p.peer.id import ID
+
+from meshgen.net.guard import log
+from meshgen.net.libp2p_reach import is_direct
+
+LOOK_S = 10.0
+FIRST_S = 10.0
+MOST_S = 600.0
+"""A peer's direct addresses are tried after the first, then twice as late each time, after the most at last."""
+AT_ONCE = 4
+GOSSIP = ("/meshsub/", "/floodsub/")
+"""Streams that last as long as their connection; gossip opens new ones on what is left."""
+
+
+class DirectPaths:
+    """``try_directly`` dials a peer's direct addresses, and tells whether it got through."""
+
+    def __init__(self, swarm: Any, try_directly: Callable[[ID], Awaitable[bool]]) -> None:
+        self._swarm = swarm
+        self._try_directly = try_directly
+        self._due: dict[ID, tuple[float, float]] = {}
+        """When to try a peer, and how long to wait after that."""
+
+    def forget(self) -> None:
+        """Addresses changed: what failed may work now."""
+        self._due.clear()
+
+    async def run(self) -> None:
+        while True:
+            await trio.sleep(LOOK_S)
+            relayed = self._relayed()
+            self._due = {peer: due for peer, due in self._due.items() if peer in relayed}
+            direct = {each.muxed_conn.peer_id for each in self._swarm.get_connections() if is_direct(each)}
+            for peer in relayed.keys() & direct:
+                await self._hang_up_idle(relayed[peer])
+            await self._try(relayed.keys() - direct)
+
+    def _relayed(self) -> dict[ID, list[Any]]:
+        found: dict[ID, list[Any]] = {}
+        for each in self._swarm.get_connections():
+            if not each.is_closed and not is_direct(each):
+                found.setdefault(each.muxed_conn.peer_id, []).append(each)
+        return found
+
+    async def _hang_up_idle(self, connections: list[Any]) -> None:
+        for each in connections:
+            if all(str(stream.get_protocol() or "").startswith(GOSSIP) for stream in each.get_streams()):
+                try:
+                    await each.close()
+                except (SwarmException, IOException):
+                    continue  # it went by itself
+
+    async def _try(self, peers: set[ID]) -> None:
+        now = trio.current_time()
+        due = [peer for peer in peers if self._due.setdefault(peer, (now, FIRST_S))[0] <= now]
+        async with trio.open_nursery() as nursery:
+            for peer in due[:AT_ONCE]:
+                wait_s = self._due[peer][1]
+                self._due[peer] = (now + wait_s, min(2 * wait_s, MOST_S))
+                nursery.start_soon(self._try_one, peer)
+
+    async def _try_one(self, peer: ID) -> None:
+        if await self._try_directly(peer):
+            log.info("a peer that was reached through a relay is connected directly now")

@@ -1,0 +1,152 @@
+"""All ways to this node, put together: its own addresses, doors that a router opened, relays; and the relay it is for others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import trio
+from libp2p.peer.id import ID
+from multiaddr import Multiaddr
+
+from meshgen.net.libp2p_dial import Dialer
+from meshgen.net.libp2p_reach import Reachability
+from meshgen.net.libp2p_reach_direct import DirectPaths
+from meshgen.net.libp2p_reach_relays import KEY, Relays
+from meshgen.net.libp2p_reach_votes import is_loopback
+from meshgen.net.libp2p_relay import Relay, RelayLimits
+from meshgen.net.libp2p_relay_client import Circuits
+from meshgen.net.libp2p_table import Table
+from meshgen.net.port import PeerId, Reach
+
+ANNOUNCE_S = 30 * 60.0
+"""So often a relay says in the table that it is one."""
+SWEEP_S = 20.0
+
+
+class Ways:
+    """What :class:`meshgen.net.libp2p.Libp2pNet` knows of reachability."""
+
+    def __init__(
+        self, host: Any, dht: Any, pubsub: Any, table: Table, preferred: Iterable[ID], limits: RelayLimits | None
+    ) -> None:
+        """``preferred`` are the peers to join through; ``limits`` None = no relay for others."""
+        self._host = host
+        self._pubsub = pubsub
+        self._table = table
+        self._watchers: list[Callable[[], None]] = []
+        self._news = trio.Event()
+        self._mapped: list[Multiaddr] = []
+        self.reachability = Reachability(host, self._note, self._move_gossip)
+        self._circuits = Circuits(host)
+        self.dialer = Dialer(host, dht, self._circuits)
+        self.relays = Relays(
+            host,
+            self._circuits,
+            needed=self.reachability.needs_relays,
+            changed=self._note,
+            preferred=preferred,
+            find=self._find_relays,
+            connect=self.dialer.reach,
+        )
+        self.relay = None if limits is None else Relay(host, limits, lambda: limits.always or not self._is_private())
+        self._direct = DirectPaths(host.get_network(), self.dialer.reach_directly)
+        self._plain: Callable[[], list[Multiaddr]] = host.get_addrs
+        self._more: list[Multiaddr] = []
+        self._told: tuple[str, tuple[PeerId, ...]] = ("unknown", ())
+        host.get_addrs = self.addresses
+
+    def _is_private(self) -> bool:
+        return self.reachability.state == "private"
+
+    # -- what is known
+    def reach(self) -> Reach:
+        relays = tuple(PeerId(str(held.relay)) for held in self.relays.held)
+        return Reach(self.reachability.state, relays, self.reachability.observed)
+
+    def addresses(self) -> list[Multiaddr]:
+        """In the place of the host's own, which takes the relay in a circuit's address for the peer."""
+        plain, me = self._plain(), Multiaddr(f"/p2p/{self._host.get_id()}")
+        if not self._more:
+            return plain
+        outside = [each for each in plain if not _is_local(each)]
+        more = [each.encapsulate(me) for each in self._more]
+        return list(dict.fromkeys([*outside, *more, *(each for each in plain if each not in outside)]))
+
+    def relayed(self) -> Mapping[PeerId, int]:
+        return self._circuits.moved
+
+    def carried(self) -> int:
+        return self.relay.carried if self.relay is not None else 0
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        self._watchers.append(changed)
+
+    # -- what happens
+    def _note(self) -> None:
+        """Something may have changed: look, and tell, in a task of its own."""
+        self.relays.wake()
+        self._news.set()
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for task in (self.reachability.run, self.relays.run, self._direct.run, self._tell, self._follow_moves):
+                nursery.start_soon(task)
+            if self.relay is not None:
+                nursery.start_soon(self._serve_as_relay, self.relay)
+
+    async def _tell(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            now, more = self.reach(), [*self._mapped, *self.reachability.doors, *self.relays.addresses()]
+            if (now.state, now.relays, more) == (*self._told, self._more):
+                continue
+            moved, self._told, self._more = more != self._more, (now.state, now.relays), more
+            for changed in self._watchers:
+                changed()
+            if moved:
+                await self._push()
+
+    async def _push(self) -> None:
+        """Peers keep the addresses that they were told last."""
+        await self._host._push_identify_to_all_peers()
+
+    async def _follow_moves(self) -> None:
+        while True:
+            await self.reachability.moved.wait()
+            self._direct.forget()
+            for changed in self._watchers:
+                changed()
+            await self._push()
+
+    def _move_gossip(self, connection: Any) -> None:
+        """Gossip with a peer runs on one of its connections. When that ends and another is left, libp2p does not notice."""
+        peer = connection.muxed_conn.peer_id
+        stream = self._pubsub.peers.get(peer)
+        left = [each for each in self._host.get_network().get_connections(peer) if not each.is_closed]
+        if left and stream is not None and stream.muxed_conn is connection.muxed_conn:
+            self._pubsub._handle_dead_peer(peer)
+
+    async def _find_relays(self) -> list[PeerId]:
+        return await self._table.find_providers(KEY, 8)
+
+    async def _serve_as_relay(self, relay: Relay) -> None:
+        announce_at_s = 0.0
+        while True:
+            await trio.sleep(SWEEP_S)
+            relay.sweep()
+            if self.reachability.state == "public" and trio.current_time() >= announce_at_s:
+                announce_at_s = trio.current_time() + ANNOUNCE_S
+                await self._table.provide(KEY)
+
+    async def open_door(self, mapped: Multiaddr | None) -> None:
+        """A router forwards this address to here, or does so no longer."""
+        self._mapped = [] if mapped is None else [mapped]
+        self.reachability.ask_anew()
+        self._note()
+
+
+def _is_local(address: Multiaddr) -> bool:
+    names = [protocol.name for protocol in address.protocols()]
+    return names[0] in ("ip4", "ip6") and is_loopback(str(address.value_for_protocol(names[0])))

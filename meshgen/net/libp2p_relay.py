@@ -1,0 +1,240 @@
+"""A relay for others: peers that nobody can dial keep a reservation here, and are reached through circuits (circuit relay v2).
+
+A relay sees who talks to whom and how much, never what: the two ends encrypt between themselves. What it takes on is bounded;
+what goes beyond is refused with the protocol's own words, and a line that is full slows circuits down rather than ending them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+from libp2p.connection_types import ConnectionType
+from libp2p.host.exceptions import StreamFailure
+from libp2p.io.exceptions import IOException
+from libp2p.network.exceptions import SwarmException
+from libp2p.peer.id import ID
+
+from meshgen.net.libp2p_relay_wire import HOP, STOP, BadMessage, HopMessage, Pipe, Status, StopMessage
+
+TAG = "relay"
+"""Keeps connections that carry reservations from being pruned."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """What a node carries for others. A circuit has no end by itself: a picture takes minutes, a log may be long."""
+
+    always: bool = False
+    """Also while others can't dial this node: a hub on a LAN, say."""
+    reservations: int = 64
+    circuits: int = 256
+    circuits_per_peer: int = 32
+    """Circuits that one peer may have open, counting those to it and those from it."""
+    bytes_per_s: int = 0
+    """Of all circuits together, both ways; 0 = as fast as they go."""
+    reservation_s: float = 3600.0
+    """How long a reservation lasts unless it is renewed."""
+
+
+class Relay:
+    """The serving side: HOP in, STOP out."""
+
+    def __init__(self, host: Any, limits: RelayLimits, is_open: Callable[[], bool]) -> None:
+        self._host = host
+        self._swarm = host.get_network()
+        self._limits = limits
+        self._is_open = is_open
+        self._reserved: dict[ID, float] = {}  # until when, in trio's time
+        self._circuits: Counter[ID] = Counter()
+        self._line = _Line(limits.bytes_per_s)
+        host.set_stream_handler(HOP, self._serve)
+
+    @property
+    def carried(self) -> int:
+        """Bytes carried for others, both ways."""
+        return self._line.carried
+
+    @property
+    def reservations(self) -> int:
+        return len(self._reserved)
+
+    @property
+    def circuits(self) -> int:
+        return self._circuits.total() // 2
+
+    async def _serve(self, stream: Any) -> None:
+        pipe = Pipe(stream)
+        try:
+            request = await pipe.hear(HopMessage)
+            if request.type == HopMessage.RESERVE:
+                await self._reserve(stream, pipe)
+            elif request.type == HopMessage.CONNECT:
+                await self._connect(stream, pipe, request)
+            else:
+                await _refuse(pipe, Status.UNEXPECTED_MESSAGE)
+        except BadMessage:
+            await _refuse(pipe, Status.MALFORMED_MESSAGE)
+        except IOException:
+            pass  # the asker went away
+        finally:
+            await pipe.reset()
+
+    # -- reservations
+    async def _reserve(self, stream: Any, pipe: Pipe) -> None:
+        peer = stream.muxed_conn.peer_id
+        status = self._judge_reservation(peer, stream)
+        if status != Status.OK:
+            await _refuse(pipe, status)
+            return
+        self._reserved[peer] = trio.current_time() + self._limits.reservation_s
+        self._swarm.protect(peer, TAG)
+        answer = HopMessage(type=HopMessage.STATUS, status=Status.OK)
+        answer.reservation.expire = int(time.time() + self._limits.reservation_s)
+        answer.reservation.addrs.extend(address.to_bytes() for address in self._host.get_addrs() if not _is_circuit(address))
+        await pipe.say(answer)
+        await _linger(pipe)
+
+    def _judge_reservation(self, peer: ID, stream: Any) -> Status.ValueType:
+        if not self._is_open() or not _is_direct(stream):
+            return Status.PERMISSION_DENIED
+        self.sweep()
+        if peer not in self._reserved and len(self._reserved) >= self._limits.reservations:
+            return Status.RESERVATION_REFUSED
+        return Status.OK
+
+    def sweep(self) -> None:
+        """Reservations end with their time, or with the connection that they were made on."""
+        now = trio.current_time()
+        for peer, until_s in list(self._reserved.items()):
+            if until_s <= now or not self._is_near(peer):
+                del self._reserved[peer]
+                self._swarm.unprotect(peer, TAG)
+
+    def _is_near(self, peer: ID) -> bool:
+        return any(
+            not each.is_closed and each.get_connection_type() is not ConnectionType.RELAYED
+            for each in self._swarm.get_connections(peer)
+        )
+
+    # -- circuits
+    async def _connect(self, stream: Any, pipe: Pipe, request: HopMessage) -> None:
+        source, target = stream.muxed_conn.peer_id, ID(request.peer.id)
+        status = self._judge_circuit(source, target, stream)
+        if status != Status.OK:
+            await _refuse(pipe, status)
+            return
+        with self._counted(source, target):
+            onward = await self._ask(source, target)
+            if onward is None:
+                await _refuse(pipe, Status.CONNECTION_FAILED)
+                return
+            try:
+                await pipe.say(HopMessage(type=HopMessage.STATUS, status=Status.OK))
+                await self._splice(pipe, onward)
+            finally:
+                await onward.reset()
+
+    def _judge_circuit(self, source: ID, target: ID, stream: Any) -> Status.ValueType:
+        if not _is_direct(stream) or source == target:
+            return Status.PERMISSION_DENIED
+        self.sweep()
+        if target not in self._reserved:
+            return Status.NO_RESERVATION
+        most = self._limits.circuits_per_peer
+        if self._circuits[source] >= most or self._circuits[target] >= most or self.circuits >= self._limits.circuits:
+            return Status.RESOURCE_LIMIT_EXCEEDED
+        return Status.OK
+
+    @contextmanager
+    def _counted(self, *peers: ID) -> Iterator[None]:
+        self._circuits.update(peers)
+        try:
+            yield
+        finally:
+            self._circuits.subtract(peers)
+            for peer in peers:
+                if not self._circuits[peer]:
+                    del self._circuits[peer]
+
+    async def _ask(self, source: ID, target: ID) -> Pipe | None:
+        """Whether the target takes the circuit; a stream to it if it does."""
+        try:
+            onward = Pipe(await self._host.new_stream(target, [STOP]))
+        except (StreamFailure, SwarmException, IOException):
+            return None
+        question = StopMessage(type=StopMessage.CONNECT)
+        question.peer.id = source.to_bytes()
+        try:
+            await onward.say(question)
+            answer = await onward.hear(StopMessage)
+        except IOException:
+            await onward.reset()
+            return None
+        except BaseException:
+            await onward.reset()
+            raise
+        if answer.type == StopMessage.STATUS and answer.status == Status.OK:
+            return onward
+        await onward.reset()
+        return None
+
+    async def _splice(self, one: Pipe, other: Pipe) -> None:
+        """Carry bytes both ways until both sides have ended, or either broke."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._carry, one, other, nursery.cancel_scope)
+            nursery.start_soon(self._carry, other, one, nursery.cancel_scope)
+
+    async def _carry(self, source: Pipe, sink: Pipe, circuit: trio.CancelScope) -> None:
+        try:
+            while data := await source.take():
+                await self._line.pay(len(data))
+                await sink.write(data)
+            await sink.end()
+        except IOException:
+            circuit.cancel()
+
+
+class _Line:
+    """The bytes of all circuits, and how fast they may go."""
+
+    def __init__(self, bytes_per_s: int) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._free_at_s = 0.0
+        self.carried = 0
+
+    async def pay(self, count: int) -> None:
+        """Wait for one's turn: whoever sends much waits long, and his sender with him."""
+        self.carried += count
+        if self._bytes_per_s:
+            self._free_at_s = max(self._free_at_s, trio.current_time()) + count / self._bytes_per_s
+            await trio.sleep_until(self._free_at_s)
+
+
+async def _refuse(pipe: Pipe, status: Status.ValueType) -> None:
+    try:
+        await pipe.say(HopMessage(type=HopMessage.STATUS, status=status))
+        await _linger(pipe)
+    except IOException:
+        pass  # it does not want to know
+
+
+async def _linger(pipe: Pipe) -> None:
+    """End our side, and let the other one close: resetting at once would overtake the answer."""
+    await pipe.end()
+    with trio.move_on_after(1.0):
+        await pipe.take()
+
+
+def _is_direct(stream: Any) -> bool:
+    """Circuits over circuits would have two relays carry what one can, and loops carry for ever."""
+    return bool(stream.muxed_conn.get_connection_type() is not ConnectionType.RELAYED)
+
+
+def _is_circuit(address: Any) -> bool:
+    return "/p2p-circuit" in str(address)

@@ -1,0 +1,188 @@
+"""Circuits seen from their ends: reserve at a relay, dial through one, take what comes through one.
+
+A circuit is the ground of a whole libp2p connection: Noise and Yamux run between the two ends, on a stream through the relay.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import trio
+from libp2p.connection_types import ConnectionType
+from libp2p.host.exceptions import StreamFailure
+from libp2p.io.exceptions import IOException
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.exceptions import SwarmException
+from libp2p.peer.id import ID
+from libp2p.rcmgr import Direction
+from multiaddr import Multiaddr
+
+from meshgen.net.libp2p_relay_wire import HOP, STOP, HopMessage, Pipe, Status, StopMessage
+from meshgen.net.port import PeerId, Unreachable
+
+MAX_HANDSHAKES = 32
+"""Circuits that are being set up at the same time; further ones are refused."""
+MAX_ADDRESSES = 2
+"""Of one relay, that others are told."""
+REFUSALS = {
+    Status.RESERVATION_REFUSED: "has no room for another reservation",
+    Status.RESOURCE_LIMIT_EXCEEDED: "carries as many circuits as it wants to",
+    Status.PERMISSION_DENIED: "is no relay for this node",
+    Status.CONNECTION_FAILED: "did not get through to the peer",
+    Status.NO_RESERVATION: "knows no way to the peer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A reservation that a relay holds for this node."""
+
+    relay: ID
+    until_s: float
+    """In trio's time."""
+    addresses: tuple[Multiaddr, ...]
+    """``<where the relay is>/p2p/<relay>/p2p-circuit``; what others dial, with this node's ``/p2p/`` behind it."""
+
+
+class Circuits:
+    """The dialling side (HOP out) and the taking side (STOP in)."""
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+        self._swarm = host.get_network()
+        self.expected: set[ID] = set()
+        """Relays that circuits may come in from: those that hold a reservation."""
+        self._handshakes = 0
+        self.moved: Counter[PeerId] = Counter()
+        """Bytes of this node's own, both ways, by relay."""
+        host.set_stream_handler(STOP, self._serve)
+
+    # -- out
+    async def reserve(self, relay: ID) -> Held:
+        """Ask a connected peer for a reservation, or to renew one. Raises Unreachable with its reason."""
+        asked_s = trio.current_time()
+        answer = await self._ask(relay, HopMessage(type=HopMessage.RESERVE))
+        lifetime_s = max(0.0, answer.reservation.expire - time.time())
+        if not answer.HasField("reservation") or not lifetime_s:
+            raise Unreachable(f"{relay} gave no reservation")
+        return Held(relay, asked_s + lifetime_s, self._addresses(relay, answer.reservation.addrs))
+
+    async def _ask(self, relay: ID, question: HopMessage) -> HopMessage:
+        pipe = await self._open(relay)
+        try:
+            return await _asked(pipe, relay, question)
+        finally:
+            await pipe.reset()
+
+    async def _open(self, relay: ID) -> Pipe:
+        try:
+            return Pipe(await self._host.new_stream(relay, [HOP]), partial(self._count, PeerId(str(relay))))
+        except (StreamFailure, SwarmException, IOException) as error:
+            raise Unreachable(f"{relay} is no relay") from error
+
+    def _count(self, relay: PeerId, count: int) -> None:
+        self.moved[relay] += count
+
+    def _addresses(self, relay: ID, told: Iterable[bytes]) -> tuple[Multiaddr, ...]:
+        """What the relay says of itself, and first of all what this node reached it by."""
+        known = [*self._swarm_addresses(relay), *(_parsed(raw) for raw in islice(told, 8))]
+        suffix = Multiaddr(f"/p2p/{relay}")
+        bare = [_without(each, suffix) for each in known if each is not None]
+        usable = [each for each in dict.fromkeys(bare) if _is_tcp(each)]
+        return tuple(each.encapsulate(suffix).encapsulate(Multiaddr("/p2p-circuit")) for each in usable[:MAX_ADDRESSES])
+
+    def _swarm_addresses(self, relay: ID) -> list[Multiaddr]:
+        dialled = [each for each in self._swarm.get_connections(relay) if each.direction is Direction.OUTBOUND]
+        return [address for connection in dialled for address in connection.get_transport_addresses()]
+
+    async def dial(self, peer: ID, through: Multiaddr) -> None:
+        """Connect to a peer through a relay that this node is connected to already. Raises Unreachable, SwarmException."""
+        relay = relay_of(through)
+        pipe = await self._open(relay)
+        try:
+            question = HopMessage(type=HopMessage.CONNECT)
+            question.peer.id = peer.to_bytes()
+            await _asked(pipe, relay, question)
+            address = through.encapsulate(Multiaddr(f"/p2p/{peer}"))
+            await self._swarm.upgrade_outbound_raw_conn(_ground(pipe, initiator=True, address=address), peer)
+        except BaseException:
+            await pipe.reset()
+            raise
+
+    # -- in
+    async def _serve(self, stream: Any) -> None:
+        """Runs for as long as the connection that comes through lives, so that the stream stays accounted for."""
+        relay = stream.muxed_conn.peer_id
+        pipe = Pipe(stream, partial(self._count, PeerId(str(relay))))
+        try:
+            request = await pipe.hear(StopMessage)
+            status = self._judge(relay, request)
+            await pipe.say(StopMessage(type=StopMessage.STATUS, status=status))
+            if status == Status.OK:
+                await self._take(pipe, relay, ID(request.peer.id))
+        except (IOException, SwarmException):
+            pass  # the relay or who came through it went away
+        finally:
+            await pipe.reset()
+
+    def _judge(self, relay: ID, request: StopMessage) -> Status.ValueType:
+        if request.type != StopMessage.CONNECT or not request.peer.id:
+            return Status.UNEXPECTED_MESSAGE
+        if relay not in self.expected:
+            return Status.PERMISSION_DENIED
+        return Status.RESOURCE_LIMIT_EXCEEDED if self._handshakes >= MAX_HANDSHAKES else Status.OK
+
+    async def _take(self, pipe: Pipe, relay: ID, source: ID) -> None:
+        address = Multiaddr(f"/p2p/{relay}/p2p-circuit/p2p/{source}")
+        self._handshakes += 1
+        try:
+            connection = await self._swarm.upgrade_inbound_raw_conn(_ground(pipe, initiator=False, address=address), address)
+        finally:
+            self._handshakes -= 1
+        await connection.event_closed.wait()
+
+
+def relay_of(through: Multiaddr) -> ID:
+    """The relay in ``.../p2p/<relay>/p2p-circuit``."""
+    return ID.from_base58(through.value_for_protocol("p2p"))
+
+
+def is_circuit(address: Multiaddr) -> bool:
+    return "p2p-circuit" in [protocol.name for protocol in address.protocols()]
+
+
+async def _asked(pipe: Pipe, relay: ID, question: HopMessage) -> HopMessage:
+    """Raises Unreachable with the relay's reason."""
+    try:
+        await pipe.say(question)
+        answer = await pipe.hear(HopMessage)
+    except IOException as error:
+        raise Unreachable(f"the relay {relay} does not answer") from error
+    if answer.type != HopMessage.STATUS or answer.status != Status.OK:
+        raise Unreachable(f"the relay {relay} {REFUSALS.get(answer.status, 'refused')}")
+    return answer
+
+
+def _ground(pipe: Pipe, *, initiator: bool, address: Multiaddr) -> RawConnection:
+    return RawConnection(pipe, initiator, connection_type=ConnectionType.RELAYED, addresses=[address])
+
+
+def _parsed(raw: bytes) -> Multiaddr | None:
+    try:
+        return Multiaddr(raw)
+    except Exception:  # noqa: BLE001 - the library raises a dozen unrelated types for malformed bytes
+        return None
+
+
+def _without(address: Multiaddr, suffix: Multiaddr) -> Multiaddr:
+    return address.decapsulate(suffix) if str(address).endswith(str(suffix)) else address
+
+
+def _is_tcp(address: Multiaddr) -> bool:
+    return [protocol.name for protocol in address.protocols()][1:] == ["tcp"]
