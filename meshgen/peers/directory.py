@@ -56,7 +56,9 @@ class Directory:
         self._now_ms = now_ms
         self._describe = describe
         self._adverts: dict[PeerId, Signed[Advert]] = {}
+        self._lost: dict[PeerId, Signed[Advert]] = {}  # of peers that fell silent: no work is offered to them
         self._changed = trio.Event()
+        self._urgent = trio.Event()
         self._heard = trio.Event()
         self._table_put_s = self._table_due_s = float("-inf")
         self.topic = f"/meshgen/{mesh.hex()}/presence"
@@ -99,7 +101,13 @@ class Directory:
                 can[PeerId(signed.peer)] = advert.queued
             else:
                 others[PeerId(signed.peer)] = no
-        return can, others
+        return can, others | self._away(offer)
+
+    def _away(self, offer: Offer) -> dict[PeerId, No]:
+        """Of those that fell silent: who knew the model, and may be back."""
+        self._forget_expired()
+        models = {peer: signed.message.models for peer, signed in self._lost.items()}
+        return {peer: No("away") for peer, known in models.items() if find_model(known, offer.model, offer.digest)}
 
     def own_addresses(self) -> tuple[str, ...]:
         """Where this peer can be dialled, as its last advert says."""
@@ -109,7 +117,29 @@ class Directory:
         """Until a peer is heard of that was not known, or one with other models; or this node itself has others."""
         await self._heard.wait()
 
+    # -- who fell silent
+
+    def lost(self, peer: PeerId) -> None:
+        """It does not answer: it is not offered any work, until it is heard of anew."""
+        self._forget_expired()
+        if signed := self._adverts.pop(peer, None):
+            self._lost[peer] = signed
+
+    def _forget_expired(self) -> None:
+        now = self._now_ms()
+        self._lost = {peer: signed for peer, signed in self._lost.items() if signed.message.expires_ms > now}
+
+    def found(self, peer: PeerId) -> None:
+        """It answers: what it said of itself before counts again."""
+        if signed := self._lost.pop(peer, None):
+            self.learn(signed)
+
     # -- life
+
+    def announce(self) -> None:
+        """A fresh advert goes out at once: this peer was away, or is elsewhere now."""
+        self._urgent.set()
+        self.changed()
 
     def changed(self) -> None:
         """Own state changed: a fresh advert goes out soon."""
@@ -131,6 +161,7 @@ class Directory:
         try:
             with trio.move_on_after(QUESTION_S):
                 answer = await request(self._net, peer, PRESENCE_PROTOCOL, self.own.wire if self.own else b"")
+                self.found(peer)
                 wires = decode(answer, _INTRODUCTION)
                 for wire in wires if isinstance(wires, tuple) else ():
                     if isinstance(wire, bytes):
@@ -162,7 +193,7 @@ class Directory:
 
     async def _keep_advertising(self, nursery: trio.Nursery) -> None:
         while True:
-            self._changed = trio.Event()
+            self._changed, self._urgent = trio.Event(), trio.Event()
             now = self._now_ms()
             self.own = sign(self._identity, self._describe(now, now + LIFETIME_MS))
             await self._net.publish(self.topic, self.own.wire)
@@ -170,7 +201,8 @@ class Directory:
                 self._table_put_s = trio.current_time()
                 self._table_due_s = self._table_put_s + TABLE_S
                 nursery.start_soon(self._to_table, self.own)
-            await trio.sleep(CHANGE_GAP_S)
+            with trio.move_on_after(CHANGE_GAP_S):
+                await self._urgent.wait()
             with trio.move_on_after(PRESENCE_S - CHANGE_GAP_S):
                 await self._changed.wait()
 
@@ -184,6 +216,7 @@ class Directory:
 
     async def _introduce(self, channel: Channel) -> None:
         theirs = await channel.receive()
+        self.found(channel.peer)
         if theirs:
             self._learn_wire(theirs)
         known = [signed.wire for signed in self.adverts() if signed.peer != channel.peer]
@@ -219,8 +252,10 @@ class Directory:
         known = self._adverts.get(peer)
         if peer == self._net.peer_id or not self._is_current(signed.message):
             return
-        if known and known.message.seq >= signed.message.seq:
+        lost = self._lost.get(peer)
+        if any(before and before.message.seq >= signed.message.seq for before in (known, lost)):
             return
+        self._lost.pop(peer, None)
         self._adverts.pop(peer, None)
         if len(self._adverts) >= MAX_PEERS:  # who was not heard of for longest goes, whatever it said of its own life
             del self._adverts[next(iter(self._adverts))]

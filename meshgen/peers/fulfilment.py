@@ -35,7 +35,7 @@ from meshgen.protocols.order import Order
 OWN_WINDOW_S = 0.25
 """Whose own device can draw waits no longer for the mesh to offer help."""
 MAX_LOSSES = 3
-"""A job gives up on a worker that lost so many of its parts; on one that went away, stalled or lied, at once."""
+"""A job gives up on a worker that lost so many of its parts; on one that stalled or lied, at once."""
 LASTING = frozenset(
     ("unknown_model", "too_large", "too_many_steps", "unsupported", "price", "policy", "standing", "failed", "bad_input")
 )
@@ -286,8 +286,11 @@ class Fulfilment:
         if lost.reason in BLAMELESS:
             self._losses[worker] = MAX_LOSSES
             self._unwanted[worker] = No(BLAMELESS[lost.reason])
-        elif lost.lied or lost.reason in ("gone", "silent", "slow"):
+        elif lost.lied or lost.reason in ("silent", "slow"):
             self._losses[worker] = MAX_LOSSES
+        elif lost.reason == "gone":  # it, or this node, may only have moved: it is asked again when it is heard of again
+            self._losses[worker] += 1
+            self._means.directory.lost(worker)
         elif lost.reason not in HARMLESS:
             self._losses[worker] += 1
         else:

@@ -76,6 +76,10 @@ class Means:
     charter: Callable[[], Charter]
     """As it stands now."""
     advice: Advice
+    is_outside: Callable[[], bool] = lambda: False
+    """Is this node no member of a mesh that lists them?"""
+    clocks_trouble: Callable[[], str] = lambda: ""
+    """Why nobody may answer, where it is this machine's clock."""
 
     def advised_against(self) -> dict[PeerId, No]:
         """Known workers that those whom this node follows say to avoid."""

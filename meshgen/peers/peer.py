@@ -28,8 +28,9 @@ from meshgen.ledger.standing import Verdict, decide
 from meshgen.ledger.verify import verify_home
 from meshgen.metrics import Metric
 from meshgen.net.metered import Traffic, metered
-from meshgen.net.port import Net, PeerId
+from meshgen.net.port import Net
 from meshgen.peers.accounting import Accounting
+from meshgen.peers.acquaintances_file import PeersFile
 from meshgen.peers.admission import worker_policy
 from meshgen.peers.bookkeeping import Bookkeeping
 from meshgen.peers.charter_file import parse_charter
@@ -46,6 +47,8 @@ from meshgen.peers.overseer import Overseer
 from meshgen.peers.own import OwnEngine
 from meshgen.peers.queue import Queue
 from meshgen.peers.requester import Requester
+from meshgen.peers.selftest import selftest
+from meshgen.peers.staying import Staying, Surroundings
 from meshgen.peers.trouble import own_trouble
 from meshgen.peers.views import local_model, mesh_adapters, mesh_models, peer_rows, report_as_dict
 from meshgen.peers.worker import Worker
@@ -61,10 +64,6 @@ from meshgen.protocols.charter import Charter, Lineage
 from meshgen.settings import Settings, Source, following
 
 log = logging.getLogger(__name__)
-
-MEET_S = 1.0
-"""A peer that links up is asked for introductions within so long."""
-
 
 def system_ms() -> int:
     return time.time_ns() // 1_000_000
@@ -86,6 +85,7 @@ class Peer:
         lineage: Lineage | None = None,
         now_ms: Callable[[], int] = system_ms,
         rng: random.Random | None = None,
+        around: Surroundings | None = None,
     ) -> None:
         lineage = lineage or Lineage(ledger.net, Charter(settings.mesh.charter))
         self.traffic = Traffic()
@@ -108,6 +108,8 @@ class Peer:
         self._advert_seq = 0
         self._stop = trio.Event()
         self.directory = Directory(net, identity, ledger.net, now_ms, self._describe)
+        self.staying = Staying(net, self.directory, now_ms, around or Surroundings(shelf=PeersFile(home) if home else None))
+        self.staying.on_link.append(self.community.meet)
         ledger.on_append.append(lambda _: self.directory.changed())
         rng = rng or random.Random(secrets.randbits(64))
         keep_all = settings.has_role("archivist")
@@ -167,6 +169,8 @@ class Peer:
             rng=rng,
             charter=lambda: self.charters.current,
             advice=self.bookkeeping.advice,
+            is_outside=self.gate.is_outside,
+            clocks_trouble=lambda: self.staying.clocks_trouble,
         )
 
     @property
@@ -187,20 +191,8 @@ class Peer:
                 nursery.start_soon(self.bridge.watch)
             if self.requester is not None:
                 await nursery.start(self.requester.run)
-            nursery.start_soon(self._meet_newcomers)
+            await nursery.start(self.staying.run)
             task_status.started()
-
-    async def _meet_newcomers(self) -> None:
-        """Whoever links up is asked whom it knows, once."""
-        met: set[PeerId] = set()
-        async with trio.open_nursery() as nursery:
-            while True:
-                linked = {link.peer for link in self.net.links()}
-                for peer in sorted(linked - met):
-                    nursery.start_soon(self.directory.meet, peer)
-                    nursery.start_soon(self.community.meet, peer)
-                met = linked
-                await trio.sleep(MEET_S)
 
     def follow_settings(self, settings: Settings) -> None:
         """The owner's from now on; what can't change in a running node (its roles, its address, its device) stays as it was."""
@@ -284,7 +276,8 @@ class Peer:
             "roles": list(self.settings.node.roles),
             "mesh": self._mesh_status(),
             "membership": self.community.membership.state,
-            "trouble": own_trouble(self.ledger),
+            "trouble": own_trouble(self.ledger) or self.staying.clocks_trouble,
+            "clock": self.staying.pulse.clocks.status(),
             "home": str(self.home) if self.home else None,
             "uptime_s": (self._now_ms() - self.started_ms) // 1000,
             "addresses": self.net.addresses(),
@@ -324,6 +317,10 @@ class Peer:
             "unpaid": tally.unpaid,
             "estimate_error": self.engine.estimate_error(),
         } | self.overseer.brief()
+
+    async def selftest(self) -> dict[str, Any]:
+        """For `meshgen doctor`: its place in the mesh."""
+        return await selftest(self, self._now_ms())
 
     def figures(self) -> Iterable[Metric]:
         """For a monitor."""

@@ -36,6 +36,11 @@ MAX_OPEN_INPUT_BYTES = 256 * 2**20
 _ANY_MODEL = ModelAdvert("any", bytes(32), "other", 64, 1, (), 0)
 """Stands for the one that is found later: a request must fit into an order whatever that will be."""
 
+OUTSIDE = (
+    "this node is no member of the mesh yet, whose charter lists them: send its peer id, from `meshgen status`, to a delegate, who runs "
+    "`meshgen mesh admit`"
+)
+
 
 class Requester:
     """``jobs`` are by id, oldest first. ``submit`` answers at once; the job tells the rest."""
@@ -66,6 +71,8 @@ class Requester:
         check_request(request)
         if self._nursery is None:
             raise RequestError("not_ready", "the node is still starting")
+        if self._means.is_outside():
+            raise RequestError("not_member", OUTSIDE)
         if sum(not job.final for job in self.jobs.values()) >= self.policy.open_jobs:
             raise RequestError("too_many_jobs", f"{self.policy.open_jobs} jobs are open already; wait for one, or cancel one")
         held = sum(input_bytes(job.request) for job in self.jobs.values() if not job.final)
@@ -117,7 +124,8 @@ class Requester:
         elif job.scope.cancelled_caught:
             job.enter("cancelled", f"cancelled; {arrived} of {wanted} {noun} had arrived")
         else:
-            why = own_trouble(self._means.ledger) or why
+            clock = self._means.clocks_trouble()
+            why = own_trouble(self._means.ledger) or (f"{clock} ({why})" if clock else why)
             job.enter("failed", f"{arrived} of {wanted} {noun} arrived: {why}")
         self.tally.ended[job.state] += 1
 

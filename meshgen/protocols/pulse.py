@@ -48,8 +48,10 @@ class Reading:
 
 
 def reading(pong: Pong, asked_ms: int, answered_ms: int) -> Reading:
-    """By NTP's formula, from the answer and the asker's clock before and after. The error is half of the rtt at most, if the asker's
-    clock was not set meanwhile. Raises Malformed for an answer to another question."""
+    """By NTP's formula, from the answer and the asker's clock before and after; off by half of the rtt at most.
+
+    Raises Malformed for an answer to another question.
+    """
     if pong.sent_ms != asked_ms:
         raise Malformed(f"{pong.TAG}.sent_ms: an answer to another ping")
     away_ms = max(0, answered_ms - asked_ms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,10 +22,12 @@ from meshgen.ledger.store import Disk
 from meshgen.net.guard import single_errors
 from meshgen.net.memory import Event, MemoryMesh
 from meshgen.net.port import NetError, PeerId
+from meshgen.peers.acquaintances import Acquaintance
 from meshgen.peers.directory import table_rules
 from meshgen.peers.job import Job
-from meshgen.peers.peer import MEET_S, Peer
+from meshgen.peers.peer import Peer
 from meshgen.peers.request import ImageRequest
+from meshgen.peers.staying import LOOK_S, Surroundings
 from meshgen.protocols.credit import net_id
 from meshgen.settings import Settings, load_settings
 from meshgen.testing.seeded import seeded
@@ -54,6 +56,20 @@ class Crash(BaseException):
     """A node died in the middle of a write: no handler for errors may outlive it."""
 
 
+class MemoryShelf:
+    """Acquaintances, on a disk that is memory."""
+
+    def __init__(self) -> None:
+        self.known: list[Acquaintance] = []
+
+    def load(self) -> list[Acquaintance]:
+        return self.known
+
+    async def save(self, known: Sequence[Acquaintance]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.known = list(known)
+
+
 @dataclass
 class _Place:
     """What of a node outlives its death."""
@@ -67,14 +83,23 @@ class _Place:
     crash_in: int = 0
     """The write, counted from 1, at which it dies; 0: none."""
     crash_after: bool = False
+    shelf: MemoryShelf = field(default_factory=MemoryShelf)
+    clock_ms: int = 0
+    """How far its clock is ahead."""
+    doors: bool = True
+    """Is it shown in by others when it starts?"""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     gone: trio.Event = field(default_factory=trio.Event)
 
 
 class VirtualMesh:
-    """Nodes by name. ``nodes`` are those that run, and those that died since they were started last."""
+    """Nodes by name. ``nodes`` are those that run, and those that died since they were started last.
 
-    def __init__(self, nursery: trio.Nursery, seed: int, **conditions: Any) -> None:
+    ``calm``: nobody looks after links, which costs most of the time where hours pass.
+    """
+
+    def __init__(self, nursery: trio.Nursery, seed: int, calm: bool = True, **conditions: Any) -> None:
+        self.calm = calm
         self.net = MemoryMesh(seed, **conditions)
         self.net.trace = self.trace = Trace()
         self.seed = seed
@@ -122,11 +147,17 @@ class VirtualMesh:
         """Wait until it is gone, however it ends."""
         await self._places[name].gone.wait()
 
-    async def restart(self, name: str) -> Peer:
-        """Start a node that stopped or died, with the same disk."""
+    async def restart(self, name: str, *, doors: bool = True) -> Peer:
+        """Start a node that stopped or died, with the same disk; without ``doors`` it has to find others by itself."""
         place = self._places[name]
         await self._end(place)
-        return await self._start(_Place(name, place.settings, place.engine, place.disk, place.lives))
+        again = _Place(name, place.settings, place.engine, place.disk, place.lives)
+        again.shelf, again.clock_ms, again.doors = place.shelf, place.clock_ms, doors
+        return await self._start(again)
+
+    def set_clock(self, name: str, ahead_s: float) -> None:
+        """A node's clock is so far ahead from now on."""
+        self._places[name].clock_ms = round(ahead_s * 1000)
 
     def backup(self, name: str) -> Disk:
         """What is on a node's disk now, to :meth:`restore` it from later."""
@@ -201,19 +232,24 @@ class VirtualMesh:
 
     async def _live(self, place: _Place, task_status: trio.TaskStatus[None]) -> None:
         name, who = place.name, identity(place.name)
+
+        def clock() -> int:
+            return now_ms() + place.clock_ms
+
         rng = random.Random(f"{self.seed}/{name}/{place.lives}")
         async with (
-            self.net.join(who, table=table_rules(now_ms)) as net,
-            open_ledger(place.disk, who, NET, now_ms=now_ms, label=name) as ledger,
+            self.net.join(who, table=table_rules(clock)) as net,
+            open_ledger(place.disk, who, NET, now_ms=clock, label=name) as ledger,
             trio.open_nursery() as nursery,
         ):
-            node = Peer(place.settings, who, net, ledger, place.engine, now_ms=now_ms, rng=rng)
+            around = Surroundings(lambda: frozenset(net.addresses()), place.shelf, self.calm)
+            node = Peer(place.settings, who, net, ledger, place.engine, now_ms=clock, rng=rng, around=around)
             doors = [other.net.addresses()[0] for other in self.nodes.values() if other.peer_id != who.peer_id]
             rng.shuffle(doors)
             self.nodes[name] = node
             await nursery.start(node.run)
-            if doors and await _joined(node, doors[:MAX_DOORS]):
-                await trio.sleep(MEET_S * 2)
+            if place.doors and doors and await _joined(node, doors[:MAX_DOORS]):
+                await trio.sleep(LOOK_S * 2)
             task_status.started()
             await trio.sleep_forever()
 
@@ -231,7 +267,8 @@ async def _joined(node: Peer, doors: list[str]) -> bool:
 
 @asynccontextmanager
 async def virtual_mesh(seed: int = 1, **conditions: Any) -> AsyncIterator[VirtualMesh]:
-    """A mesh inside a trio run that has a virtual clock. ``conditions`` are :class:`MemoryMesh`'s ``delay_s`` and ``loss``."""
+    """A mesh inside a trio run that has a virtual clock. ``conditions`` are :class:`MemoryMesh`'s ``delay_s`` and ``loss``, and
+    :class:`VirtualMesh`'s ``calm``."""
     with seeded(seed), single_errors():
         async with trio.open_nursery() as nursery:
             mesh = VirtualMesh(nursery, seed, **conditions)

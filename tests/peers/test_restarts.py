@@ -71,8 +71,9 @@ async def test_a_worker_that_comes_back_waits_for_the_receipt(autojump_clock: tr
         await mesh.kill("w")
         worker = await mesh.restart("w")
         await trio.sleep(HOLD_S)
-        assert own(worker).earned == own(asker).spent == price
-        assert (worker.ledger.dues(), states(worker)) == ([], ["paid"])
+        assert job.state == "done", "it is given the rest of the job, too"
+        assert own(worker).earned == own(asker).spent == 4 * price
+        assert (worker.ledger.dues(), states(worker)) == ([], ["paid", "paid"])
         assert worker.ledger.head().seq == 1, "there was nothing to claim"
 
 

@@ -1,0 +1,117 @@
+"""Signs of life: who is linked and answers, and who only seems to be there.
+
+A suspended peer stays connected, a machine that changed its address hangs on to links that lead nowhere. So a link on which
+nothing is heard gets a ping; who does not answer is taken for dead: it is hung up on, and with that everything fails at once that
+ran over its link. What came back with the answers also tells round trips and others' clocks.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import trio
+
+from meshgen.net.port import Channel, Net, NetError, PeerId, PeerLink, request
+from meshgen.peers.pulse_clock import Clocks
+from meshgen.protocols.codec import Malformed
+from meshgen.protocols.pulse import PROTOCOL, Ping, Pong, reading
+
+log = logging.getLogger(__name__)
+
+QUIET_S = 4.5
+"""A link on which nothing was heard for so long, less up to a fifth by chance, gets a ping."""
+PATIENCE_S = 4.0
+"""With a look at the links each second a dead peer is noticed within 4.5 + 1 + 4 s: before 10."""
+WAKING_PATIENCE_S = 2.0
+"""After a sleep, or a new address, most links are dead, and each costs time."""
+STALLED_S = 1.0
+"""A ping that took so much longer than its patience tells of this machine, which stood still, and not of the peer."""
+HANG_UP_S = 2.0
+
+
+@dataclass(slots=True)
+class _Link:
+    heard_s: float
+    quiet_s: float = 0.0  # how long it may be quiet before the next ping; none at first: so both sides learn the time at once
+    asking: bool = False
+    rtt_ms: int | None = None
+
+
+class Pulse:
+    """``look`` is to be called about once a second. ``on_dead`` hears of a peer before it is hung up on."""
+
+    def __init__(self, net: Net, now_ms: Callable[[], int], rng: random.Random) -> None:
+        self._net = net
+        self._now_ms = now_ms
+        self._rng = rng
+        self._links: dict[PeerId, _Link] = {}
+        self.clocks = Clocks(trio.current_time)
+        self.on_dead: list[Callable[[PeerId], None]] = []
+        net.serve(PROTOCOL, self._answer)
+
+    def rtt_ms(self, peer: PeerId) -> int | None:
+        """The last round trip to a linked peer; None before there was one."""
+        link = self._links.get(peer)
+        return link.rtt_ms if link else None
+
+    def look(
+        self, links: Iterable[PeerLink], nursery: trio.Nursery, patience_s: float = PATIENCE_S, *, at_once: bool = False
+    ) -> None:
+        """Ask whoever was quiet for too long, ``at_once`` everybody; drop who does not answer. The asking is the nursery's."""
+        now = trio.current_time()
+        linked = {link.peer: link for link in links}
+        self._links = {peer: self._links.get(peer) or _Link(now) for peer in linked}
+        for peer, link in self._links.items():
+            link.heard_s = max(link.heard_s, linked[peer].heard_s or 0.0)
+            if not link.asking and (at_once or now - link.heard_s >= link.quiet_s):
+                link.asking = True
+                nursery.start_soon(self._ask, peer, link, patience_s)
+
+    async def _answer(self, channel: Channel) -> None:
+        with trio.fail_after(PATIENCE_S):
+            wire = await channel.receive()
+        if wire is None:
+            return
+        heard_ms = self._now_ms()
+        ping = Ping.decode(wire)
+        if link := self._links.get(channel.peer):
+            self._heard(link)
+        await channel.send(Pong(ping.sent_ms, heard_ms, max(heard_ms, self._now_ms())).encode(), last=True)
+
+    async def _ask(self, peer: PeerId, link: _Link, patience_s: float) -> None:
+        asked_s, asked_ms = trio.current_time(), self._now_ms()
+        try:
+            with trio.fail_after(patience_s):
+                answer = await request(self._net, peer, PROTOCOL, Ping(asked_ms).encode())
+            self._read(peer, link, Pong.decode(answer), asked_ms, asked_s)
+        except (NetError, Malformed) as error:  # a no is a sign of life, too; where the link broke it is gone by itself
+            log.debug("no pulse from %s: %s", peer, error)
+            link.heard_s = trio.current_time()
+        except trio.TooSlowError:
+            took_s = max(trio.current_time() - asked_s, (self._now_ms() - asked_ms) / 1000)
+            if took_s < patience_s + STALLED_S and link.heard_s <= asked_s and self._links.get(peer) is link:
+                await self._bury(peer, patience_s)
+        finally:
+            link.asking = False
+
+    def _read(self, peer: PeerId, link: _Link, pong: Pong, asked_ms: int, asked_s: float) -> None:
+        """The time that passed is the monotonic clock's: the other may have been set meanwhile."""
+        told = reading(pong, asked_ms, asked_ms + round((trio.current_time() - asked_s) * 1000))
+        link.rtt_ms = told.rtt_ms
+        self.clocks.take(peer, told.ahead_ms)
+        self._heard(link)
+
+    def _heard(self, link: _Link) -> None:
+        link.heard_s = trio.current_time()
+        link.quiet_s = QUIET_S * self._rng.uniform(0.8, 1.0)
+
+    async def _bury(self, peer: PeerId, patience_s: float) -> None:
+        log.info("%s is connected and has not answered for %.0f s: hung up on it", peer, patience_s)
+        del self._links[peer]
+        for listener in self.on_dead:
+            listener(peer)
+        with trio.move_on_after(HANG_UP_S):
+            await self._net.drop(peer)
