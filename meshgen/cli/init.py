@@ -55,7 +55,7 @@ def _text(peer_id: str, config: Path, profile: str, joins: bool) -> str:
     join = (
         ""
         if joins or profile == "hub"
-        else "\n- Set mesh.bootstrap there to a node that you know, to join its mesh; without one this node is alone."
+        else "\n- Join a mesh:   meshgen join, with the line that a member's `meshgen mesh invite` prints"
     )
     return f"""This node is {peer_id}
 Its key and log are in {config.parent}. Its first run makes recovery/ there: move that folder

@@ -109,13 +109,16 @@ def _private(home: Path) -> bool:
 
 
 def _text(entry: Entry, peer: str, run_then: bool) -> str:
-    mesh, kept = entry.lineage, count(len(entry.addresses), "address", "addresses")
+    mesh = entry.lineage
+    version = f", version {mesh.current.version}" if mesh.documents else ""
     whose = "private, its key is kept here" if entry.psk else f"mesh id {mesh.net.hex()}"
-    asked = f"its charter came from {entry.answered}; " if entry.answered and mesh.documents else ""
-    return "\n".join(
-        [
-            f"this home is a member of {mesh.current.name} ({whose}), as {peer}",
-            f"{asked}{kept} to join through {'is' if len(entry.addresses) == 1 else 'are'} kept",
-            *([] if run_then else ["next: meshgen run"]),
-        ]
-    )
+    lines = [f"this home is a member of {mesh.current.name}{version} ({whose}), as {peer}", _doors(entry)]
+    return "\n".join(lines if run_then else [*lines, "next: meshgen run"])
+
+
+def _doors(entry: Entry) -> str:
+    known = len({*entry.addresses, *entry.lineage.current.bootstrap})
+    if not known:
+        return "it knows nobody to join through: a member's `meshgen mesh invite` does, and neighbours find each other"
+    where = f"{entry.answered} answered; " if entry.answered else ""
+    return f"{where}{count(known, 'address', 'addresses')} to join through {'is' if known == 1 else 'are'} kept"

@@ -170,7 +170,10 @@ class MeshSettings(Group):
         max_length=8,
     )
     mdns: bool = Field(
-        default=False, description="Find nodes in the local network by multicast; it also shows this node to everybody there"
+        default=False,
+        description="Find nodes of this mesh in the local network by multicast. Others there see this node's addresses and peer "
+        "id, and neither its alias nor its mesh's name. On in the profiles laptop and gpu-server; nothing is sent as long as it "
+        "listens on this machine alone",
     )
 
 
