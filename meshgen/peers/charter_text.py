@@ -77,5 +77,8 @@ _MEANING = {
     "stranger_pictures_per_minute": "For one requester without standing; 0 = no limit.",
     "declines": "What workers say in public that they do not do, e.g. [no-nsfw].",
     "policies": "What a worker does unless its owner's settings say otherwise.",
+    "members": "open to anybody, or listed: for those alone whom delegates admit with `meshgen mesh admit`; and how many of them "
+    "must admit, or expel, somebody for it to count.",
+    "relay_gib_mkudos": "What members give a relay for each GiB that it carried of theirs; 0 = nothing.",
     "signatures": "By each delegate's key over the hash; `meshgen mesh sign` adds one. They are no part of what is hashed.",
 }

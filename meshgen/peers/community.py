@@ -11,13 +11,16 @@ from typing import Any
 import trio
 
 from meshgen.identity import Identity, peer_id, public_key_of
-from meshgen.net.port import Net, PeerId
+from meshgen.net.port import Channel, Net, PeerId
 from meshgen.peers.advice import Advice, advisory_view
 from meshgen.peers.charters import Charters
 from meshgen.peers.gate import Gate
 from meshgen.peers.membership import Membership
 from meshgen.peers.roll_home import keep_page, read_pages
 from meshgen.peers.rolls import Rolls
+from meshgen.protocols.envelope import Signed, sign, unsign
+from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
+from meshgen.protocols.offer import OFFER_PROTOCOL, Award, Offer, Refusal
 
 LOOK_S = 1.0
 """A link to a peer that is blocked lasts so long at most."""
@@ -82,7 +85,19 @@ def community_of(net: Net, charters: Charters, gate: Gate, home: Path | None, id
     """With the roll that the home keeps; the gate heeds it from now on."""
     rolls = Rolls(net, charters, read_pages(home) if home else {}, partial(keep_page, home) if home else None)
     gate.membership = Membership(gate.ledger, charters, rolls, gate.now_ms)
+    gate.refusals |= {protocol: partial(refuse, identity) for protocol in (OFFER_PROTOCOL, JOB_PROTOCOL)}
     return Community(net, charters, gate, gate.membership, rolls, identity)
+
+
+async def refuse(identity: Identity, channel: Channel) -> None:
+    """A stranger's offer or award gets an answer that it can read."""
+    wire = await channel.receive()
+    if wire is None:
+        return
+    signed: Signed[Offer] | Signed[Award] = unsign(wire, Offer, Award)  # type: ignore[type-var]
+    message = signed.message
+    offer_id = message.offer_id if isinstance(message, Award) else signed.id
+    await channel.send(sign(identity, Refusal(message.net, offer_id, "not_member", 0)).wire, last=True)
 
 
 def with_company(rows: list[dict[str, Any]], gate: Gate, advice: Advice) -> list[dict[str, Any]]:

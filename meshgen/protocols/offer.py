@@ -49,6 +49,7 @@ REASONS = (
     "bad_chain",
     "not_mine",
     "engine",
+    "not_member",
 )
 """Why a worker says no. The refusal's ``limit`` is what it would take: pixels, steps, pictures or mkudos; 0 = no such figure."""
 

@@ -20,7 +20,7 @@ const KNOWN = {
   members: "open listed",
   "refusal/1.reason":
     "unknown_model too_large too_many_steps too_many_pictures unsupported full price policy standing paused expired " +
-    "other_mesh bad_offer bad_hold bad_chain not_mine engine",
+    "other_mesh bad_offer bad_hold bad_chain not_mine engine not_member",
   "failed/1.reason": "unknown_model unsupported out_of_memory crashed bad_model bad_input busy stopped withdrawn unpaid",
 };
 
