@@ -15,10 +15,13 @@ from contextlib import suppress
 from typing import Any
 
 import trio
+from libp2p.exceptions import ParseError
 from libp2p.io.exceptions import IOException
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.exceptions import SwarmException
+from libp2p.protocol_muxer import multiselect_communicator
 from libp2p.rcmgr import Direction
+from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
 from meshgen.net.conduct import Buckets, Conduct
 from meshgen.net.guard import log
@@ -44,6 +47,8 @@ NEWCOMER = 1.0
 """Who earned less than this is a newcomer still, and may be let go for another newcomer."""
 CUT_OFF_POINTS = 30.0
 """What an address bears for each of its peers that had to be cut off: four in a row, and it is kept out itself."""
+MAX_NEGOTIATION_BYTES = 1024
+"""Of one line of a negotiation: the name of a protocol."""
 
 
 class Door:
@@ -62,6 +67,7 @@ class Door:
         self._add_conn: Callable[..., Any] = swarm.add_conn
         swarm.add_conn = self._add_welcome
         swarm._handle_inbound_connection = self._admit
+        multiselect_communicator.read_delim = _read_line
         swarm.upgrader.muxer_multistream.watch = Watch(self.blame, self.conduct.is_friend)
 
     def blame(self, peer: PeerId, points: float) -> None:
@@ -134,6 +140,15 @@ class Door:
             return False
         self._swarm.manager.run_task(self._swarm._close_connection_async, least)
         return True
+
+
+async def _read_line(reader: Any) -> bytes:
+    """In the place of py-libp2p's read_delim, which makes room for as much as a stranger announces, before any handshake, and
+    hands on what is no text, which ends the task that serves the connection. Raises ParseError, IOException."""
+    line: bytes = await read_varint_prefixed_bytes_limited(reader, MAX_NEGOTIATION_BYTES)
+    if not line.endswith(b"\n") or not line.isascii():
+        raise ParseError("not a line of a negotiation")
+    return line[:-1]
 
 
 def _is_settled(connection: Any) -> bool:
