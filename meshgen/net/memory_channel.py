@@ -11,7 +11,7 @@ from meshgen.net.guard import check_message
 from meshgen.net.port import PeerId, Unreachable
 
 if TYPE_CHECKING:
-    from meshgen.net.memory import MemoryNet
+    from meshgen.net.memory_net import MemoryNet
 
 WINDOW_BYTES = 2 * 1024 * 1024
 """How much one direction of a channel holds before its sender waits."""
@@ -67,6 +67,11 @@ class MemoryChannel:
         self._in.fail(why)
         self._out.fail(why)
 
+    def hang(self) -> None:
+        """What is sent from here on, or under way, is lost, and neither side is told."""
+        self._in.hang()
+        self._out.hang()
+
     def _arrival(self) -> float:
         self._sent += 1
         return trio.current_time() + self._mesh.delay(self._net.peer_id, self._peer, self.protocol, self._number, self._sent)
@@ -80,6 +85,7 @@ class Pipe:
         self._bytes = 0
         self._last_arrival_s = 0.0
         self._abandoned = False
+        self._hung = False
         self._failure: str | None = None
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -89,18 +95,19 @@ class Pipe:
         while self._bytes and self._bytes + len(message) > WINDOW_BYTES and not self._abandoned:
             await self._changed.park()
             self._check()
-        if not self._abandoned:
+        if not self._abandoned and not self._hung:
             self._bytes += len(message)
             self._append(message, arrival_s)
 
     async def receive(self) -> bytes | None:
         await trio.lowlevel.checkpoint()
         self._check()
-        while not self._frames:
-            await self._changed.park()
+        while not self._frames or self._frames[0][0] > trio.current_time():
+            if self._frames:
+                await trio.sleep_until(self._frames[0][0])
+            else:
+                await self._changed.park()
             self._check()
-        await trio.sleep_until(self._frames[0][0])
-        self._check()
         frame = self._frames.popleft()[1]
         if isinstance(frame, Unreachable):
             self._failure = str(frame)
@@ -118,11 +125,19 @@ class Pipe:
         self._frames.clear()
         self._changed.unpark_all()
 
+    def hang(self) -> None:
+        self._hung = True
+        self._frames.clear()
+        self._bytes = 0
+        self._changed.unpark_all()
+
     def fail(self, why: str) -> None:
         self._failure = self._failure or why
         self._changed.unpark_all()
 
     def _append(self, frame: bytes | Unreachable | None, arrival_s: float) -> None:
+        if self._hung:
+            return
         self._last_arrival_s = max(self._last_arrival_s, arrival_s)
         self._frames.append((self._last_arrival_s, frame))
         self._changed.unpark_all()
