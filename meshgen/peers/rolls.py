@@ -69,6 +69,7 @@ class Rolls:
     def _follow_charter(self) -> None:
         self._count()
         self._tell()
+        self._ask_linked()
 
     def _tell(self) -> None:
         for tell in self.on_change:
