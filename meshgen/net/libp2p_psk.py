@@ -14,13 +14,14 @@ from typing import Any
 import trio
 from Crypto.Cipher import Salsa20
 from libp2p.abc import IRawConnection
-from libp2p.io.exceptions import IOException
+from libp2p.io.exceptions import ConnectionClosedError, IOException
 from libp2p.security.security_multistream import SecurityMultistream
 
 KEY_BYTES = 32
 NONCE_BYTES = 24
 HELLO = b"\x13/multistream/1.0.0\n"
 """The first that either side says on any connection. Whatever else comes is said under another key."""
+HUNG_UP = "the node there hung up without a word: it may speak another mesh's key, or none"
 
 _CONSTANT = unpack("<4I", b"expand 32-byte k")
 _MASK = 0xFFFFFFFF
@@ -104,12 +105,11 @@ class KeyedConn(_Delegate):
     async def _nonce(self) -> bytes:
         nonce = b""
         while len(nonce) < NONCE_BYTES:
-            piece = await self._conn.read(NONCE_BYTES - len(nonce))
+            nonce += (piece := await self._conn.read(NONCE_BYTES - len(nonce)))
+            if nonce.startswith(HELLO):
+                raise AnotherKeyError("the node there speaks without a key, and this mesh is private")
             if not piece:
-                raise AnotherKeyError("the node there hung up without a word: it may speak another mesh's key, or none")
-            nonce += piece
-        if nonce.startswith(HELLO):
-            raise AnotherKeyError("the node there speaks without a key, and this mesh is private")
+                raise AnotherKeyError(HUNG_UP)
         return nonce
 
 
@@ -121,15 +121,28 @@ class _Greeting(_Delegate):
         self._awaited = HELLO
 
     async def read(self, n: int | None = None) -> bytes:
-        data = await super().read(n)
+        data = await self._heard(n)
         said = data[: len(self._awaited)]
         if not self._awaited.startswith(said):
             raise AnotherKeyError(self._words())
         self._awaited = self._awaited[len(said) :]
         return data
 
+    async def _heard(self, n: int | None) -> bytes:
+        """Most who can't read what they hear hang up before they say anything."""
+        try:
+            return await super().read(n)
+        except ConnectionClosedError:
+            if self._awaited and self._is_keyed:
+                raise AnotherKeyError(HUNG_UP) from None
+            raise
+
+    @property
+    def _is_keyed(self) -> bool:
+        return isinstance(self._conn, KeyedConn)
+
     def _words(self) -> str:
-        if isinstance(self._conn, KeyedConn):
+        if self._is_keyed:
             return "the node there speaks another mesh's key, or none"
         return "the node there is of a private mesh, whose invite line holds the key, or it is no node at all"
 
