@@ -39,8 +39,11 @@ VERBS = {
     "credit": "Kudos: balances, the log behind them, its proof.",
     "receipt": "Receipts: what was paid for, and its proof.",
     "account": "Your devices' keys: add one, rotate, recover.",
+    "backup": "Write the home into one sealed file: key, settings, charter, credit log, lists.",
+    "restore": "Bring a home back from what `meshgen backup` made.",
     "service": "Run the node in the background, from when the machine starts on.",
     "demo": "A whole mesh on this machine, to see it work.",
+    "top": "The running node, live.",
     "doctor": "Check this node and say what to mend.",
     "completion": "Shell completion for bash, zsh or fish.",
 }

@@ -55,6 +55,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "created_ms": job.created_ms,
         "finished_ms": job.finished_ms,
         "mkudos": job.mkudos,
+        "progress": round(job.progress, 3),
         "notes": job.notes,
         "parts": [
             {"worker": part.worker, "worker_alias": part.worker_alias, "indices": part.indices, "mkudos": part.mkudos}

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any
 
 import trio
 
@@ -83,6 +84,8 @@ class Delivery:
         self._previewed: dict[int, int] = {}  # the last step of each picture that was shown
         self._pieces: Counter[int] = Counter()
         self.engine_s = 0.0
+        self._since_s = trio.current_time()
+        self._drawing = False
 
     async def run(self) -> bytes | None:
         """Raises nothing that a requester can cause; EngineError only if this node's engine must be looked after."""
@@ -100,6 +103,19 @@ class Delivery:
         if failure is not None:
             raise failure
         return self._receipt
+
+    def state(self) -> dict[str, Any]:
+        """For the owner, fit for JSON; whose job it is and what is in it stays out."""
+        terms, (index, step) = self._side.terms, self._position
+        return {
+            "model": self._order.model,
+            "count": terms.count,
+            "done": len(self._side.pictures),
+            "step": 0 if index in self._side.pictures else step,
+            "steps": terms.steps,
+            "drawing": self._drawing,
+            "seconds": round(trio.current_time() - self._since_s, 1),
+        }
 
     def withdraw(self) -> None:
         """The owner wants his device back at once."""
@@ -148,6 +164,7 @@ class Delivery:
                 _check_source(self._order, self._inputs, self._side.terms.features)
             work = work_of(self._order, self._inputs)
             async with self._turn(self._engine.company(work)), self._engine.run(work) as events:
+                self._drawing = True
                 async for event in events:
                     await send.send(event)
 

@@ -77,6 +77,8 @@ class Job:
     parts: list[Part] = field(default_factory=list)
     results: dict[int, Finished] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    drawn: dict[int, float] = field(default_factory=dict)
+    """How much of each result is done, as far as it was told: from 0 to 1."""
     error: str = ""
     finished_ms: int = 0
     scope: trio.CancelScope = field(default_factory=trio.CancelScope, repr=False)
@@ -98,6 +100,12 @@ class Job:
         """Bytes of its results."""
         return sum(len(one.data) for one in self.results.values())
 
+    @property
+    def progress(self) -> float:
+        """Of all its results: from 0 to 1."""
+        done = [1.0 if index in self.results else self.drawn.get(index, 0.0) for index in range(self.request.count)]
+        return sum(done) / max(len(done), 1)
+
     def cancel(self) -> None:
         """Ask the requester to stop; what already arrived stays and is paid."""
         self.scope.cancel()
@@ -110,6 +118,8 @@ class Job:
         event = JobEvent(self._seq, kind, data)
         if kind not in PASSING:
             self._events.append(event)
+        if kind == "progress":
+            self.drawn[data["index"]] = data["step"] / max(data["steps"], 1)
         for follower in list(self._followers):
             try:
                 follower.send_nowait(event)

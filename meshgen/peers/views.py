@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from meshgen.ledger.verify import Report
@@ -11,12 +11,14 @@ from meshgen.protocols.advert import Advert
 from meshgen.protocols.envelope import Signed
 
 
-def peer_rows(adverts: Iterable[Signed[Advert]], linked: Iterable[PeerLink]) -> list[dict[str, Any]]:
-    """Everybody who advertises, then those who are only linked."""
+def peer_rows(
+    adverts: Iterable[Signed[Advert]], linked: Iterable[PeerLink], rtt_ms: Callable[[PeerId], int | None] = lambda _: None
+) -> list[dict[str, Any]]:
+    """Everybody who advertises, then those who are only linked. ``rtt_ms``: the way there and back, if it was measured."""
     links = {link.peer: link for link in linked}
-    rows = [_peer_row(signed.peer, signed.message, links) for signed in adverts]
+    rows = [_peer_row(signed.peer, signed.message) | _way(links.get(PeerId(signed.peer)), rtt_ms) for signed in adverts]
     known = {row["peer_id"] for row in rows}
-    return rows + [_stranger_row(peer, link.address) for peer, link in links.items() if peer not in known]
+    return rows + [_stranger_row(peer) | _way(link, rtt_ms) for peer, link in links.items() if peer not in known]
 
 
 def mesh_models(adverts: Iterable[Advert]) -> list[dict[str, Any]]:
@@ -42,8 +44,7 @@ def mesh_adapters(adverts: Iterable[Advert]) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda row: (row["kind"], -row["workers"], row["name"]))
 
 
-def _peer_row(peer: str, advert: Advert, links: dict[PeerId, PeerLink]) -> dict[str, Any]:
-    link = links.get(PeerId(peer))
+def _peer_row(peer: str, advert: Advert) -> dict[str, Any]:
     return {
         "peer_id": peer,
         "alias": advert.alias,
@@ -58,14 +59,20 @@ def _peer_row(peer: str, advert: Advert, links: dict[PeerId, PeerLink]) -> dict[
         "queued": advert.queued,
         "slots": advert.slots,
         "max_pixels": advert.max_pixels,
-        "connected": link is not None,
-        "address": link.address if link else next(iter(advert.addresses), ""),
+        "address": next(iter(advert.addresses), ""),
         "addresses": list(advert.addresses),
     }
 
 
-def _stranger_row(peer: str, address: str) -> dict[str, Any]:
-    return {"peer_id": peer, "alias": "", "roles": [], "models": [], "connected": True, "address": address}
+def _way(link: PeerLink | None, rtt_ms: Callable[[PeerId], int | None]) -> dict[str, Any]:
+    """How it is connected, if it is."""
+    if link is None:
+        return {"connected": False, "relayed": False, "rtt_ms": None}
+    return {"connected": True, "relayed": link.relayed, "rtt_ms": rtt_ms(link.peer), "address": link.address}
+
+
+def _stranger_row(peer: str) -> dict[str, Any]:
+    return {"peer_id": peer, "alias": "", "roles": [], "models": []}
 
 
 def local_model(model: Any) -> dict[str, Any]:

@@ -79,6 +79,8 @@ class Worker:
         self._queue = queue
         self._admission = Admission(ledger, queue, policy)
         self.tally = Tally()
+        self.current: list[Delivery] = []
+        """Jobs that were accepted and are not over, oldest first."""
         self.bidder = Bidder(net, identity, ledger, engine, queue, self._admission, now_ms, own_advert, overseer, self.tally)
 
     @property
@@ -221,6 +223,7 @@ class Worker:
         side, turn = WorkerSide(agreed), partial(self._queue.turn, ticket)
         receipt: bytes | None = None
         delivery = Delivery(channel, side, order, self._engine, turn, self._identity, self._ledger.keep_due)
+        self.current.append(delivery)
         try:
             with self._overseer.job(delivery.withdraw):
                 receipt = await delivery.run()
@@ -228,6 +231,7 @@ class Worker:
             self.tally.failed += 1
             log.warning("a job failed (%s): %s", error.reason, error)
         finally:
+            self.current.remove(delivery)
             self.tally.jobs += 1
             self.tally.pictures += len(side.pictures)
             self.tally.engine_s += delivery.engine_s
