@@ -28,6 +28,7 @@ function expand(suite, key, label, info, length) {
 
 const secretKey = (raw) => createPrivateKey({ key: Buffer.concat([SECRET_DER, raw]), format: "der", type: "pkcs8" });
 const publicKey = (raw) => createPublicKey({ key: Buffer.concat([PUBLIC_DER, raw]), format: "der", type: "spki" });
+export const sealKeyOf = (secret) => rawOf(createPublicKey(secretKey(secret)));
 const rawOf = (key) => key.export({ format: "der", type: "spki" }).subarray(-32);
 
 // The key of the message and its nonce, for either side: its own secret key and the other's public one.
@@ -83,7 +84,11 @@ function decodeOrder(data) {
 export function decodeSealed(data) {
   const parts = decode(data, { bytes: 2 ** 17 });
   PARTS(parts, "sealed");
-  const [secret, offer, bid, sealed] = parts;
+  return unseal(...parts);
+}
+
+// The order inside, for the secret key, the offer and the bid that it was sealed for.
+export function unseal(secret, offer, bid, sealed) {
   need(sealed.length >= 32 + 16, "too short to be sealed");
   const plain = openOrRefuse(sealed, secret, infoOf(offer, bid));
   const work = decodeOrder(strip(plain));

@@ -65,10 +65,11 @@ def _install(root: Path, folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    """A hub that keeps all logs, and Wanda, who draws."""
+    """A hub that keeps all logs; Wanda, who draws; Ada, who asks."""
     with local_mesh(tmp_path_factory.mktemp("interop"), CHARTER) as mesh:
         hub = mesh.start("hub", "hub", "archivist")
-        mesh.start("wanda", "worker", through=hub, worker__engine="fake", worker__fake_seconds=PICTURE_S)
+        wanda = mesh.launch("wanda", "worker", through=hub, worker__engine="fake", worker__fake_seconds=PICTURE_S)
+        mesh.await_ready(wanda, mesh.launch("ada", "requester", through=hub))
         wait_for(lambda: bool(hub.api.get("/v1/models")["mesh"]), "the hub to know Wanda", 30)
         yield mesh
 

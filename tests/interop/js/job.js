@@ -11,7 +11,7 @@ import { seal } from "../../../protocols/checker/sealing.mjs";
 
 export const JOB = "/meshgen/job/1";
 const HOLD_MS = 120_000;
-const CHUNK_BYTES = 2 ** 18;
+export const CHUNK_BYTES = 2 ** 18;
 const PNG = "89504e470d0a1a0a0000000d49484452";
 
 const bytes = (hex) => Buffer.from(hex, "hex");

@@ -3,9 +3,10 @@
 import { need } from "../../../protocols/checker/codec.mjs";
 import { decodeSigned } from "../../../protocols/checker/envelope.mjs";
 import { keyOf } from "./identity.js";
+import { again } from "./runtime.js";
 
 export const OFFER = "/meshgen/offer/1";
-const BID = "/meshgen/bid/1";
+export const BID = "/meshgen/bid/1";
 const LIFETIME_MS = 60_000;
 
 export class Market {
@@ -37,7 +38,7 @@ export class Market {
   // Heard by all that follow its family; the first answer that comes by itself.
   async gossip(offer) {
     const answered = new Promise((resolve) => this.open.set(offer.id, resolve));
-    await this.peer.publish(`/meshgen/${this.log.net}/offer/${offer.message.family}`, offer.wire);
+    await again(() => this.peer.publish(`/meshgen/${this.log.net}/offer/${offer.message.family}`, offer.wire));
     const answer = await answered;
     this.open.delete(offer.id);
     return answer;

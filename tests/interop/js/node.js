@@ -1,7 +1,6 @@
 // A whole node: it joins by an address and follows the mesh `net` (hex). What it is made of stands in the modules beside.
 
 import { randomBytes } from "node:crypto";
-import { setTimeout } from "node:timers/promises";
 import { Identity } from "./identity.js";
 import { CREDIT, Log } from "./log.js";
 import { Market } from "./market.js";
@@ -9,16 +8,15 @@ import { Peer } from "./peer.js";
 import { Presence, TABLE } from "./presence.js";
 import { answerPing, PULSE } from "./pulse.js";
 
-const AGAIN_MS = 250;
-
 export class Node {
-  static async join(address, net) {
+  // `device` says what a worker's advert says beyond a requester's.
+  static async join(address, net, device = {}) {
     const node = new Node();
     node.identity = await Identity.of(randomBytes(32));
     node.peer = await Peer.start(node.identity, TABLE);
     node.log = new Log(net, node.identity);
     node.log.append({ tag: "genesis", account: "", next_key_hash: randomBytes(32).toString("hex"), label: "js" });
-    node.presence = new Presence(node.peer, node.identity, node.log);
+    node.presence = new Presence(node.peer, node.identity, node.log, device);
     node.market = new Market(node.peer, node.identity, node.log);
     await node.peer.serve(CREDIT, (channel) => node.log.serve(channel));
     await node.peer.serve(PULSE, answerPing);
@@ -27,15 +25,6 @@ export class Node {
     node.hub = await node.peer.connect(address);
     node.introduced = await node.presence.meet(node.hub);
     return node;
-  }
-}
-
-// What it comes to once it comes to something.
-export async function again(attempt) {
-  for (;;) {
-    const found = await attempt();
-    if (found) return found;
-    await setTimeout(AGAIN_MS);
   }
 }
 

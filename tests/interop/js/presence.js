@@ -9,6 +9,12 @@ const LIFETIME_MS = 90_000;
 const MOST_AHEAD_MS = 12 * 60_000; // ten minutes, and two for clocks
 const ANSWER = { bytes: 2 ** 20, items: 64, depth: 1 };
 
+// What a peer without an engine says of it.
+const NOTHING = {
+  alias: "js", agent: "js-interop/1", roles: ["requester"], device_kind: "", device_name: "", vram_total_mib: 0, vram_free_mib: 0,
+  models: [], max_pixels: 0, max_steps: 0, max_count: 0, policies: [], price_permille: 1000, slots: 0, queued: 0, adapters: [],
+};
+
 const advertKey = (peerId) => `/meshgen/${peerId}`;
 const seqOf = (wire) => decodeSigned("advert/1", wire).message.seq;
 
@@ -26,8 +32,9 @@ export class Presence {
   known = new Map(); // peer's key -> its freshest advert
   waiting = [];
 
-  constructor(peer, identity, log) {
-    Object.assign(this, { peer, identity, log, topic: `/meshgen/${log.net}/presence` });
+  // `device` says what an advert is to say beyond NOTHING.
+  constructor(peer, identity, log, device = {}) {
+    Object.assign(this, { peer, identity, log, device, topic: `/meshgen/${log.net}/presence` });
   }
 
   async start() {
@@ -42,10 +49,8 @@ export class Presence {
     const { head } = this.log;
     const now = Date.now();
     return this.identity.envelop("advert/1", {
-      net: this.log.net, seq: now, expires_ms: now + LIFETIME_MS, alias: "js", agent: "js-interop/1", roles: ["requester"],
-      addresses: this.peer.addresses().slice(0, 8), device_kind: "", device_name: "", vram_total_mib: 0, vram_free_mib: 0,
-      models: [], max_pixels: 0, max_steps: 0, max_count: 0, policies: [], price_permille: 1000, slots: 0, queued: 0,
-      head_seq: head?.seq ?? 0, head_id: head?.id ?? "", adapters: [],
+      ...NOTHING, net: this.log.net, seq: now, expires_ms: now + LIFETIME_MS, addresses: this.peer.addresses().slice(0, 8),
+      head_seq: head?.seq ?? 0, head_id: head?.id ?? "", ...this.device,
     }).wire;
   }
 

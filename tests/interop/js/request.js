@@ -1,16 +1,18 @@
-// node request.js ADDRESS NET: joins a mesh, asks it for pictures as PLAN says, pays for them, and serves its log until its input ends.
+// node request.js ADDRESS NET MODEL: joins a mesh, asks it for pictures in both ways, pays for them, and serves its log until its
+// input ends.
 
 import { sha256 } from "../../../protocols/checker/envelope.mjs";
 import { peerIdOf } from "./identity.js";
 import { Job, orderFor } from "./job.js";
-import { again, Node, tell, untilInputEnds } from "./node.js";
+import { Node, tell, untilInputEnds } from "./node.js";
+import { again } from "./runtime.js";
 
-const [address, net] = process.argv.slice(2);
+const [address, net, wanted] = process.argv.slice(2);
 const PROMPT = "ein Fjord bei Nacht, 夜のフィヨルド";
 
 async function meet(node) {
   tell("joined", { peer_id: node.identity.peerId, hub: node.hub, introduced: node.introduced });
-  const [key, advert] = await node.presence.find(({ roles, models }) => roles.includes("worker") && models.length > 0);
+  const [key, advert] = await node.presence.find(({ models }) => models.some(({ name }) => name === wanted));
   tell("advert", { alias: advert.alias, worker: peerIdOf(key), model: advert.models[0].name });
   return { worker: peerIdOf(key), model: advert.models[0] };
 }
