@@ -65,7 +65,7 @@ class Travellers(SpreadMesh):
         """Start the hub; answers the line that leads to it."""
         self.launch(name, "hub", "archivist", "requester", "worker", **_WORKS)
         self.await_ready(self.nodes[name])
-        return self.meshgen(name, "mesh", "invite", "--line")
+        return self.meshgen(name, "mesh", "invite")
 
     def invite(self, name: str, line: str) -> None:
         self.meshgen(name, "join", line)
@@ -101,18 +101,27 @@ def travel(mesh: Travellers, names: list[str], tell: Callable[[str], None] = lam
 
 def move(mesh: Travellers, journey: Journey, tell: Callable[[str], None]) -> None:
     """The laptop changes its address while it waits for pictures, and again while it draws some."""
-    laptop, far = mesh.nodes[LAPTOP], mesh.nodes[sorted(name for name in mesh.nodes if name.startswith("lab"))[0]]
-    for what, asker, worker, to in (("as an asker", laptop, far, CAFE), ("as a worker", far, laptop, "home")):
-        job = start(asker, [worker.peer_id], count=16)
-        wait_for(lambda: len(state(asker, job)["results"]) > 0, "the first picture before the move", JOB_S)  # noqa: B023
-        mesh.world.move(LAPTOP, to)
-        began = time.monotonic()
-        wait_for(lambda: state(asker, job)["state"] in OVER, "the job's end after the move", JOB_S)  # noqa: B023
-        journey.moved_s[what] = time.monotonic() - began
-        found = state(asker, job)
-        tell(f"the laptop moved {what}: {found['state']} {found['error']} after {journey.moved_s[what]:.1f} s")
+    home, *others = HOMES
+    laptop, far = mesh.nodes[LAPTOP], mesh.nodes[f"{others[0]}-1"]
+    for what, asker, worker, to in (("as an asker", laptop, far, CAFE), ("as a worker", far, laptop, home)):
+        try:
+            found, seconds = moved(mesh, asker, worker, to)
+        except Fault as fault:
+            found, seconds = {"state": "lost", "error": fault.message}, JOB_S
+        journey.moved_s[what] = seconds
+        tell(f"the laptop moved {what}: {found['state']} {found['error']} after {seconds:.1f} s")
         if found["state"] != "done":
             journey.ways[LAPTOP, f"moved {what}"] = found["error"]
+
+
+def moved(mesh: Travellers, asker: LocalNode, worker: LocalNode, to: str) -> tuple[dict[str, Any], float]:
+    """The job as it ended, and how long after the move. Raises Fault."""
+    job = start(asker, [worker.peer_id], count=16)
+    wait_for(lambda: len(state(asker, job)["results"]) > 0, "the first picture before the move", JOB_S)
+    mesh.world.move(LAPTOP, to)
+    began = time.monotonic()
+    wait_for(lambda: state(asker, job)["state"] in OVER, "the job's end after the move", JOB_S)
+    return state(asker, job), time.monotonic() - began
 
 
 def how(mesh: Travellers, asker: str, worker: str) -> str:
