@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from meshgen.home import BEGUN_FILE, read_account
+from meshgen.home import BEGUN_FILE, RESTORED_FILE, read_account
 from meshgen.identity import Identity, load_or_create
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.store import LEDGER_FILE, Disk
@@ -30,6 +30,12 @@ def genesis(home: Path | Disk | None, identity: Identity, label: str) -> Genesis
             " what is newer. If there is none, let the recovery key take over, with the log that a hub exports for you"
             " (`meshgen account recover --from ... --log ...`)"
         )
+    if is_restored(home, identity):
+        raise LedgerError(
+            "this home came from a backup that was made before its key's credit log began. If the node never ran since, restore"
+            " it with --newest; if it did, to begin again would pass for fraud: let the recovery key take over"
+            " (`meshgen account recover --from ... --log ...`)"
+        )
     try:
         account = read_account(home)
     except ValueError as error:
@@ -47,9 +53,25 @@ def note_beginning(home: Path | Disk | None, identity: Identity) -> None:
         raise LedgerError(f"{home / BEGUN_FILE} can't be written: {error.strerror}") from None
 
 
+def is_restored(home: Path | Disk | None, identity: Identity) -> bool:
+    """Did this key's log come from a backup, and nobody has told yet what it lacks?"""
+    return isinstance(home, Path) and _peer_in(home / RESTORED_FILE) == identity.peer_id
+
+
+def note_recalled(home: Path | Disk | None) -> None:
+    """Others have told. Raises OSError."""
+    if isinstance(home, Path):
+        (home / RESTORED_FILE).unlink(missing_ok=True)
+
+
 def _begun_by(home: Path) -> str:
+    return _peer_in(home / BEGUN_FILE)
+
+
+def _peer_in(file: Path) -> str:
+    """The first word."""
     try:
-        return (home / BEGUN_FILE).read_text("ascii").strip()
+        return "".join(file.read_text("ascii").split()[:1])
     except (OSError, ValueError):
         return ""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from meshgen.identity import Identity
-from meshgen.ledger.beginning import genesis, note_beginning
+from meshgen.ledger.beginning import genesis, is_restored, note_beginning, note_recalled
 from meshgen.ledger.dues import Due
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Balance, Deal, Edge, Line, State, Terms, explain
@@ -79,6 +79,8 @@ async def open_ledger(
             await ledger.append(genesis(home, identity, label))
             ledger.is_new = True
         note_beginning(home, identity)
+        if is_restored(home, identity):
+            ledger.distrust(lambda: note_recalled(home))
         try:
             yield ledger
         finally:
@@ -105,6 +107,7 @@ class Ledger:
         """Hear of each own entry, once it is durable."""
         self.is_new = False
         """Was the own chain begun in this run?"""
+        self._on_recalled: Callable[[], None] | None = None
 
     async def close(self) -> None:
         """Done by :func:`open_ledger`."""
@@ -173,6 +176,19 @@ class Ledger:
         """Is it known where the own chain ends?"""
         return self._confirmed.is_set()
 
+    @property
+    def is_restored(self) -> bool:
+        """Was it brought back by its owner, who can't know what it lacks? Then somebody who keeps it must say where it ends."""
+        return self._on_recalled is not None
+
+    def distrust(self, on_recalled: Callable[[], None]) -> None:
+        """It was brought back: own appends fail until others have been asked."""
+        self._on_recalled = on_recalled
+        self._refusal = (
+            "this home came from a backup, and its credit log may lack what it said since: start the node where others can be"
+            " reached, which asks them, before this"
+        )
+
     def hold_appends(self) -> None:
         """Own appends wait from here on, until others have said how far they know the own chain."""
         self._confirmed = trio.Event()
@@ -180,6 +196,9 @@ class Ledger:
     def allow_appends(self, refusal: str = "") -> None:
         """They go on, or fail with this text."""
         self._refusal = refusal
+        if self._on_recalled is not None and not refusal:
+            self._on_recalled()
+            self._on_recalled = None
         self._confirmed.set()
 
     # -- dues: what no entry says yet

@@ -29,7 +29,8 @@ LOOK_S = 0.25
 MEET_S = 3.0
 """So long an archivist is looked for before others that keep some of the chain are enough."""
 PATIENCE_S = 15.0
-"""So long somebody is looked for who keeps any of it; then the first answer is enough, for in a young mesh nobody does."""
+"""So long somebody is looked for who keeps any of it; then the first answer is enough, for in a young mesh nobody does. It is
+never enough for a log that `meshgen restore` has brought back: of that one it is known that something happened to it."""
 
 
 class Recall:
@@ -63,7 +64,7 @@ class Recall:
             return True
         if waited_s < PATIENCE_S:
             return waited_s >= MEET_S and bool(self._knowing) and not self._unasked()
-        return bool(self._knowing or self._ignorant)
+        return bool(self._knowing or (self._ignorant and not self._ledger.is_restored))
 
     def _archivists(self) -> list[PeerId]:
         return [PeerId(advert.peer) for advert in self._directory.adverts() if "archivist" in advert.message.roles]

@@ -7,6 +7,11 @@ from meshgen.ledger.ledger import Ledger
 
 def own_trouble(ledger: Ledger) -> str:
     """In a sentence for its owner, with the cure; "" if there is none."""
+    if ledger.is_restored:
+        return (
+            "this home came from a backup: nothing is written into its credit log, so nothing can be asked for or earned, until a"
+            " peer that keeps this log has said where it ends. If the node never ran since the backup: `meshgen restore --newest`"
+        )
     standing = ledger.standing(ledger.identity.public_key)
     if standing.forked:
         return (
