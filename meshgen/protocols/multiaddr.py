@@ -91,11 +91,9 @@ def _host(text: str) -> str:
 
 
 def _port(text: str) -> bytes:
-    return int(text).to_bytes(2, "big") if text.isdecimal() and len(text) < 6 else _no(text)
-
-
-def _no(_: object) -> bytes:
-    raise ValueError("not a port")
+    if len(text) > 5 or not 0 <= int(text) < 2**16:
+        raise ValueError("not a port")
+    return int(text).to_bytes(2, "big")
 
 
 def _peer_bytes(text: str) -> bytes:
