@@ -40,7 +40,7 @@ def home_version(home: Path, newest: int = HOME_VERSION) -> int:
     file = home / VERSION_FILE
     try:
         text = file.read_text("ascii").strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # whoever goes on says that it can't be used
         return 1
     except (OSError, ValueError) as error:
         raise HomeError(f"{file} can't be read: {error}") from None
