@@ -27,7 +27,7 @@ from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import open_ledger
 from meshgen.logs import start_logging
 from meshgen.migrations import open_home
-from meshgen.net.libp2p import Limits, open_libp2p
+from meshgen.net.libp2p import Limits, RelayLimits, open_libp2p
 from meshgen.net.port import NetError
 from meshgen.peers.charter_file import CharterError
 from meshgen.peers.charter_home import doors, lineage_of
@@ -99,6 +99,8 @@ async def _run(settings: Settings, home: Path, source: Source | None) -> None:
             announce=settings.mesh.announce,
             limits=Limits(connections=settings.limits.connections),
             psk=psk,
+            relay=_relay_limits(settings),
+            upnp=settings.mesh.upnp,
         ) as net,
         _open_engine(settings, catalog, home) as engine,
     ):
@@ -136,6 +138,19 @@ async def _end_jobs(peer: Peer, for_s: float) -> None:
         return
     with trio.move_on_after(for_s):
         await peer.overseer.leave()
+
+
+def _relay_limits(settings: Settings) -> RelayLimits | None:
+    """What it carries for others; a hub, on a LAN say, is a relay unless its owner says otherwise."""
+    mesh, limits = settings.mesh, settings.limits
+    if mesh.relay == "off":
+        return None
+    return RelayLimits(
+        always=mesh.relay == "on" or settings.has_role("hub"),
+        reservations=limits.relay_peers,
+        circuits_per_peer=limits.relay_circuits,
+        bytes_per_s=limits.relay_kib_s * 1024,
+    )
 
 
 def _signals() -> tuple[signal.Signals, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from meshgen.cli.client import Api
-from meshgen.cli.verb import Call, count, kudos, verb
+from meshgen.cli.verb import Call, count, kudos, plain, verb
 from meshgen.cli.working import show_reasons
 
 
@@ -31,10 +31,23 @@ def _text(found: dict[str, Any], url: str) -> str:
         ("balance", f"{kudos(credit.get('net_mkudos', 0))} kudos, {kudos(credit.get('held_mkudos', 0))} held"),
         *((("trouble", found["trouble"]),) if found.get("trouble") else ()),
         ("API", url),
+        ("reachable", _reach(found.get("reach") or {})),
         *((("reached at" if not place else ""), address) for place, address in enumerate(found.get("addresses", []))),
         *_worker(found.get("worker"), "worker" in found.get("roles", [])),
     ]
     return "\n".join(f"{click.style(f'{name:12}', bold=True)} {value}" for name, value in lines)
+
+
+def _reach(reach: dict[str, Any]) -> str:
+    """Whether others get to this node, in plain words."""
+    relays = int(reach.get("relays", 0))
+    if relays:
+        return f"through {count(relays, 'relay')}: {', '.join(map(plain, reach.get('through', [])))}"
+    if reach.get("state") == "public":
+        return "directly"
+    if reach.get("state") == "private":
+        return "not at all yet: it is behind a NAT or a firewall, and looks for a relay"
+    return "nobody has tried yet, except on this machine"
 
 
 def _mesh(mesh: dict[str, Any]) -> str:

@@ -26,12 +26,15 @@ from multiaddr import Multiaddr
 from meshgen.identity import Identity
 from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, single_errors
 from meshgen.net.libp2p_channel import IdleWires, StreamChannel, serve_stream
-from meshgen.net.libp2p_dial import Dialer, parse_address
+from meshgen.net.libp2p_dial import parse_address
 from meshgen.net.libp2p_door import Door
 from meshgen.net.libp2p_gossip import MeshGossip, MeshPubsub
 from meshgen.net.libp2p_host import DEFAULT_LIMITS, Limits, make_host, parse_listen, quieten
 from meshgen.net.libp2p_keeping import guard_table
 from meshgen.net.libp2p_mdns import meet_neighbours
+from meshgen.net.libp2p_reach import is_direct
+from meshgen.net.libp2p_reach_ways import Ways
+from meshgen.net.libp2p_relay import RelayLimits
 from meshgen.net.libp2p_table import Table, make_dht
 from meshgen.net.libp2p_wire import Wire
 from meshgen.net.port import (
@@ -47,7 +50,7 @@ from meshgen.net.port import (
     Unreachable,
 )
 
-__all__ = ["Libp2pNet", "Limits", "open_libp2p"]
+__all__ = ["Libp2pNet", "Limits", "RelayLimits", "open_libp2p"]
 
 SWEEP_INTERVAL_S = 20.0
 GOODBYE_S = 2.0
@@ -64,22 +67,25 @@ async def open_libp2p(
     announce: Sequence[str] = (),
     limits: Limits = DEFAULT_LIMITS,
     psk: bytes | None = None,
+    relay: RelayLimits | None = None,
+    upnp: bool = False,
 ) -> AsyncIterator[Libp2pNet]:
     """A started net. ``listen`` and ``bootstrap`` are multiaddrs (``/ip4/0.0.0.0/tcp/4001``); ``announce`` replaces what others
     are told to dial, for a node behind a forwarded port. ``mdns`` is what neighbours of one mesh call it by, see
     :func:`meshgen.protocols.invite.neighbours_tag`; "" = none are looked for. ``psk`` are a private mesh's 32 bytes.
+    ``relay`` is what it carries for peers that others can't dial, None = nothing. ``upnp``: behind a home router, have it
+    forward the port.
 
     Returns once it listens; bootstrap peers are dialled in the background, and again whenever they are lost.
     Raises ValueError for a malformed address, NetError when an address can't be listened on.
     """
-    for address in bootstrap:
-        parse_address(address)
+    doors = [parse_address(address)[0] for address in bootstrap]
     listen_on = [parse_listen(address) for address in listen]
     quieten()
     host = make_host(identity, listen_on, announce, limits, psk)
     with single_errors():
         async with trio.open_nursery() as nursery:
-            net = await nursery.start(_run_stack, host, listen_on, table, limits)
+            net = await nursery.start(_run_stack, host, listen_on, table, limits, doors, relay, upnp)
             for address in bootstrap:
                 nursery.start_soon(net.dialer.keep, address)
             if mdns:
@@ -91,9 +97,18 @@ async def open_libp2p(
                 nursery.cancel_scope.cancel()
 
 
-async def _run_stack(host: Any, listen_on: list[Multiaddr], table: TableRules, limits: Limits, task_status: Any) -> None:
+async def _run_stack(
+    host: Any,
+    listen_on: list[Multiaddr],
+    rules: TableRules,
+    limits: Limits,
+    doors: list[ID],
+    relay: RelayLimits | None,
+    upnp: bool,
+    task_status: Any,
+) -> None:
     """libp2p's services and their tasks, shielded: cancelled along with their user, they would not close their sockets."""
-    dht = make_dht(host, table)
+    dht = make_dht(host, rules)
     door = Door(host.get_network(), limits.connections)
     pubsub = MeshPubsub(host, MeshGossip(), door.conduct, door.blame)
     with trio.CancelScope(shield=True) as scope:
@@ -104,7 +119,9 @@ async def _run_stack(host: Any, listen_on: list[Multiaddr], table: TableRules, l
             await pubsub.wait_until_ready()
             if len(host.get_network().listeners) < len(listen_on):
                 raise NetError(f"can't listen on {', '.join(map(str, listen_on))}")
-            net = Libp2pNet(host, dht, pubsub, door, table, limits)
+            table = Table(dht, rules)
+            ways = Ways(host, dht, pubsub, table, doors, relay, upnp)
+            net = Libp2pNet(host, dht, pubsub, door, table, ways, limits)
             task_status.started(net)
             await net.run()
             scope.deadline = trio.current_time() + GOODBYE_S
@@ -114,22 +131,22 @@ async def _run_stack(host: Any, listen_on: list[Multiaddr], table: TableRules, l
 class Libp2pNet:
     """See :class:`meshgen.net.port.Net`."""
 
-    def __init__(self, host: Any, dht: Any, pubsub: MeshPubsub, door: Door, rules: TableRules, limits: Limits) -> None:
+    def __init__(self, host: Any, dht: Any, pubsub: MeshPubsub, door: Door, table: Table, ways: Ways, limits: Limits) -> None:
         self._host = host
         self._swarm = host.get_network()
         self._dht = dht
         self._pubsub = pubsub
         self._limits = limits
-        self._table = Table(dht, rules)
+        self._table = table
+        self._ways = ways
         self._idle = IdleWires(limits.idle_streams)
         self._serving: Counter[PeerId] = Counter()
         self._protocols: set[str] = set()
-        self._watchers: list[Callable[[], None]] = []
         self._door = door
         guard_table(dht, host, door.blame)
         self.conduct = door.conduct
         self.leaving = trio.Event()
-        self.dialer = Dialer(host, dht)
+        self.dialer = ways.dialer
 
     @property
     def peer_id(self) -> PeerId:
@@ -144,20 +161,24 @@ class Libp2pNet:
         return await self.dialer.connect(address)
 
     def links(self) -> list[PeerLink]:
-        alive = {each.muxed_conn.peer_id: each for each in self._swarm.get_connections() if not each.is_closed}
-        return [_link(connection) for connection in alive.values()]
+        alive = [each for each in self._swarm.get_connections() if not each.is_closed]
+        best = {each.muxed_conn.peer_id: each for each in sorted(alive, key=is_direct)}  # the last one counts
+        return [_link(connection) for connection in best.values()]
 
     def reach(self) -> Reach:
-        return Reach()
+        return self._ways.reach()
+
+    def consult(self, book: Callable[[PeerId], Sequence[str]]) -> None:
+        self.dialer.book = book
 
     def watch_reach(self, changed: Callable[[], None]) -> None:
-        self._watchers.append(changed)
+        self._ways.watch(changed)
 
     def relayed(self) -> Mapping[PeerId, int]:
-        return {}
+        return self._ways.relayed()
 
     def carried(self) -> int:
-        return 0
+        return self._ways.carried()
 
     async def drop(self, peer: PeerId, for_s: float = 0.0) -> None:
         self.conduct.shut(peer, for_s)
@@ -194,7 +215,7 @@ class Libp2pNet:
     @asynccontextmanager
     async def open(self, peer: PeerId, protocol: str) -> AsyncIterator[Channel]:
         fresh = partial(self._fresh_wire, peer, protocol)
-        kept = await self._idle.take(peer, protocol)
+        kept = await self._kept_wire(peer, protocol)
         channel = StreamChannel(peer, kept or await fresh(), fresh if kept else None)
         try:
             yield channel
@@ -204,6 +225,14 @@ class Libp2pNet:
             raise
         self.conduct.thank(peer, 1.0)  # it did what this node wanted of it
         await self._idle.keep(peer, protocol, channel.wire)
+
+    async def _kept_wire(self, peer: PeerId, protocol: str) -> Wire | None:
+        """One on a direct connection if there is such a connection: those on a relayed one are let go then."""
+        while (wire := await self._idle.take(peer, protocol)) is not None:
+            if not wire.relayed or not any(map(is_direct, self._swarm.get_connections(_peer(peer)))):
+                return wire
+            await wire.close()
+        return None
 
     async def _fresh_wire(self, peer: PeerId, protocol: str) -> Wire:
         target = _peer(peer)
@@ -260,6 +289,7 @@ class Libp2pNet:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_around)
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._ways.run)
             nursery.start_soon(self._cut_off)
             await self.leaving.wait()
             nursery.cancel_scope.cancel()

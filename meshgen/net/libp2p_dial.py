@@ -8,7 +8,7 @@ after the direct ones.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import trio
@@ -59,6 +59,8 @@ class Dialer:
         self._dht = dht
         self._circuits = circuits
         self._dialling: dict[ID, trio.Lock] = {}
+        self.book: Callable[[PeerId], Sequence[str]] = lambda _peer: ()
+        """Asked for a peer's addresses; what does not fit is skipped."""
         self.joined = trio.Event()  # replaced by whoever waits for new connections
 
     def is_connected(self, peer: ID) -> bool:
@@ -111,9 +113,11 @@ class Dialer:
 
     def _known_addresses(self, peer: ID) -> list[Multiaddr]:
         try:
-            return _dialable(peer, self._host.get_peerstore().addrs(peer))
+            heard = self._host.get_peerstore().addrs(peer)
         except PeerStoreError:
-            return []
+            heard = []
+        said = [target for text in self.book(PeerId(str(peer))) if (target := _target(peer, text)) is not None]
+        return _dialable(peer, [*said, *heard])
 
     async def _look_up(self, peer: ID) -> list[Multiaddr]:
         """Ask the network, once the own memory, which would answer first, is wiped: a peer moves when its provider says so."""
@@ -181,6 +185,14 @@ def _dialable(peer: ID, addresses: Iterable[Multiaddr]) -> list[Multiaddr]:
     suffix = Multiaddr(f"/p2p/{peer}")
     bare = (address.decapsulate(suffix) if str(address).endswith(str(suffix)) else address for address in addresses)
     return list(dict.fromkeys(address for address in bare if is_dialable(address)))
+
+
+def _target(peer: ID, text: str) -> Multiaddr | None:
+    try:
+        owner, target = parse_address(text)
+    except ValueError:
+        return None
+    return target if owner == peer else None
 
 
 async def _all_done(events: list[trio.Event], within_s: float) -> None:

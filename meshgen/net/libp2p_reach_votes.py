@@ -34,7 +34,11 @@ def state_of(votes: Iterable[Vote]) -> State:
 
 
 def is_global(ip: str) -> bool:
-    return ip_address(ip.partition("%")[0]).is_global
+    """Also False for what is no IP."""
+    try:
+        return ip_address(ip.partition("%")[0]).is_global
+    except ValueError:
+        return False
 
 
 def is_loopback(ip: str) -> bool:

@@ -10,9 +10,11 @@ from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
 from meshgen.net.libp2p_dial import Dialer
-from meshgen.net.libp2p_reach import Reachability
+from meshgen.net.libp2p_reach import Reachability, own_ips
 from meshgen.net.libp2p_reach_direct import DirectPaths
+from meshgen.net.libp2p_reach_probe import place_of
 from meshgen.net.libp2p_reach_relays import KEY, Relays
+from meshgen.net.libp2p_reach_upnp import Upnp, wants_door
 from meshgen.net.libp2p_reach_votes import is_loopback
 from meshgen.net.libp2p_relay import Relay, RelayLimits
 from meshgen.net.libp2p_relay_client import Circuits
@@ -28,7 +30,14 @@ class Ways:
     """What :class:`meshgen.net.libp2p.Libp2pNet` knows of reachability."""
 
     def __init__(
-        self, host: Any, dht: Any, pubsub: Any, table: Table, preferred: Iterable[ID], limits: RelayLimits | None
+        self,
+        host: Any,
+        dht: Any,
+        pubsub: Any,
+        table: Table,
+        preferred: Iterable[ID],
+        limits: RelayLimits | None,
+        upnp: bool = False,
     ) -> None:
         """``preferred`` are the peers to join through; ``limits`` None = no relay for others."""
         self._host = host
@@ -37,6 +46,7 @@ class Ways:
         self._watchers: list[Callable[[], None]] = []
         self._news = trio.Event()
         self._mapped: list[Multiaddr] = []
+        self._upnp = upnp
         self.reachability = Reachability(host, self._note, self._move_gossip)
         self._circuits = Circuits(host)
         self.dialer = Dialer(host, dht, self._circuits)
@@ -94,6 +104,8 @@ class Ways:
                 nursery.start_soon(task)
             if self.relay is not None:
                 nursery.start_soon(self._serve_as_relay, self.relay)
+            if self._upnp:
+                nursery.start_soon(self._keep_door)
 
     async def _tell(self) -> None:
         while True:
@@ -140,11 +152,29 @@ class Ways:
                 announce_at_s = trio.current_time() + ANNOUNCE_S
                 await self._table.provide(KEY)
 
-    async def open_door(self, mapped: Multiaddr | None) -> None:
+    async def _keep_door(self) -> None:
+        """Anew in each network that this machine comes to."""
+        while True:
+            moved = self.reachability.moved
+            async with trio.open_nursery() as nursery:
+                port = self._outer_port()
+                if port is not None and wants_door(own_ips()):
+                    nursery.start_soon(Upnp(self._door_opened).run, port)
+                await moved.wait()
+                nursery.cancel_scope.cancel()
+
+    def _outer_port(self) -> int | None:
+        """The first that is not for this machine alone."""
+        places = (place_of(address.to_bytes()) for address in self._host.get_transport_addrs())
+        return next((place[1] for place in places if place is not None and not is_loopback(place[0])), None)
+
+    def _door_opened(self, mapped: Multiaddr | None) -> None:
         """A router forwards this address to here, or does so no longer."""
-        self._mapped = [] if mapped is None else [mapped]
-        self.reachability.ask_anew()
-        self._note()
+        opened = [] if mapped is None else [mapped]
+        if opened != self._mapped:
+            self._mapped = opened
+            self.reachability.ask_anew()
+            self._note()
 
 
 def _is_local(address: Multiaddr) -> bool:

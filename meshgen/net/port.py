@@ -12,7 +12,7 @@ The three ways to reach others, and what each promises:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, NewType, Protocol
@@ -145,6 +145,9 @@ class Net(Protocol):
 
     def reach(self) -> Reach:
         """Whether others can dial this peer, and which relays it can be reached through."""
+
+    def consult(self, book: Callable[[PeerId], Sequence[str]]) -> None:
+        """Where to look for a peer's addresses before the network is asked: what peers say of themselves, signed, say."""
 
     def watch_reach(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called whenever :meth:`reach` or :meth:`addresses` says something new. It must not block or raise."""

@@ -109,6 +109,11 @@ class Directory:
         models = {peer: signed.message.models for peer, signed in self._lost.items()}
         return {peer: No("away") for peer, known in models.items() if find_model(known, offer.model, offer.digest)}
 
+    def addresses(self, peer: PeerId) -> tuple[str, ...]:
+        """Where a peer says that it can be dialled."""
+        advert = self.get(peer)
+        return advert.addresses if advert else ()
+
     def own_addresses(self) -> tuple[str, ...]:
         """Where this peer can be dialled, as its last advert says."""
         return self.own.message.addresses if self.own else ()

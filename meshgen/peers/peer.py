@@ -65,6 +65,7 @@ from meshgen.settings import Settings, Source, following
 
 log = logging.getLogger(__name__)
 
+
 def system_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -108,6 +109,8 @@ class Peer:
         self._advert_seq = 0
         self._stop = trio.Event()
         self.directory = Directory(net, identity, ledger.net, now_ms, self._describe)
+        net.consult(self.directory.addresses)
+        net.watch_reach(self.directory.announce)
         self.staying = Staying(net, self.directory, now_ms, around or Surroundings(shelf=PeersFile(home) if home else None))
         self.staying.on_link.append(self.community.meet)
         ledger.on_append.append(lambda _: self.directory.changed())
@@ -118,8 +121,7 @@ class Peer:
         self.bookkeeping = Bookkeeping(
             net, ledger, self.directory, now_ms, random.Random(rng.random()), keep_all=keep_all, follow=follow, kin=kin
         )
-        self.directory.heeds = gate.deals_with
-        self.bookkeeping.heed(gate)
+        self.community.attend(self.directory, self.bookkeeping)
         self.credit = Accounting(ledger, now_ms, self._verdict, self.bookkeeping.archivist.want)
         self.bookkeeping.interest.stranger_entries = lineage.current.limits.stranger_entries
         self.requester: Requester | None = None
@@ -198,8 +200,7 @@ class Peer:
         """The owner's from now on; what can't change in a running node (its roles, its address, its device) stays as it was."""
         self._given = following(self._given, settings)
         self._follow_charter()
-        self.gate.lists = Lists.of(self.settings)
-        self.bookkeeping.follow(frozenset(map(public_key_of, self.settings.node.follow)))
+        self.community.follow(self.settings)
         if self.requester is not None:
             self.requester.follow(RequesterPolicy.of(self.settings))
 
@@ -281,6 +282,7 @@ class Peer:
             "home": str(self.home) if self.home else None,
             "uptime_s": (self._now_ms() - self.started_ms) // 1000,
             "addresses": self.net.addresses(),
+            "reach": self._reach_status(),
             "connected": len(self.net.links()),
             "peers_known": sum(1 for _ in self.directory.adverts()),
             "jobs": self._job_counts(),
@@ -293,6 +295,17 @@ class Peer:
         charter = self.charters.current
         signed = {"hash": self.charters.lineage.hash.hex(), "delegates": len(charter.delegates), "threshold": charter.threshold}
         return {"charter": charter.name, "version": charter.version, "net": self.ledger.net.hex()} | signed
+
+    def _reach_status(self) -> dict[str, Any]:
+        reach, relayed = self.net.reach(), self.net.relayed()
+        return {
+            "state": reach.state,
+            "relays": len(reach.relays),
+            "through": [self.directory.alias(relay) for relay in reach.relays],
+            "observed": list(reach.observed),
+            "relayed_bytes": sum(relayed.values()),
+            "carried_bytes": self.net.carried(),
+        }
 
     def _job_counts(self) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -311,6 +324,7 @@ class Peer:
             "vram_free_mib": device.vram_free_mib,
             "models": [model.name for model in self.overseer.models()],
             "queued": self.worker.queued,
+            "current": [delivery.state() for delivery in self.worker.current],
             "jobs": tally.jobs,
             "pictures": tally.pictures,
             "failed": tally.failed,
@@ -328,7 +342,8 @@ class Peer:
 
     def peers(self) -> list[dict[str, Any]]:
         """Others that are known: adverts, and links to peers that have not advertised."""
-        return with_company(peer_rows(self.directory.adverts(), self.net.links()), self.gate, self.bookkeeping.advice)
+        rows = peer_rows(self.directory.adverts(), self.net.links(), self.staying.pulse.rtt_ms)
+        return with_company(rows, self.gate, self.bookkeeping.advice)
 
     def models(self) -> dict[str, Any]:
         adverts = [signed.message for signed in self.directory.adverts()]

@@ -25,7 +25,8 @@ NO_POST = "no-post-processing"
 ROLES = ("requester", "worker", "hub", "archivist", "observer")
 MAX_MODELS = 64
 MAX_ADDRESSES = 8
-MAX_ADDRESS_BYTES = 128
+MAX_ADDRESS_BYTES = 224
+"""Room for one through a relay, which names two peers."""
 MAX_LIFETIME_MS = 10 * 60 * 1000
 """An advert that claims to live longer is refused: a GPU's load an hour ago says nothing."""
 TABLE_NAMESPACE = "meshgen"

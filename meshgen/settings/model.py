@@ -15,12 +15,12 @@ from meshgen.settings.windows import parse_window
 
 _PEER = r"/p2p/[1-9A-HJ-NP-Za-km-z]{46,64}"
 _FRIEND = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}|[0-9a-f]{64}")
-_ADDRESS = re.compile(rf"/(ip4|ip6|dns|dns4|dns6)/([^/\s]+)/tcp/(\d{{1,5}})({_PEER})?")
+_ADDRESS = re.compile(rf"/(ip4|ip6|dns|dns4|dns6)/([^/\s]+)/tcp/(\d{{1,5}})({_PEER}(?:/p2p-circuit{_PEER})?)?")
 
 
 def _address(text: str) -> str:
     match = _ADDRESS.fullmatch(text)
-    if not match:
+    if not match or "/p2p-circuit" in text:
         raise ValueError(f"{text!r} is not a TCP multiaddr such as /ip4/192.0.2.7/tcp/4711")
     if len(text) > 70 and "/p2p/" not in text:
         raise ValueError(f"{text!r} is longer than the 70 characters that fit into an advert")
@@ -34,7 +34,12 @@ def _address(text: str) -> str:
 
 def peer_address(text: str) -> str:
     """A multiaddr that ends with a peer id, unchanged. Raises ValueError with words for people."""
-    if "/p2p/" not in _address(text):
+    before, circuit, _peer = text.partition("/p2p-circuit")
+    if circuit and not _ADDRESS.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no way through a relay, such as /ip4/192.0.2.7/tcp/4711/p2p/12D3KooW.../p2p-circuit/p2p/..."
+        )
+    if "/p2p/" not in _address(before if circuit else text):
         raise ValueError(f"{text!r} must end with /p2p/ and the other node's peer id, as `meshgen status` shows it there")
     return text
 
@@ -72,6 +77,11 @@ ListOf = BeforeValidator(_split)
 Addresses = Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], ListOf]
 PeerAddresses = Annotated[tuple[Annotated[str, AfterValidator(peer_address)], ...], ListOf]
 MilliKudos = Annotated[int, Field(ge=0, le=2**40)]
+
+
+def _switch(value: object) -> object:
+    """YAML reads on and off as true and false."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
 
 
 def _plain(text: str) -> str:
@@ -174,6 +184,14 @@ class MeshSettings(Group):
         description="Find nodes of this mesh in the local network by multicast. Others there see this node's addresses and peer "
         "id, and neither its alias nor its mesh's name. On in the profiles laptop and gpu-server; nothing is sent as long as it "
         "listens on this machine alone",
+    )
+    relay: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
+        default="auto",
+        description="Carry others' connections (encrypted end to end) to nodes that nobody can dial; auto = while it can be "
+        "dialled itself. limits.relay_* bound it",
+    )
+    upnp: bool = Field(
+        default=True, description="Behind a home router, ask it to forward the port; others then reach this node directly"
     )
 
 
@@ -373,6 +391,14 @@ class LimitSettings(Group):
         default=256, description="...and at most so many MiB of pictures; the oldest are dropped first", ge=1, le=1_048_576
     )
     connections: int = Field(default=256, description="Connections to other peers", ge=4, le=10_000)
+    relay_peers: int = Field(default=64, description="As a relay: peers that it keeps reachable", ge=0, le=10_000)
+    relay_circuits: int = Field(default=32, description="As a relay: connections that it carries for one peer", ge=1, le=1000)
+    relay_kib_s: int = Field(
+        default=4096,
+        description="As a relay: KiB a second that it carries in all; more has to wait; 0 = no limit",
+        ge=0,
+        le=2**30,
+    )
 
 
 class Settings(Group):

@@ -311,6 +311,10 @@ def agreement_vectors() -> Iterator[Vector]:
         yield Vector("offer", "offer", name, record.encode(), describe(record))
     bare = replace(SAMPLES[Advert], models=(), roles=(), addresses=(), policies=(), head_seq=0, head_id=b"", alias="")  # type: ignore[type-var]
     yield Vector("advert", "advert", "advert-bare", bare.encode(), describe(bare))
+    direct, relay = SAMPLES[Advert].addresses[0], SAMPLES[Offer].addresses[0]  # type: ignore[attr-defined]
+    through = f"{relay}/p2p-circuit/p2p/{direct.rpartition('/p2p/')[2]}"
+    behind = replace(SAMPLES[Advert], addresses=(through, direct))  # type: ignore[type-var]
+    yield Vector("advert", "advert", "advert-through-a-relay", behind.encode(), describe(behind))
 
 
 def _names(cls: type[Record]) -> list[str]:
