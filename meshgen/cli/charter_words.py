@@ -53,9 +53,15 @@ def file_text(signed: SignedCharter, rules: Charter | None) -> str:
     if rules and charter.delegates != rules.delegates:
         lines += [f"{_bold('from then on')} {_peer(key)}" for key in charter.delegates]
     lines.append(f"{_bold('a change')} needs {charter.threshold} of {count(len(charter.delegates), 'delegate')}")
+    if charter.members == "listed":
+        lines.append(
+            f"{_bold('members')} those alone whom {count(charter.roll_threshold, 'delegate')} admitted: meshgen mesh members"
+        )
     lines += [f"{_bold('join through')} {address}" for address in charter.bootstrap]
     if charter.treasury:
         lines.append(f"{_bold('treasury')} {_peer(charter.treasury)}")
+    if charter.relay_gib_mkudos:
+        lines.append(f"{_bold('relays')} {kudos(charter.relay_gib_mkudos)} kudos for each GiB carried")
     return "\n".join([*lines, *_prices(charter)])
 
 

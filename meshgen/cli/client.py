@@ -63,6 +63,9 @@ class Api:
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return json.loads(self._ask("POST", path, body))
 
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        return json.loads(self._ask("PATCH", path, body))
+
     def delete(self, path: str) -> Any:
         return json.loads(self._ask("DELETE", path))
 

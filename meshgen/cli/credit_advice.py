@@ -20,7 +20,7 @@ MAX_LABEL = 64
 @click.command()
 @click.argument("subject", metavar="PEER|MODEL")
 @click.argument("recommendation", type=click.Choice(RECOMMENDATIONS))
-@click.option("--label", default="", help="A few words why; everybody can read them. 64 plain letters at most.")
+@click.option("--why", "--label", "label", default="", help="A few words why; everybody can read them. 64 plain letters at most.")
 @click.option("--list", "topic", default="meshgen", show_default=True, help="Which of your lists it is for.")
 @click.option("--for", "span", default="90d", show_default=True, metavar="SPAN", help="How long; 400 days at most.")
 @click.option("--withdraw", is_flag=True, help="Take such an advisory back.")
@@ -29,14 +29,14 @@ MAX_LABEL = 64
 def advise(call: Call, subject: str, recommendation: str, label: str, topic: str, span: str, withdraw: bool, yes: bool) -> None:
     """Recommend to trust or to avoid a PEER, or a MODEL by its digest.
 
-    Only nodes that follow this one heed it, and none passes it on. It is signed, in the log for everybody to read, and
-    ends by itself.
+    Only nodes that follow this one (`meshgen peers follow`) heed it, and none passes it on. It is signed, in the log for
+    everybody to read, and ends by itself.
 
     \b
-    meshgen credit advise bob avoid --label "sends noise" --for 30d
+    meshgen peers advise bob avoid --why "sends noise" --for 30d
     """
     if len(label) > MAX_LABEL or not (label.isascii() and (label.isprintable() or not label)):
-        raise click.BadParameter(f"{MAX_LABEL} plain letters, digits and signs at most (ASCII)", param_hint="--label")
+        raise click.BadParameter(f"{MAX_LABEL} plain letters, digits and signs at most (ASCII)", param_hint="--why")
     api = Api.of(call.home)
     people = People(api)
     model = bool(re.fullmatch(r"[0-9a-f]{64}", subject))

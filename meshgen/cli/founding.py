@@ -33,6 +33,7 @@ def founding_charter(
     bootstrap: Iterable[str],
     tariff: Iterable[str],
     about: str,
+    listed: bool = False,
 ) -> Charter:
     """Version 0. Raises CharterError, Malformed."""
     keys = tuple(sorted({founder, *map(_key, delegates)}))
@@ -43,6 +44,7 @@ def founding_charter(
         threshold=threshold or len(keys) // 2 + 1,
         bootstrap=_checked(bootstrap),
         tariff=Tariff(**_tariff(tariff)),
+        members="listed" if listed else "open",
     )
 
 

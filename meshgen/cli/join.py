@@ -113,6 +113,8 @@ def _text(entry: Entry, peer: str, run_then: bool) -> str:
     version = f", version {mesh.current.version}" if mesh.documents else ""
     whose = "private, its key is kept here" if entry.psk else f"mesh id {mesh.net.hex()}"
     lines = [f"this home is a member of {mesh.current.name}{version} ({whose}), as {peer}", _doors(entry)]
+    if mesh.current.members == "listed":
+        lines.append(f"its charter lists its members; if this node is none yet, send {peer} to a delegate: meshgen mesh admit")
     return "\n".join(lines if run_then else [*lines, "next: meshgen run"])
 
 

@@ -21,6 +21,7 @@ from meshgen.cli.enacting import (
 from meshgen.cli.faults import Fault
 from meshgen.cli.join import join
 from meshgen.cli.mesh_keys import key
+from meshgen.cli.mesh_members import admit, expel, members
 from meshgen.cli.verb import Call, verb
 from meshgen.peers.charter_home import joined, lineage_of, read_charter
 from meshgen.peers.charter_text import render_charter
@@ -35,8 +36,8 @@ def mesh() -> None:
     """The mesh: found one, invite to it, join one, show or change what it agrees on."""
 
 
-mesh.add_command(join)
-mesh.add_command(key)
+for command in (join, key, members, admit, expel):
+    mesh.add_command(command)
 
 
 @mesh.command()
@@ -46,6 +47,7 @@ mesh.add_command(key)
 @click.option("--bootstrap", multiple=True, metavar="ADDRESS", help="A node to join through (repeatable).")
 @click.option("--tariff", multiple=True, metavar="FILE|KEY=VALUE", help="What differs from the default tariff (repeatable).")
 @click.option("--about", default="", help="A line about it.")
+@click.option("--listed", is_flag=True, help="For those alone whom delegates admit: `meshgen mesh admit`.")
 @click.option("--private", is_flag=True, help="Make a key too: who has not got it can't even connect.")
 @click.option("--out", default="charter.yaml", show_default=True, type=FILE, help="Where to write the charter.")
 @verb

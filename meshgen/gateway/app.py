@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from meshgen import __version__
 from meshgen.gateway.accounts import account_routes
+from meshgen.gateway.community import community_routes
 from meshgen.gateway.credit import credit_routes
 from meshgen.gateway.docs import docs_routes
 from meshgen.gateway.door import Door
@@ -63,6 +64,7 @@ def make_app(
         app.include_router(routes, responses=HORDE_ERRORS)
     app.include_router(job_routes(node))
     app.include_router(mesh_routes(node))
+    app.include_router(community_routes(node))
     app.include_router(metrics_routes(node, lag or Lag()))
     app.include_router(credit_routes(node))
     app.include_router(account_routes(node))

@@ -97,6 +97,19 @@ class BridgeFace(Protocol):
         """Those that are there: ``{"name", "kind", "agent", "models", "threads", "done", "mkudos", ...}``"""
 
 
+class CommunityFace(Protocol):
+    """:class:`meshgen.peers.community.Community`. Whom it is about is a key, or an account's id."""
+
+    def view(self) -> dict[str, Any]:
+        """``{"members": "open" | "listed", "roll_threshold", "membership", "rows": [{peer_id, account, how, by}]}``"""
+
+    async def change(self, admit: Iterable[bytes], expel: Iterable[bytes]) -> dict[str, Any]:
+        """Raises ValueError with a text for people if this node is no delegate, or the roll can't be kept."""
+
+    def advice_on(self, subject: bytes) -> list[dict[str, Any]]:
+        """Who recommends what, followed or not."""
+
+
 class NodeFace(Protocol):
     @property
     def peer_id(self) -> str: ...
@@ -107,6 +120,9 @@ class NodeFace(Protocol):
 
     @property
     def credit(self) -> CreditFace: ...
+
+    @property
+    def community(self) -> CommunityFace: ...
 
     @property
     def overseer(self) -> WorkerFace | None:

@@ -13,14 +13,18 @@ import trio
 from meshgen.identity import Identity, peer_id, public_key_of
 from meshgen.net.port import Channel, Net, PeerId
 from meshgen.peers.advice import Advice, advisory_view
+from meshgen.peers.bookkeeping import Bookkeeping
 from meshgen.peers.charters import Charters
-from meshgen.peers.gate import Gate
+from meshgen.peers.directory import Directory
+from meshgen.peers.gate import Gate, Lists
 from meshgen.peers.membership import Membership
 from meshgen.peers.roll_home import keep_page, read_pages
 from meshgen.peers.rolls import Rolls
 from meshgen.protocols.envelope import Signed, sign, unsign
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.offer import OFFER_PROTOCOL, Award, Offer, Refusal
+from meshgen.protocols.record import Record
+from meshgen.settings import Settings
 
 LOOK_S = 1.0
 """A link to a peer that is blocked lasts so long at most."""
@@ -36,9 +40,21 @@ class Community:
         self._identity = identity
         self._charters = charters
         self._gate = gate
+        self._bookkeeping: Bookkeeping
         self._dropped: set[PeerId] = set()
         self.membership = membership
         self.rolls = rolls
+
+    def attend(self, directory: Directory, bookkeeping: Bookkeeping) -> None:
+        """From now on these heed the gate."""
+        self._bookkeeping = bookkeeping
+        directory.heeds = self._gate.deals_with
+        bookkeeping.heed(self._gate)
+
+    def follow(self, settings: Settings) -> None:
+        """The owner's lists as they are now."""
+        self._gate.lists = Lists.of(settings)
+        self._bookkeeping.follow(frozenset(map(public_key_of, settings.node.follow)))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
@@ -67,6 +83,14 @@ class Community:
             await self._net.drop(peer, 0)
         self._dropped = blocked
 
+    # -- what is said of people
+
+    def advice_on(self, subject: bytes) -> list[dict[str, Any]]:
+        """Who recommends what about a key or an account, whoever it is: those followed are marked, and alone heeded."""
+        advice, account = self._bookkeeping.advice, self._gate.ledger.account_of(subject)
+        heard = advice.heard(subject) + (advice.heard(account) if account != subject else [])
+        return [{"by": peer_id(author), "followed": author in advice.follow, **advisory_view(word)} for author, word in heard]
+
     # -- those who belong
 
     async def change(self, admit: Iterable[bytes], expel: Iterable[bytes]) -> dict[str, Any]:
@@ -75,7 +99,7 @@ class Community:
         return self.view()
 
     def view(self) -> dict[str, Any]:
-        """Fit for JSON: who belongs to the mesh."""
+        """Who belongs to the mesh, fit for JSON."""
         charter, state = self._charters.current, self.membership.state
         rows = self.membership.rows()
         return {"members": charter.members, "roll_threshold": charter.roll_threshold, "membership": state, "rows": rows}
@@ -94,8 +118,9 @@ async def refuse(identity: Identity, channel: Channel) -> None:
     wire = await channel.receive()
     if wire is None:
         return
-    signed: Signed[Offer] | Signed[Award] = unsign(wire, Offer, Award)  # type: ignore[type-var]
+    signed: Signed[Record] = unsign(wire, Offer, Award)
     message = signed.message
+    assert isinstance(message, Offer | Award)
     offer_id = message.offer_id if isinstance(message, Award) else signed.id
     await channel.send(sign(identity, Refusal(message.net, offer_id, "not_member", 0)).wire, last=True)
 

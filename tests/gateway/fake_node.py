@@ -122,6 +122,31 @@ class FakeCredit:
         return {"entry": {"id": "ef" * 32}}
 
 
+class FakeCommunity:
+    """A mesh that lists its members; this node is a delegate."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[list[bytes], list[bytes]]] = []
+        self.refusal = ""
+
+    def view(self) -> dict[str, Any]:
+        rows = [{"peer_id": ALICE.peer_id, "account": "ab" * 32, "how": "delegate", "by": []}]
+        rows.append({"peer_id": BOB.peer_id, "account": "cd" * 32, "how": "admitted", "by": [ALICE.peer_id]})
+        return {"members": "listed", "roll_threshold": 1, "membership": "member", "rows": rows}
+
+    async def change(self, admit: Iterable[bytes], expel: Iterable[bytes]) -> dict[str, Any]:
+        if self.refusal:
+            raise ValueError(self.refusal)
+        self.changes.append((list(admit), list(expel)))
+        return self.view()
+
+    def advice_on(self, subject: bytes) -> list[dict[str, Any]]:
+        if subject != BOB.public_key:
+            return []
+        said = {"recommendation": "avoid", "why": "sends noise", "list": "meshgen", "expires_ms": 1_800_000_000_000}
+        return [{"by": ALICE.peer_id, "followed": True} | said]
+
+
 class FakeNode:
     """Implements NodeFace."""
 
@@ -131,6 +156,7 @@ class FakeNode:
         self.overseer: FakeOverseer | None = None
         self.bridge: Bridge | None = None
         self.credit: Any = FakeCredit()
+        self.community: Any = FakeCommunity()
         self.stopped = threading.Event()
         self.local: dict[str, Path] = {}
         self.settings_source: Source | None = None

@@ -1,0 +1,121 @@
+"""`meshgen peers block` and its kin, which write the settings of a running node; `meshgen mesh admit` and `expel`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from meshgen.settings import Source
+from meshgen.settings.blocking import parse_block
+from tests.cli.conftest import Running
+from tests.gateway.fake_node import ALICE, BOB
+
+Cli = Callable[..., Result]
+ACCOUNT = "ab" * 32
+
+
+@pytest.fixture
+def owned(running: Running, tmp_path: Path) -> Running:
+    """A node whose settings are a file."""
+    running.node.settings_source = Source(tmp_path / "config.yaml")
+    return running
+
+
+def lines(owned: Running, name: str = "block") -> tuple[str, ...]:
+    """As the file has them, and the node was told."""
+    assert owned.node.settings_source is not None
+    found: tuple[str, ...] = getattr(owned.node.settings_source.load().node, name)
+    assert getattr(owned.node.followed[-1].node, name) == found
+    return found
+
+
+def test_block_and_unblock(meshgen: Cli, owned: Running) -> None:
+    text = meshgen("peers", "block", "bob", "--why", "sends noise").output
+    assert "blocked bob" in text and "until `meshgen peers unblock`" in text
+    assert lines(owned) == (f"{BOB.peer_id} (sends noise)",)
+    meshgen("peers", "block", BOB.peer_id[-6:], "--for", "7d")
+    (line,) = lines(owned)
+    assert parse_block(line).until_ms and not parse_block(line).why, "the last word counts"
+    assert "bob" in meshgen("peers", "blocked").output
+    assert "bob" in meshgen("peers", "unblock", f"bob#{BOB.peer_id[-6:]}").output
+    assert lines(owned) == ()
+    assert "nobody" in meshgen("peers", "blocked").output
+    assert "not blocked" in meshgen("peers", "unblock", "bob", code=1).output
+
+
+def test_an_account_is_blocked_by_its_id_and_found_by_its_beginning(meshgen: Cli, owned: Running) -> None:
+    meshgen("peers", "block", ACCOUNT, "--why", "all its devices")
+    found = json.loads(meshgen("peers", "blocked", "--json").stdout)["blocked"]
+    assert found == [{"peer": ACCOUNT, "name": "account abababababab", "until_ms": None, "why": "all its devices"}]
+    meshgen("peers", "unblock", ACCOUNT[:8])
+    assert lines(owned) == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("bob", "--why", "(twice)"), 2),
+        (("bob", "--why", "ü"), 2),
+        (("bob", "--why", "x" * 121), 2),
+        (("bob", "--for", "a week"), 2),
+        (("nobody",), 1),
+        ((ALICE.peer_id,), 1),
+    ],
+)
+def test_what_can_not_be_blocked(meshgen: Cli, owned: Running, words: tuple[str, ...], code: int) -> None:
+    meshgen("peers", "block", *words, code=code)
+    assert not owned.node.followed
+
+
+def test_allow_and_follow(meshgen: Cli, owned: Running) -> None:
+    meshgen("peers", "allow", "bob")
+    meshgen("peers", "allow", "bob")
+    assert lines(owned, "allow") == (BOB.peer_id,)
+    meshgen("peers", "unallow", "bob")
+    assert lines(owned, "allow") == ()
+    assert "followed" in meshgen("peers", "follow", "bob").output
+    assert lines(owned, "follow") == (BOB.peer_id,)
+    assert BOB.peer_id in meshgen("peers", "followed").output
+    meshgen("peers", "unfollow", BOB.peer_id[:20])
+    assert lines(owned, "follow") == ()
+    assert "not on that list" in meshgen("peers", "unfollow", "bob", code=1).output
+
+
+def test_what_the_environment_says_goes_first_and_is_told(meshgen: Cli, owned: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESHGEN_NODE__BLOCK", ACCOUNT)
+    assert "set by the environment" in meshgen("peers", "block", "bob", code=1).output
+
+
+def test_a_node_without_a_file_says_so(meshgen: Cli, running: Running) -> None:
+    assert "without a config file" in meshgen("peers", "block", "bob", code=1).output
+
+
+def test_advice(meshgen: Cli, running: Running) -> None:
+    text = meshgen("peers", "advice", "bob").output
+    assert "avoid" in text and "sends noise" in text and "yes" in text
+    assert "nobody" in meshgen("peers", "advice", ALICE.peer_id).output
+
+
+# -- the roll
+
+
+def test_members_admit_and_expel(meshgen: Cli, running: Running) -> None:
+    text = meshgen("mesh", "members").output
+    assert "delegate" in text and "admitted" in text and BOB.peer_id in text
+    meshgen("mesh", "admit", "bob", ACCOUNT)
+    meshgen("mesh", "admit", "--all-of", ALICE.peer_id)
+    meshgen("mesh", "expel", "bob", stdin="y\n")
+    meshgen("mesh", "expel", "bob", stdin="n\n", code=130)
+    assert running.node.community.changes == [
+        ([BOB.public_key, bytes.fromhex(ACCOUNT)], []),
+        ([BOB.public_key], []),
+        ([], [BOB.public_key]),
+    ]
+    meshgen("mesh", "admit", code=2)
+    meshgen("mesh", "admit", "nobody", code=1)
+    running.node.community.refusal = "this node is no delegate of ours: only they admit and expel"
+    assert "no delegate" in meshgen("mesh", "admit", "bob", code=1).output
