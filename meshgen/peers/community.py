@@ -18,6 +18,7 @@ from meshgen.peers.charters import Charters
 from meshgen.peers.directory import Directory
 from meshgen.peers.gate import Gate, Lists
 from meshgen.peers.membership import Membership
+from meshgen.peers.relay_dues import RelayDues
 from meshgen.peers.roll_home import keep_page, read_pages
 from meshgen.peers.rolls import Rolls
 from meshgen.protocols.envelope import Signed, sign, unsign
@@ -42,6 +43,7 @@ class Community:
         self._gate = gate
         self._bookkeeping: Bookkeeping
         self._dropped: set[PeerId] = set()
+        self._dues = RelayDues(net, gate.ledger, lambda: charters.current.relay_gib_mkudos, gate.deals_with)
         self.membership = membership
         self.rolls = rolls
 
@@ -59,6 +61,7 @@ class Community:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.rolls.run)
+            nursery.start_soon(self._dues.run)
             task_status.started()
             while True:
                 await self.keep_away()

@@ -37,8 +37,8 @@ _ANY_MODEL = ModelAdvert("any", bytes(32), "other", 64, 1, (), 0)
 """Stands for the one that is found later: a request must fit into an order whatever that will be."""
 
 OUTSIDE = (
-    "this node is no member of the mesh yet, whose charter lists them: send its peer id, from `meshgen status`, to a delegate, who "
-    "runs `meshgen mesh admit`"
+    "this node is no member of the mesh yet, whose charter lists them: send its peer id, from `meshgen status`, to a delegate, "
+    "who runs `meshgen mesh admit`"
 )
 
 
