@@ -122,7 +122,7 @@ def _others(home: Path, settings: Settings, peers: list[dict[str, Any]]) -> Iter
 
 
 def _whole(address: str, peer: str) -> str:
-    return address if address.rpartition("/p2p/")[2] == peer else f"{address}/p2p/{peer}"
+    return address if address.split("/")[-2:-1] == ["p2p"] else f"{address}/p2p/{peer}"
 
 
 def _can_be_told(address: str) -> bool:
