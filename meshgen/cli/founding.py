@@ -19,7 +19,7 @@ from meshgen.peers.charters import fetch_charters
 from meshgen.peers.directory import table_rules
 from meshgen.peers.peer import system_ms
 from meshgen.protocols.charter import NET_BYTES, Charter, Lineage, Tariff
-from meshgen.settings.model import peer_address
+from meshgen.settings.addressing import peer_address
 
 ANSWER_S = 20.0
 

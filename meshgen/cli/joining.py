@@ -26,7 +26,7 @@ from meshgen.peers.peer import system_ms
 from meshgen.protocols.charter import Lineage
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.invite import Invite
-from meshgen.settings.model import peer_address
+from meshgen.settings.addressing import peer_address
 from meshgen.settings.text import with_settings
 
 ANSWER_S = 20.0

@@ -18,7 +18,7 @@ from meshgen.protocols.advert import PICTURE_FAMILIES
 from meshgen.protocols.charter import Charter, CharterSignature, SignedCharter
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.record import Array, Bin, UInt, field_kinds
-from meshgen.settings.model import peer_address
+from meshgen.settings.addressing import peer_address
 
 MAX_TEXT_BYTES = 32 * 1024
 MAX_NESTING = 4

@@ -15,7 +15,7 @@ from meshgen.peers.charter_text import render_charter
 from meshgen.protocols.charter import MAX_VERSION, Charter, Lineage, SignedCharter
 from meshgen.protocols.codec import Malformed
 from meshgen.settings import Settings
-from meshgen.settings.model import peer_address
+from meshgen.settings.addressing import peer_address
 
 CHARTER_DIR = "charter"
 THROUGH_FILE = "through.txt"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from meshgen.protocols.advert import ADAPTERS, FAMILIES, MAX_ADDRESSES, PICTURE_FAMILIES
+from meshgen.protocols.advert import ADAPTERS, FAMILIES, MAX_ADDRESS_BYTES, MAX_ADDRESSES, PICTURE_FAMILIES
 from meshgen.protocols.codec import Limits, Malformed
 from meshgen.protocols.record import MAX_MKUDOS, Array, Bin, Hash, MaybeHash, MilliKudos, Millis, NetId, Record, Text, UInt
 
@@ -86,7 +86,7 @@ class Offer(Record):
     """The most one picture may cost."""
     created_ms: Millis
     expires_ms: Millis
-    addresses: Annotated[tuple[str, ...], Array(Text(128, low=1), MAX_ADDRESSES)]
+    addresses: Annotated[tuple[str, ...], Array(Text(MAX_ADDRESS_BYTES, low=1), MAX_ADDRESSES)]
     """Where the requester can be dialled by a worker that heard the offer by gossip."""
     shared: Annotated[int, UInt(0, 1)] = 0
     """1: the owner lets the pictures be shared, which lowers the tariff's surcharge."""
