@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from meshgen.cli.local_mesh import LocalMesh, local_mesh, wait_for
+from meshgen.cli import main
+from meshgen.cli.local_mesh import LocalMesh, LocalNode, local_mesh, wait_for
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -74,6 +76,12 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
         yield mesh
 
 
+def meshgen(home: Path, *words: str) -> str:
+    done = CliRunner().invoke(main, ["--home", str(home), *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
 @dataclass
 class Script:
     """A peer's process. It tells what it does, a line a step, and goes on until its input ends."""
@@ -96,14 +104,13 @@ class Script:
 
 
 @pytest.fixture
-def run(scripts: Path, mesh: LocalMesh) -> Iterator[Callable[..., Script]]:
-    """Start one of the scripts as a peer of the mesh; a test has a minute for all of it."""
+def run(scripts: Path) -> Iterator[Callable[..., Script]]:
+    """Start one of the scripts as a peer that is invited by a node; a test has a minute for all of it."""
     started: list[subprocess.Popen[str]] = []
-    hub = mesh.nodes["hub"]
 
-    def start(name: str, *words: str) -> Script:
-        net = hub.api.get("/v1/status")["mesh"]["net"]
-        command = ["timeout", str(RUN_S), str(NODE), name, hub.address(), net, *words]
+    def start(host: LocalNode, name: str, *words: str) -> Script:
+        line = json.loads(meshgen(host.home, "mesh", "invite", "--json"))["line"]
+        command = ["timeout", str(RUN_S), str(NODE), name, line, *words]
         process = subprocess.Popen(command, cwd=scripts, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         started.append(process)
         return Script(process)

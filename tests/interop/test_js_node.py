@@ -6,14 +6,15 @@ import base64
 import hashlib
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from meshgen.cli.client import Api
-from meshgen.cli.local_mesh import LocalMesh, wait_for
+from meshgen.cli.local_mesh import LocalMesh, local_mesh, wait_for
 from meshgen.identity import peer_id
-from tests.interop.conftest import Script
+from tests.interop.conftest import CHARTER, Script, meshgen
 
 SIDE = 64
 KINDS = ["genesis", "hold", "receipt", "hold", "receipt"]
@@ -77,7 +78,7 @@ def check_picture(picture: dict[str, Any]) -> None:
 
 def test_it_draws_for_a_python_node(run: Callable[..., Script], mesh: LocalMesh) -> None:
     ada = mesh.nodes["ada"].api
-    script = run("draw.js")
+    script = run(mesh.nodes["hub"], "draw.js")
     joined = script.until("joined")[-1]
     wait_for(lambda: joined["model"] in {model["name"] for model in ada.get("/v1/models")["mesh"]}, "Ada to know it", 20)
     wanted = {"prompt": "a plain colour", "model": joined["model"], "steps": 4, "count": 2, "width": SIDE, "height": SIDE}
@@ -95,14 +96,14 @@ def test_it_draws_for_a_python_node(run: Callable[..., Script], mesh: LocalMesh)
 
 
 def test_what_it_says_wrongly_is_answered_as_the_specs_tell(run: Callable[..., Script], mesh: LocalMesh) -> None:
-    told = {facts["what"]: facts["answer"] for facts in run("rude.js", "fake").steps()}
+    told = {facts["what"]: facts["answer"] for facts in run(mesh.nodes["hub"], "rude.js", "fake").steps()}
     assert told == ANSWERS
     assert mesh.nodes["wanda"].api.get("/v1/credit/verify")["ok"]
 
 
 def test_it_joins_asks_gets_its_pictures_and_pays(run: Callable[..., Script], mesh: LocalMesh) -> None:
     wanda, hub = mesh.nodes["wanda"], mesh.nodes["hub"]
-    script = run("request.js", "fake")
+    script = run(hub, "request.js", "fake")
     joined, advert, table, *jobs, settled = script.until("settled")
     assert (joined["hub"], advert["alias"], advert["worker"]) == (hub.peer_id, "wanda", wanda.peer_id)
     assert (table["alias"], table["server"]) == ("wanda", wanda.peer_id)
@@ -125,3 +126,13 @@ def test_it_joins_asks_gets_its_pictures_and_pays(run: Callable[..., Script], me
         assert (its["spent_mkudos"], its["held_mkudos"]) == (first["mkudos"] + second["mkudos"], 0)
         report = node.api.get("/v1/credit/verify")
         assert (report["ok"], report["total_mkudos"]) == (True, 0), report
+
+
+def test_it_joins_a_private_mesh_by_its_line_alone(run: Callable[..., Script], tmp_path: Path) -> None:
+    meshgen(tmp_path / "hub", "mesh", "key", "new")
+    with local_mesh(tmp_path, CHARTER) as mesh:
+        hub = mesh.start("hub", "hub")
+        joined = run(hub, "draw.js").until("joined")[-1]
+        wait_for(
+            lambda: joined["model"] in {model["name"] for model in hub.api.get("/v1/models")["mesh"]}, "the hub to know it", 20
+        )

@@ -1,12 +1,12 @@
-// node draw.js ADDRESS NET: joins a mesh as a worker, and draws for whoever asks until its input ends.
+// node draw.js LINE: joins a mesh as a worker, and draws for whoever asks until its input ends.
 
 import { Node, tell, untilInputEnds } from "./node.js";
 import { again } from "./runtime.js";
 import { DEVICE, MODEL, Worker } from "./worker.js";
 
-const [address, net] = process.argv.slice(2);
+const [line] = process.argv.slice(2);
 
-const node = await Node.join(address, net, DEVICE);
+const node = await Node.join(line, DEVICE);
 const worker = new Worker(node.peer, node.identity, node.log, ({ drawn, receipt, work }) =>
   tell("drawn", { pictures: drawn, mkudos: receipt.content.amount, receipt: receipt.id, prompt: work.prompt }),
 );

@@ -1,7 +1,8 @@
-// A whole node: it joins by an address and follows the mesh `net` (hex). What it is made of stands in the modules beside.
+// A whole node, which joins by an invite line. What it is made of stands in the modules beside.
 
 import { randomBytes } from "node:crypto";
 import { Identity } from "./identity.js";
+import { readLine } from "./invite.js";
 import { CREDIT, Log } from "./log.js";
 import { Market } from "./market.js";
 import { Peer } from "./peer.js";
@@ -10,10 +11,11 @@ import { answerPing, PULSE } from "./pulse.js";
 
 export class Node {
   // `device` says what a worker's advert says beyond a requester's.
-  static async join(address, net, device = {}) {
+  static async join(line, device = {}) {
     const node = new Node();
+    const { net, ways, psk } = readLine(line);
     node.identity = await Identity.of(randomBytes(32));
-    node.peer = await Peer.start(node.identity, TABLE);
+    node.peer = await Peer.start(node.identity, TABLE, psk);
     node.log = new Log(net, node.identity);
     node.log.append({ tag: "genesis", account: "", next_key_hash: randomBytes(32).toString("hex"), label: "js" });
     node.presence = new Presence(node.peer, node.identity, node.log, device);
@@ -22,7 +24,7 @@ export class Node {
     await node.peer.serve(PULSE, answerPing);
     await node.presence.start();
     await node.market.start();
-    node.hub = await node.peer.connect(address);
+    node.hub = await Promise.any(ways.map((addresses) => node.peer.connect(addresses)));
     node.introduced = await node.presence.meet(node.hub);
     return node;
   }

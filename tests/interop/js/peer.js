@@ -7,6 +7,7 @@ import { kadDHT, passthroughMapper } from "@libp2p/kad-dht";
 import { noise } from "@libp2p/noise";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { ping } from "@libp2p/ping";
+import { preSharedKey } from "@libp2p/pnet";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { multiaddr } from "@multiformats/multiaddr";
@@ -18,8 +19,9 @@ const LISTEN = "/ip4/127.0.0.1/tcp/0";
 export class Peer {
   kept = new Map(); // "peer protocol" -> a wire whose last channel is over
 
-  // `table` says what the directory table may hold: {validate(key, value) throws, select(key, values) => index}.
-  static async start(identity, table) {
+  // `table` says what the directory table may hold: {validate(key, value) throws, select(key, values) => index}; `psk` is a
+  // private mesh's key, as a file.
+  static async start(identity, table, psk) {
     const services = {
       identify: identify(),
       ping: ping(),
@@ -38,6 +40,7 @@ export class Peer {
       transports: [tcp()],
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
+      connectionProtector: psk ? preSharedKey({ psk }) : undefined,
       services,
     });
     return new Peer(node);
@@ -51,9 +54,9 @@ export class Peer {
     return this.node.getMultiaddrs().map(String);
   }
 
-  // The peer id behind an address, now connected.
-  async connect(address) {
-    const connection = await this.node.dial(multiaddr(address));
+  // The peer id behind these addresses, one peer's, now connected.
+  async connect(addresses) {
+    const connection = await this.node.dial(addresses);
     return connection.remotePeer.toString();
   }
 

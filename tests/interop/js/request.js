@@ -1,4 +1,4 @@
-// node request.js ADDRESS NET MODEL: joins a mesh, asks it for pictures in both ways, pays for them, and serves its log until its
+// node request.js LINE MODEL: joins a mesh, asks it for pictures in both ways, pays for them, and serves its log until its
 // input ends.
 
 import { sha256 } from "../../../protocols/checker/envelope.mjs";
@@ -7,7 +7,7 @@ import { Job, orderFor } from "./job.js";
 import { Node, tell, untilInputEnds } from "./node.js";
 import { again } from "./runtime.js";
 
-const [address, net, wanted] = process.argv.slice(2);
+const [line, wanted] = process.argv.slice(2);
 const PROMPT = "ein Fjord bei Nacht, 夜のフィヨルド";
 
 async function meet(node) {
@@ -31,7 +31,7 @@ async function buy(node, offer, bid, worker) {
   tell("job", { outcome, progress: job.progress, mkudos: job.receipt?.content.amount, receipt: job.receipt?.id, pictures });
 }
 
-const node = await Node.join(address, net);
+const node = await Node.join(line);
 const { worker, model } = await meet(node);
 await lookUp(node, worker, model);
 await node.presence.advertise();

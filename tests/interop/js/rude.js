@@ -1,4 +1,4 @@
-// node rude.js ADDRESS NET MODEL: says what no peer should, and tells what it was answered.
+// node rude.js LINE MODEL: says what no peer should, and tells what it was answered.
 
 import { randomBytes } from "node:crypto";
 import { encode } from "../../../protocols/checker/codec.mjs";
@@ -10,7 +10,7 @@ import { OFFER, readAnswer } from "./market.js";
 import { Node, tell } from "./node.js";
 import { PRESENCE } from "./presence.js";
 
-const [address, net, wanted] = process.argv.slice(2);
+const [line, wanted] = process.argv.slice(2);
 const FORGIVEN = 3; // pieces of garbage of one peer; more get it hung up on
 
 // Somebody who says these bytes to the worker, on a stream of its own: how the channel ended, or what the answer was.
@@ -118,12 +118,12 @@ function forked(log, seq) {
   return twin;
 }
 
-const first = await Node.join(address, net);
+const first = await Node.join(line);
 const [key, advert] = await first.presence.find(({ models }) => models.some(({ name }) => name === wanted));
 const [worker, model] = [peerIdOf(key), advert.models[0]];
 let somebody = first;
 for (const [place, [what, attempt]] of Object.entries(GARBAGE).entries()) {
-  if (place % FORGIVEN === 0) somebody = await Node.join(address, net);
+  if (place % FORGIVEN === 0) somebody = await Node.join(line);
   tell("said", { what, answer: await attempt(somebody) });
 }
 for (const [what, attempt] of Object.entries({ ...OFFERS, ...AWARDS })) tell("said", { what, answer: await attempt(first) });
