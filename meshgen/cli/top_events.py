@@ -49,7 +49,7 @@ def _peers(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) ->
         was, name = before.get(peer_id), name_of(peer)
         if was is None:
             yield f"{name} appeared"
-        elif was["connected"] != peer["connected"]:
+        elif was.get("connected") != peer.get("connected"):
             yield f"{name} {'connected' if peer['connected'] else 'is connected no more'}"
         elif was.get("relayed") != peer.get("relayed"):
             yield f"{name} is reached {'through a relay' if peer['relayed'] else 'directly'}"

@@ -15,8 +15,10 @@ from meshgen.cli.top_events import Events, name_of
 from meshgen.cli.verb import count, kudos, plain
 
 BAR = 16
-LEAST_PEERS, LEAST_EVENTS = 4, 4
+LEAST_WORK, LEAST_PEERS, LEAST_EVENTS = 3, 4, 4
 """Lines that stay theirs, title included, however much else there is."""
+ROOMY = 32
+"""With so many lines, parts stand apart."""
 _STATES = {"done": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "offering": "blue"}
 _REACH = {"public": "green", "private": "yellow"}
 Row = Sequence[RenderableType]
@@ -42,7 +44,7 @@ class Part:
         return [title, self._table(self.rows[:room])]
 
     def _table(self, rows: Sequence[Row]) -> Table:
-        table = Table.grid(padding=(0, 1), expand=True)
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
         for number in range(max(map(len, [*rows, self.heads]))):
             last = number == max(map(len, [*rows, self.heads])) - 1
             justify = "right" if number in self._right else "left"
@@ -62,18 +64,17 @@ def whole(found: dict[str, Any], width: int) -> Group:
 
 def fitted(found: dict[str, Any], events: Events, width: int, height: int) -> Group:
     """In ``width`` columns and ``height`` lines: own work first, then peers, then what happened lately."""
-    head = _head(found)
-    room = height - len(head)
-    shown: list[RenderableType] = [*head]
-    above = [part for part in (_worker(found), _jobs(found)) if part]
-    for part in above:
-        lines = min(part.height, max(3, (room - LEAST_PEERS - LEAST_EVENTS) // (2 if part is above[0] and len(above) > 1 else 1)))
-        room -= lines
-        shown += part.shown(lines)
+    head, gap = _head(found), int(height >= ROOMY)
+    shown, room = list(head), height - len(head)
+    work = [part for part in (_worker(found), _jobs(found)) if part]
+    for later, part in reversed(list(enumerate(reversed(work)))):
+        lines = min(part.height, max(LEAST_WORK, (room - LEAST_PEERS - LEAST_EVENTS) // (later + 1) - gap))
+        shown += [*[Text()] * gap, *part.shown(lines)]
+        room -= lines + gap
     peers = _peers(found, width)
-    lines = min(peers.height, room - min(LEAST_EVENTS, room // 2))
-    shown += peers.shown(lines)
-    return Group(*shown, *_events(events, room - lines))
+    lines = min(peers.height, room - min(LEAST_EVENTS, room // 2) - gap)
+    shown += [*[Text()] * gap, *peers.shown(lines)]
+    return Group(*shown, *[Text()] * gap, *_events(events, room - lines - 2 * gap))
 
 
 def absent(home: Path, events: Events, width: int, height: int) -> Group:  # noqa: ARG001
@@ -84,7 +85,7 @@ def absent(home: Path, events: Events, width: int, height: int) -> Group:  # noq
 def _events(events: Events, lines: int) -> list[RenderableType]:
     if lines < 2:
         return []
-    newest = list(events.lines)[-(lines - 1) :]
+    newest = list(events.lines)[-(lines - 1) :] or ["nothing yet"]
     return [Text("events", "bold"), *(Text(line, no_wrap=True, overflow="ellipsis") for line in newest)]
 
 
@@ -93,10 +94,17 @@ def _head(found: dict[str, Any]) -> list[RenderableType]:
     credit, reach, mesh = status.get("credit") or {}, status.get("reach") or {}, status.get("mesh") or {}
     name = f"{plain(status.get('alias') or '') or 'node'}#{status['peer_id'][-6:]}"
     first = _line(
-        (name, "bold cyan"), ", ".join(status["roles"]), f"mesh {mesh.get('charter', '?')}", f"up {_span(status['uptime_s'])}"
+        (name, "bold cyan"),
+        ", ".join(status["roles"]),
+        f"mesh {mesh.get('charter', '?')}",
+        f"up {_span(status.get('uptime_s', 0))}",
     )
     relayed = sum(bool(peer.get("relayed")) for peer in found["peers"])
-    links = f"{status['connected']} connected" + (f" ({relayed} relayed)" if relayed else "") + f", {status['peers_known']} known"
+    links = (
+        f"{status.get('connected', 0)} connected"
+        + (f" ({relayed} relayed)" if relayed else "")
+        + f", {status.get('peers_known', 0)} known"
+    )
     second = _line(
         *([(_reach(reach), _REACH.get(reach.get("state", ""), ""))] if reach else []),
         links,
@@ -137,10 +145,8 @@ def _worker(found: dict[str, Any]) -> Part | None:
     takes = ("takes work", "green") if status["takes_work"] else (f"takes no work: {_reasons(status)}", "yellow")
     device = f"{status['device']} {plain(status['device_name'])}"
     done = f"{status['queued']} queued, {status['pictures']} done, {status['failed']} failed"
-    rows: list[Row] = [[_line(takes, *filter(None, (device, memory, heat, power)), done)]]
-    part = Part("worker", rows)
-    part.rows += [[_task(job)] for job in status.get("current", ())]
-    return part
+    told: list[Row] = [[_line(takes, done)], [_line(*filter(None, (device, memory, heat, power)))]]
+    return Part("worker", [*told, *([_task(job)] for job in status.get("current", ()))])
 
 
 def _reasons(status: dict[str, Any]) -> str:
@@ -149,8 +155,9 @@ def _reasons(status: dict[str, Any]) -> str:
 
 def _task(job: dict[str, Any]) -> Table:
     at = (job["done"] + job["step"] / max(job["steps"], 1)) / max(job["count"], 1)
-    row = Table.grid(padding=(0, 1))
-    row.add_column(width=BAR)
+    row = Table.grid(padding=(0, 2, 0, 0))
+    for width in (BAR, None, None, None, None):
+        row.add_column(width=width, no_wrap=True, overflow="ellipsis")
     step = f"step {job['step']} of {job['steps']}" if job["drawing"] else "waits"
     row.add_row(_bar(at), f"{job['done']}/{job['count']}", Text(plain(job["model"])), step, _span(job["seconds"]))
     return row
@@ -183,7 +190,7 @@ def _bar(share: float) -> ProgressBar:
 
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "name": name_of,
-    "link": lambda peer: "relayed" if peer.get("relayed") else "direct" if peer["connected"] else "-",
+    "link": lambda peer: "relayed" if peer.get("relayed") else "direct" if peer.get("connected") else "-",
     "rtt": lambda peer: "-" if peer.get("rtt_ms") is None else f"{peer['rtt_ms']} ms",
     "queue": lambda peer: str(peer.get("queued", 0)) if peer["models"] else "-",
     "roles": lambda peer: ",".join(peer.get("roles") or ()) or "-",
@@ -195,8 +202,8 @@ NARROW = ("name", "link", "rtt", "queue", "device", "models")
 
 def _peers(found: dict[str, Any], width: int) -> Part:
     heads = tuple(COLUMNS) if width >= 110 else NARROW
-    peers = sorted(found["peers"], key=lambda peer: (not peer["connected"], not peer["models"], name_of(peer)))
-    rows = [[Text(COLUMNS[head](peer), "" if peer["connected"] else "dim") for head in heads] for peer in peers]
+    peers = sorted(found["peers"], key=lambda peer: (not peer.get("connected"), not peer["models"], name_of(peer)))
+    rows = [[Text(COLUMNS[head](peer), "" if peer.get("connected") else "dim") for head in heads] for peer in peers]
     title = f"peers  {len(peers)}"
     return Part(title, rows or [[Text("nobody yet; `meshgen doctor` checks why", "dim")]], heads if rows else (), right=(2, 3))
 
