@@ -41,6 +41,7 @@ class Recall:
         self._directory = directory
         self._knowing: set[PeerId] = set()
         self._ignorant: set[PeerId] = set()
+        self._round_s = 0.0
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until somebody has answered. Own appends wait as long; if this is cancelled they are refused."""
@@ -55,6 +56,8 @@ class Recall:
             while not self._is_enough(trio.current_time() - began_s):
                 await self._ask_some()
                 await trio.sleep(LOOK_S)
+                if self._ledger.is_restored:
+                    self._ask_again(trio.current_time())
             why = ""
         finally:
             self._ledger.allow_appends(refusal=why)
@@ -65,6 +68,12 @@ class Recall:
         if waited_s < PATIENCE_S:
             return waited_s >= MEET_S and bool(self._knowing) and not self._unasked()
         return bool(self._knowing or (self._ignorant and not self._ledger.is_restored))
+
+    def _ask_again(self, now_s: float) -> None:
+        """Who kept nothing of it may have heard of it since."""
+        if now_s - self._round_s > PATIENCE_S:
+            self._round_s = now_s
+            self._ignorant.clear()
 
     def _archivists(self) -> list[PeerId]:
         return [PeerId(advert.peer) for advert in self._directory.adverts() if "archivist" in advert.message.roles]

@@ -1,0 +1,82 @@
+"""A log that its owner brought back from a backup: only who keeps it can say where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+import trio.testing
+
+from meshgen.ledger.ledger import open_ledger
+from meshgen.ledger.store import Disk
+from meshgen.peers.peer import Peer
+from meshgen.peers.recall import PATIENCE_S
+from meshgen.peers.trouble import own_trouble
+from meshgen.protocols.credit import Transfer
+from meshgen.settings import load_settings
+from meshgen.testing import NET, VirtualMesh, identity, now_ms, virtual_mesh
+
+GIFT = Transfer(identity("friend").public_key, 1, 0, b"")
+ME = identity("me")
+
+
+async def lived(times: int) -> tuple[Disk, Disk]:
+    """(a disk after so many entries, a backup from before the last three)."""
+    disk, backup = Disk(), Disk()
+    async with open_ledger(disk, ME, NET, now_ms=now_ms) as ledger:
+        for number in range(times):
+            if number == times - 3:
+                backup = disk.copy()
+            await ledger.append(GIFT)
+    return disk, backup
+
+
+@asynccontextmanager
+async def restored(mesh: VirtualMesh, backup: Disk, told: list[str], through: Peer) -> AsyncIterator[Peer]:
+    async with (
+        mesh.net.join(ME) as net,
+        open_ledger(backup, ME, NET, now_ms=now_ms) as ledger,
+        trio.open_nursery() as nursery,
+    ):
+        ledger.distrust(lambda: told.append("recalled"))
+        peer = Peer(load_settings(overrides={"node.alias": "me"}), ME, net, ledger, None, now_ms=now_ms)
+        await nursery.start(peer.run)
+        await net.connect(through.net.addresses()[0])
+        yield peer
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_knows_nothing_of_it_is_not_enough(autojump_clock: trio.testing.MockClock) -> None:
+    disk, backup = await lived(6)
+    told: list[str] = []
+    async with virtual_mesh() as mesh:
+        bystander = await mesh.requester("bystander")
+        async with restored(mesh, backup, told, bystander) as me, trio.open_nursery() as nursery:
+            held = me.ledger.head().seq
+            nursery.start_soon(me.ledger.append, GIFT)
+            await trio.sleep(PATIENCE_S * 4)
+            assert me.ledger.head().seq == held == 4 and not told
+            assert "came from a backup" in own_trouble(me.ledger)
+            hub = await mesh.add("hub", "hub archivist")
+            async with open_ledger(disk, ME, NET, now_ms=now_ms) as whole:
+                chain = whole.entries(ME.public_key, 1, 7)
+            await hub.bookkeeping.archivist.take(ME.public_key, chain)
+            await me.net.connect(hub.net.addresses()[0])
+        assert me.ledger.head().seq == 8, "behind what the backup lacked"
+        assert told == ["recalled"] and own_trouble(me.ledger) == "" and not me.ledger.is_restored
+        assert not hub.ledger.forks()
+
+
+async def test_one_that_was_not_brought_back_goes_on_where_nobody_knows(autojump_clock: trio.testing.MockClock) -> None:
+    """As in a young mesh."""
+    disk, _ = await lived(6)
+    async with virtual_mesh() as mesh:
+        bystander = await mesh.requester("bystander")
+        async with mesh.net.join(ME) as net, open_ledger(disk, ME, NET, now_ms=now_ms) as ledger, trio.open_nursery() as nursery:
+            peer = Peer(load_settings(), ME, net, ledger, None, now_ms=now_ms)
+            await nursery.start(peer.run)
+            await net.connect(bystander.net.addresses()[0])
+            await ledger.append(GIFT)
+            assert ledger.head().seq == 8
+            nursery.cancel_scope.cancel()
