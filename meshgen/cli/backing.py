@@ -37,7 +37,7 @@ MAX_MANIFEST = 2**20
 MAX_FILE = 8 * 2**20
 """Of the small ones; what is larger is no list of anybody's."""
 MAX_FILES = 4096
-FOLDERS = ("charter", "recovery", "retired")
+FOLDERS = ("charter", "recovery", "retired", "roll")
 _OWN = {LOCK_FILE, TOKEN_FILE, RESTORED_FILE, MANIFEST}
 _PASSING = re.compile(r"\..*|.*\.new|.*\.tmp|.*\.log(\.\d+)?|ledger\.db.*")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}){0,3}")

@@ -26,7 +26,7 @@ def source_of(home: Path, config: str | None = None, profile: str | None = None,
 
     if config and not Path(config).exists():
         raise BadHome(f"there is no file {config}", code="bad_settings")
-    return Source(Path(config) if config else home / CONFIG_FILE, profile, dict(map(_change, changes)))
+    return Source(Path(config) if config else home / CONFIG_FILE, profile, changes_of(changes))
 
 
 def loaded(source: Source) -> Settings:
@@ -37,6 +37,11 @@ def loaded(source: Source) -> Settings:
         return source.load()
     except SettingsError as error:
         raise BadHome(str(error), code="bad_settings") from None
+
+
+def changes_of(texts: Sequence[str]) -> dict[str, str]:
+    """What --set gives, by dotted keys. Raises BadParameter."""
+    return dict(map(_change, texts))
 
 
 def _change(text: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from meshgen.cli.config import changes_of
 from meshgen.cli.faults import BadHome
 from meshgen.cli.verb import Call, verb
 from meshgen.home import CONFIG_FILE
@@ -19,8 +20,9 @@ from meshgen.home import CONFIG_FILE
     metavar="ADDRESS",
     help="A node to join through, e.g. /ip4/192.0.2.7/tcp/4711/p2p/12D3... (repeatable)",
 )
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. worker.slots=2 (repeatable).")
 @verb
-def init(call: Call, profile: str, alias: str, bootstrap: tuple[str, ...]) -> None:
+def init(call: Call, profile: str, alias: str, bootstrap: tuple[str, ...], changes: tuple[str, ...]) -> None:
     """Make this machine's node: home, key and settings."""
     from meshgen.identity import IdentityError, load_or_create
 

@@ -38,6 +38,15 @@ def test_init_makes_a_home_that_works(meshgen: Cli, home: Path) -> None:
     assert settings == load_settings(None, "gpu-server", {"node.alias": "rig", "mesh.bootstrap": [HUB]})
 
 
+def test_init_takes_any_setting(meshgen: Cli, home: Path) -> None:
+    meshgen("init", "--set", "worker.slots = 2", "--set", "node.log_format=json", "--set", "node.roles=hub,archivist")
+    settings = load_settings(home / CONFIG_FILE)
+    assert (settings.worker.slots, settings.node.log_format, settings.node.roles) == (2, "json", ("hub", "archivist"))
+    assert settings == load_settings(
+        None, "laptop", {"worker.slots": 2, "node.log_format": "json", "node.roles": ["hub", "archivist"]}
+    )
+
+
 def test_init_overwrites_nothing(meshgen: Cli, home: Path) -> None:
     first = json.loads(meshgen("init", "--json").stdout)
     before = (home / CONFIG_FILE).read_text()
@@ -53,6 +62,7 @@ def test_init_overwrites_nothing(meshgen: Cli, home: Path) -> None:
         (["--profile", "labtop"], "did you mean 'laptop'"),
         (["--bootstrap", "192.0.2.7"], "is not a TCP multiaddr"),
         (["--alias", "x" * 33], "node.alias"),
+        (["--set", "worker.slot=2"], "did you mean 'slots'"),
     ],
 )
 def test_init_refuses_before_it_writes(meshgen: Cli, home: Path, words: list[str], says: str) -> None:
