@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import select
 import sys
 import time
@@ -20,7 +21,6 @@ EVERY_S = 1.0
 SHOWN_JOBS = 50
 PLAIN_WIDTH = 100
 """Columns where no terminal says how many there are."""
-QUIT = "qQ\x1b"
 
 
 @click.command()
@@ -64,11 +64,20 @@ def _watch(call: Call) -> None:
         while True:
             events.see(found, time.time())
             live.update(fitted(found, events, *console.size) if found else absent(call.home, events, *console.size), refresh=True)
-            if keys and select.select([sys.stdin], [], [], EVERY_S)[0] and sys.stdin.read(1) in QUIT:
+            if _quits(keys):
                 return
-            if not keys:
-                time.sleep(EVERY_S)
             found = _again(call)
+
+
+def _quits(keys: bool) -> bool:
+    """Wait until the next look is due, or a key is pressed. An arrow is more than one byte, and no Escape."""
+    if not keys:
+        time.sleep(EVERY_S)
+        return False
+    if not select.select([sys.stdin], [], [], EVERY_S)[0]:
+        return False
+    pressed = os.read(sys.stdin.fileno(), 64)
+    return pressed in (b"", b"\x1b") or b"q" in pressed.lower()
 
 
 def _again(call: Call) -> dict[str, Any]:

@@ -116,9 +116,10 @@ def _head(found: dict[str, Any]) -> list[RenderableType]:
 
 
 def _line(*parts: str | tuple[str, str]) -> Text:
-    texts = [Text(part) if isinstance(part, str) else Text(*part) for part in parts]
-    line = Text("  ·  ", "dim").join(texts)
-    line.no_wrap, line.overflow = True, "ellipsis"
+    line = Text(no_wrap=True, overflow="ellipsis")
+    for number, part in enumerate(parts):
+        line.append("  ·  " if number else "", "dim")
+        line.append(*((part,) if isinstance(part, str) else part))
     return line
 
 
