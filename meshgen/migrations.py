@@ -15,7 +15,7 @@ from pathlib import Path
 
 from meshgen.home import HOME_VERSION, RESTORING_DIR, VERSION_FILE, HomeError, home_version
 from meshgen.ledger.database import locked
-from meshgen.ledger.store import LOCK_FILE
+from meshgen.ledger.store import LEDGER_FILE, LOCK_FILE
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def open_home(home: Path, steps: Mapping[int, Step] = STEPS, newest: int = HOME_
     OSError."""
     if (home / RESTORING_DIR).exists():
         raise HomeError(f"a restore of {home} was cut off: run the same `meshgen restore` again")
-    version = home_version(home, newest) if _is_used(home) else newest
+    version = home_version(home, newest) if _has_run(home) else newest
     if version < newest:
         with locked(home / LOCK_FILE):
             for number in range(version, newest):
@@ -47,8 +47,9 @@ def open_home(home: Path, steps: Mapping[int, Step] = STEPS, newest: int = HOME_
         _write_version(home, newest)
 
 
-def _is_used(home: Path) -> bool:
-    return any(home.iterdir())
+def _has_run(home: Path) -> bool:
+    """One that was only made, by `meshgen init` or `join`, is this meshgen's."""
+    return (home / VERSION_FILE).exists() or (home / LEDGER_FILE).exists()
 
 
 def _step(home: Path, number: int, step: Step) -> None:

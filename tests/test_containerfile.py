@@ -16,7 +16,21 @@ from meshgen.cli import VERBS
 from meshgen.settings import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
-KNOWN = set("ARG FROM RUN COPY ENV VOLUME EXPOSE USER WORKDIR STOPSIGNAL HEALTHCHECK ENTRYPOINT CMD".split())
+KNOWN = {
+    "ARG",
+    "FROM",
+    "RUN",
+    "COPY",
+    "ENV",
+    "VOLUME",
+    "EXPOSE",
+    "USER",
+    "WORKDIR",
+    "STOPSIGNAL",
+    "HEALTHCHECK",
+    "ENTRYPOINT",
+    "CMD",
+}
 
 
 @dataclass

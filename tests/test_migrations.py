@@ -12,7 +12,7 @@ from meshgen.cli import main
 from meshgen.home import HOME_VERSION, RESTORING_DIR, VERSION_FILE, HomeError, home_version
 from meshgen.ledger.database import locked
 from meshgen.ledger.errors import LedgerError
-from meshgen.ledger.store import LOCK_FILE
+from meshgen.ledger.store import LEDGER_FILE, LOCK_FILE
 from meshgen.migrations import STEPS, Step, open_home
 
 
@@ -38,12 +38,13 @@ def old(tmp_path: Path) -> Path:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a").write_text("well")
     (tmp_path / "keys.json").write_text("abc")
+    (tmp_path / LEDGER_FILE).touch()
     return tmp_path
 
 
 def tree(home: Path) -> dict[str, str]:
     files = {file.relative_to(home).as_posix(): file.read_text() for file in home.rglob("*") if file.is_file()}
-    return {name: text for name, text in files.items() if name != LOCK_FILE}
+    return {name: text for name, text in files.items() if name not in (LOCK_FILE, LEDGER_FILE)}
 
 
 def test_todays_homes_need_no_step(old: Path) -> None:
@@ -54,8 +55,9 @@ def test_todays_homes_need_no_step(old: Path) -> None:
 
 
 def test_a_new_home_begins_with_the_newest(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("made")
     open_home(tmp_path, UP, 3)
-    assert tree(tmp_path) == {VERSION_FILE: "3\n"}
+    assert tree(tmp_path) == {VERSION_FILE: "3\n", "config.yaml": "made"}
 
 
 def test_step_by_step_with_what_was_there_kept(old: Path) -> None:

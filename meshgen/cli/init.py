@@ -29,7 +29,7 @@ def init(call: Call, profile: str, alias: str, bootstrap: tuple[str, ...], chang
     config = call.home / CONFIG_FILE
     if config.exists():
         raise BadHome(f"{config} exists already", "edit it, or move it away to begin anew; the key stays", code="exists")
-    text = config_text(profile, {"node.alias": alias, "mesh.bootstrap": bootstrap})
+    text = config_text(profile, {"node.alias": alias, "mesh.bootstrap": bootstrap} | changes_of(changes))
     try:
         call.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         identity = load_or_create(call.home)
