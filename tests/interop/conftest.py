@@ -69,7 +69,7 @@ def _install(root: Path, folder: Path) -> None:
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     """A hub that keeps all logs; Wanda, who draws; Ada, who asks."""
     with local_mesh(tmp_path_factory.mktemp("interop"), CHARTER) as mesh:
-        hub = mesh.start("hub", "hub", "archivist")
+        hub = mesh.start("hub", "hub", "archivist", mesh__relay="on")
         wanda = mesh.launch("wanda", "worker", through=hub, worker__engine="fake", worker__fake_seconds=PICTURE_S)
         mesh.await_ready(wanda, mesh.launch("ada", "requester", through=hub))
         wait_for(lambda: bool(hub.api.get("/v1/models")["mesh"]), "the hub to know Wanda", 30)

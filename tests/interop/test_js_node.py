@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from meshgen.cli.client import Api
@@ -65,6 +66,11 @@ def chain(api: Api, peer: str) -> list[str]:
     return [entry["kind"] for entry in api.get("/v1/credit/log", peer=peer)["entries"]]
 
 
+def known(api: Api, peer: str) -> dict[str, Any]:
+    """What a node shows of a peer; nothing if it has not heard of it."""
+    return next((each for each in api.get("/v1/peers")["peers"] if each["peer_id"] == peer), {})
+
+
 def balance(api: Api, peer: str) -> dict[str, Any]:
     return dict(api.get("/v1/credit/balance", peer=peer))
 
@@ -76,17 +82,19 @@ def check_picture(picture: dict[str, Any]) -> None:
         assert (image.format, image.size) == ("PNG", (SIDE, SIDE))
 
 
-def test_it_draws_for_a_python_node(run: Callable[..., Script], mesh: LocalMesh) -> None:
+@pytest.mark.parametrize("way", ["", "relayed"])
+def test_it_draws_for_a_python_node(run: Callable[..., Script], mesh: LocalMesh, way: str) -> None:
     ada = mesh.nodes["ada"].api
-    script = run(mesh.nodes["hub"], "draw.js")
+    script = run(mesh.nodes["hub"], "draw.js", way)
     joined = script.until("joined")[-1]
-    wait_for(lambda: joined["model"] in {model["name"] for model in ada.get("/v1/models")["mesh"]}, "Ada to know it", 20)
+    wait_for(lambda: joined["model"] in known(ada, joined["peer_id"]).get("models", ()), "Ada to know it", 20)
     wanted = {"prompt": "a plain colour", "model": joined["model"], "steps": 4, "count": 2, "width": SIDE, "height": SIDE}
     job_id = ada.post("/v1/jobs", wanted)["id"]
     drawn = script.until("drawn")[-1]
     assert (drawn["pictures"], drawn["prompt"]) == (2, wanted["prompt"])
 
     wait_for(lambda: ada.get(f"/v1/jobs/{job_id}")["state"] == "done", "the job to be done", 10)
+    assert known(ada, joined["peer_id"])["relayed"] == bool(way)
     for index in range(2):
         with Image.open(BytesIO(ada.fetch(f"/v1/jobs/{job_id}/results/{index}"))) as image:
             assert image.size == (SIDE, SIDE)

@@ -30,7 +30,7 @@ export class Market {
       net: this.log.net, nonce: Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString("hex"),
       model: model.name, digest: model.digest, family: model.family, width: 64, height: 64, steps: 4, count: 1, features: [],
       max_mkudos: 1_000_000, created_ms: now, expires_ms: now + LIFETIME_MS, addresses: this.peer.addresses().slice(0, 8),
-      shared: 0, nsfw: 0, needs: [], enlarge: 1, tokens: 0, context: 0, ...change,
+      shared: 0, nsfw: 0, needs: [], enlarge: 1, tokens: 0, context: 0, sample: 0, ...change,
     };
     return { ...this.identity.envelop("offer/1", message), message };
   }

@@ -10,12 +10,12 @@ import { Presence, TABLE } from "./presence.js";
 import { answerPing, PULSE } from "./pulse.js";
 
 export class Node {
-  // `device` says what a worker's advert says beyond a requester's.
-  static async join(line, device = {}) {
+  // `device` is what a worker's advert says beyond a requester's; `relayed`: nobody can dial it but through who is in the line.
+  static async join(line, device = {}, relayed = false) {
     const node = new Node();
     const { net, ways, psk } = readLine(line);
     node.identity = await Identity.of(randomBytes(32));
-    node.peer = await Peer.start(node.identity, TABLE, psk);
+    node.peer = await Peer.start(node.identity, TABLE, psk, relayed ? ways.map(([way]) => `${way}/p2p-circuit`) : undefined);
     node.log = new Log(net, node.identity);
     node.log.append({ tag: "genesis", account: "", next_key_hash: randomBytes(32).toString("hex"), label: "js" });
     node.presence = new Presence(node.peer, node.identity, node.log, device);
@@ -28,15 +28,17 @@ export class Node {
     node.introduced = await node.presence.meet(node.hub);
     return node;
   }
+
+  // Whoever runs this closes its standard input when it has seen enough.
+  async leaveWhenInputEnds() {
+    process.stdin.resume();
+    await new Promise((resolve) => process.stdin.on("end", resolve));
+    await this.presence.leave();
+    await this.peer.stop();
+  }
 }
 
 // One line for each step: the tests read them.
 export function tell(step, facts = {}) {
   console.log(JSON.stringify({ step, ...facts }));
-}
-
-// Whoever runs this closes its standard input when it has seen enough.
-export async function untilInputEnds() {
-  process.stdin.resume();
-  await new Promise((resolve) => process.stdin.on("end", resolve));
 }

@@ -1,6 +1,7 @@
-// protocols, "What a node speaks": libp2p with TCP, Noise, Yamux, identify, GossipSub and Kademlia.
+// protocols, "What a node speaks": libp2p with TCP, Noise, Yamux, identify, GossipSub, Kademlia and relays.
 
 import "./runtime.js";
+import { circuitRelayTransport } from "@libp2p/circuit-relay-v2";
 import { gossipsub } from "@libp2p/gossipsub";
 import { identify } from "@libp2p/identify";
 import { kadDHT, passthroughMapper } from "@libp2p/kad-dht";
@@ -14,18 +15,19 @@ import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
 import { Channel, serve, Wire } from "./channel.js";
 
-const LISTEN = "/ip4/127.0.0.1/tcp/0";
+const LISTEN = ["/ip4/127.0.0.1/tcp/0"];
+const ANY_CONNECTION = { runOnLimitedConnection: true }; // a relay may say that it carries so much and no more
 
 export class Peer {
   kept = new Map(); // "peer protocol" -> a wire whose last channel is over
 
   // `table` says what the directory table may hold: {validate(key, value) throws, select(key, values) => index}; `psk` is a
-  // private mesh's key, as a file.
-  static async start(identity, table, psk) {
+  // private mesh's key, as a file; `listen` addresses instead of one of its own.
+  static async start(identity, table, psk = null, listen = LISTEN) {
     const services = {
       identify: identify(),
       ping: ping(),
-      gossip: gossipsub({ globalSignaturePolicy: "StrictSign", allowPublishToZeroTopicPeers: true }),
+      gossip: gossipsub({ globalSignaturePolicy: "StrictSign", allowPublishToZeroTopicPeers: true, ...ANY_CONNECTION }),
       dht: kadDHT({
         protocol: "/ipfs/kad/1.0.0",
         clientMode: false,
@@ -36,8 +38,8 @@ export class Peer {
     };
     const node = await createLibp2p({
       privateKey: identity.libp2pKey,
-      addresses: { listen: [LISTEN] },
-      transports: [tcp()],
+      addresses: { listen },
+      transports: [tcp(), circuitRelayTransport()],
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
       connectionProtector: psk ? preSharedKey({ psk }) : undefined,
@@ -73,7 +75,7 @@ export class Peer {
   // -- channels
 
   async serve(protocol, handler) {
-    await this.node.handle(protocol, (stream, connection) => serve(stream, connection.remotePeer.toString(), handler));
+    await this.node.handle(protocol, (stream, connection) => serve(stream, connection.remotePeer.toString(), handler), ANY_CONNECTION);
   }
 
   async open(peerId, protocol) {
@@ -81,7 +83,8 @@ export class Peer {
     const kept = this.kept.get(place);
     this.kept.delete(place);
     if (kept?.stream.status === "open") return new Channel(kept, peerId);
-    return new Channel(new Wire(await this.node.dialProtocol(peerIdFromString(peerId), protocol)), peerId);
+    const stream = await this.node.dialProtocol(peerIdFromString(peerId), protocol, ANY_CONNECTION);
+    return new Channel(new Wire(stream), peerId);
   }
 
   // Let go of a channel that this side opened; its stream is kept for the next.

@@ -5,7 +5,7 @@ import { decodeSigned, sha256 } from "../../../protocols/checker/envelope.mjs";
 import { keyOf, peerIdOf } from "./identity.js";
 
 export const PRESENCE = "/meshgen/presence/1";
-const LIFETIME_MS = 90_000;
+const [LIFETIME_MS, GOODBYE_MS] = [90_000, 1500];
 const MOST_AHEAD_MS = 12 * 60_000; // ten minutes, and two for clocks
 const ANSWER = { bytes: 2 ** 20, items: 64, depth: 1 };
 
@@ -45,18 +45,23 @@ export class Presence {
   }
 
   // One's own advert, as of now.
-  own() {
+  own(life_ms = LIFETIME_MS) {
     const { head } = this.log;
     const now = Date.now();
     return this.identity.envelop("advert/1", {
-      ...NOTHING, net: this.log.net, seq: now, expires_ms: now + LIFETIME_MS, addresses: this.peer.addresses().slice(0, 8),
+      ...NOTHING, net: this.log.net, seq: now, expires_ms: now + life_ms, addresses: this.peer.addresses().slice(0, 8),
       head_seq: head?.seq ?? 0, head_id: head?.id ?? "", ...this.device,
     }).wire;
   }
 
   // Tell everybody; how many neighbours took it.
-  async advertise() {
-    return this.peer.publish(this.topic, this.own());
+  async advertise(life_ms = LIFETIME_MS) {
+    return this.peer.publish(this.topic, this.own(life_ms));
+  }
+
+  // A last advert, over as soon as it was heard.
+  async leave() {
+    await this.advertise(GOODBYE_MS);
   }
 
   // Ask a peer whom it knows, and tell it of oneself.

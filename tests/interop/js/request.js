@@ -4,7 +4,7 @@
 import { sha256 } from "../../../protocols/checker/envelope.mjs";
 import { peerIdOf } from "./identity.js";
 import { Job, orderFor } from "./job.js";
-import { Node, tell, untilInputEnds } from "./node.js";
+import { Node, tell } from "./node.js";
 import { again } from "./runtime.js";
 
 const [line, wanted] = process.argv.slice(2);
@@ -48,5 +48,4 @@ await buy(node, asked, answer, worker);
 
 await node.presence.toTable();
 tell("settled", { author: node.log.author, neighbours: await node.presence.advertise(), seq: node.log.head.seq, head: node.log.head.id });
-await untilInputEnds();
-await node.peer.stop();
+await node.leaveWhenInputEnds();
