@@ -25,6 +25,7 @@ def _text(found: dict[str, Any], url: str) -> str:
         ("alias", found.get("alias") or "none"),
         ("roles", ", ".join(found.get("roles", []))),
         ("mesh", _mesh(found.get("mesh") or {})),
+        *([("member", f"not yet: a delegate has to run: meshgen mesh admit {found['peer_id']}")] if _is_outside(found) else []),
         ("peers", f"{found.get('peers_known', 0)} known, {found.get('connected', 0)} connected"),
         ("running for", _duration(int(found.get("uptime_s", 0)))),
         ("own jobs", ", ".join(f"{number} {state}" for state, number in sorted(jobs.items())) or "none"),
@@ -48,6 +49,10 @@ def _reach(reach: dict[str, Any]) -> str:
     if reach.get("state") == "private":
         return "not at all yet: it is behind a NAT or a firewall, and looks for a relay"
     return "nobody has tried yet, except on this machine"
+
+
+def _is_outside(found: dict[str, Any]) -> bool:
+    return bool(found.get("membership") == "stranger")
 
 
 def _mesh(mesh: dict[str, Any]) -> str:

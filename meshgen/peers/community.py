@@ -42,6 +42,8 @@ class Community:
         self._charters = charters
         self._gate = gate
         self._bookkeeping: Bookkeeping
+        self._directory: Directory
+        self._outside: set[PeerId] = set()
         self._dropped: set[PeerId] = set()
         self._dues = RelayDues(net, gate.ledger, lambda: charters.current.relay_gib_mkudos, gate.deals_with)
         self.membership = membership
@@ -49,7 +51,7 @@ class Community:
 
     def attend(self, directory: Directory, bookkeeping: Bookkeeping) -> None:
         """From now on these heed the gate."""
-        self._bookkeeping = bookkeeping
+        self._bookkeeping, self._directory = bookkeeping, directory
         directory.heeds = self._gate.deals_with
         bookkeeping.heed(self._gate)
 
@@ -65,7 +67,16 @@ class Community:
             task_status.started()
             while True:
                 await self.keep_away()
+                self._greet(nursery)
                 await trio.sleep(LOOK_S)
+
+    def _greet(self, nursery: trio.Nursery) -> None:
+        """Those who are linked, were kept out and no longer are: they have heard nothing of each other so far."""
+        linked = {link.peer for link in self._net.links()}
+        outside = {peer for peer in linked if self._gate.why_not(public_key_of(peer))}
+        for peer in sorted((self._outside - outside) & linked):
+            nursery.start_soon(self._directory.meet, peer)
+        self._outside = outside
 
     async def meet(self, peer: PeerId) -> None:
         """A newcomer is asked for the charter, then for the roll."""

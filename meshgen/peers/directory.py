@@ -70,12 +70,16 @@ class Directory:
     # -- answers
 
     def adverts(self) -> Iterator[Signed[Advert]]:
-        """Others' adverts that have not expired."""
+        """Adverts that have not expired, of others that are dealt with."""
+        return (signed for signed in self.everybody() if self.heeds(signed.author))
+
+    def everybody(self) -> Iterator[Signed[Advert]]:
+        """And of those that are not."""
         now = self._now_ms()
         for peer, signed in list(self._adverts.items()):
             if signed.message.expires_ms <= now:
                 del self._adverts[peer]
-            elif self.heeds(signed.author):
+            else:
                 yield signed
 
     def get(self, peer: PeerId) -> Advert | None:

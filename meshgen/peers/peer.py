@@ -342,7 +342,7 @@ class Peer:
 
     def peers(self) -> list[dict[str, Any]]:
         """Others that are known: adverts, and links to peers that have not advertised."""
-        rows = peer_rows(self.directory.adverts(), self.net.links(), self.staying.pulse.rtt_ms)
+        rows = peer_rows(self.directory.everybody(), self.net.links(), self.staying.pulse.rtt_ms)
         return with_company(rows, self.gate, self.bookkeeping.advice)
 
     def models(self) -> dict[str, Any]:

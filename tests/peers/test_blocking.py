@@ -56,7 +56,8 @@ async def test_a_blocked_worker_gets_no_offer_and_no_link(autojump_clock: trio.t
         job = await pictures_of(asker, count=4)
         assert job.state == "done"
         assert {part.worker for part in job.parts} == {two.peer_id}
-        assert peer_of("w1") not in {row["peer_id"] for row in asker.peers() if row.get("models")}
+        assert {row["peer_id"]: row["kept_out"] for row in asker.peers()}[peer_of("w1")] == "blocked"
+        assert asker.models()["mesh"][0]["workers"] == 1
         with pytest.raises(Unreachable, match="blocked"):
             await request(asker.net, PeerId(peer_of("w1")), PRESENCE_PROTOCOL, b"")
 
