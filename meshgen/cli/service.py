@@ -92,7 +92,8 @@ def status(call: Call, name: str, system: bool) -> None:
     said = output(manager.state)
     if not said:
         raise Fault("the service manager does not answer", f"ask it yourself: {shlex.join(manager.state)}")
-    found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    pairs = (line.partition("=") for line in said.splitlines())
+    found = {key.strip(): value.strip() for key, equals, value in pairs if equals}
     call.result({"unit": str(manager.file)} | found, "\n".join([f"unit {manager.file}", said.strip()]))
 
 

@@ -75,6 +75,14 @@ def test_init_where_it_may_not(meshgen: Cli, tmp_path: Path) -> None:
     assert "can't be made" in meshgen("init", "--home", str(tmp_path / "file" / "home"), code=4).stderr
 
 
+def test_the_package_is_the_command() -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "meshgen", "--version"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.startswith("meshgen ")
+
+
 # -- run
 
 
