@@ -122,6 +122,12 @@ def _others(home: Path, settings: Settings, peers: list[dict[str, Any]]) -> Iter
 
 
 def _whole(address: str, peer: str) -> str:
+    """With the peer it leads to, and its host in the one form."""
+    start, kind, host, *rest = address.split("/") if address.count("/") > 2 else ["", "", ""]
+    if kind.startswith("dns"):
+        address = "/".join([start, kind, host.lower(), *rest])
+    elif kind == "ip6" and _is_ip(host):
+        address = "/".join([start, kind, str(ip_address(host)), *rest])
     return address if address.split("/")[-2:-1] == ["p2p"] else f"{address}/p2p/{peer}"
 
 

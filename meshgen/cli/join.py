@@ -115,6 +115,8 @@ def _text(entry: Entry, peer: str, run_then: bool) -> str:
     lines = [f"this home is a member of {mesh.current.name}{version} ({whose}), as {peer}", _doors(entry)]
     if mesh.current.members == "listed":
         lines.append(f"its charter lists its members; if this node is none yet, send {peer} to a delegate: meshgen mesh admit")
+    if mesh.current.members == "listed":
+        lines.append(f"members are admitted by name: a delegate runs `meshgen mesh admit {peer}`")
     return "\n".join(lines if run_then else [*lines, "next: meshgen run"])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,6 @@ from meshgen.peers.peer import system_ms
 from meshgen.protocols.charter import Lineage
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.invite import Invite
-from meshgen.settings.addressing import peer_address
 from meshgen.settings.text import with_settings
 
 ANSWER_S = 20.0
@@ -156,7 +154,7 @@ def _settings_text(home: Path, entry: Entry, profile: str | None, alias: str) ->
         )
     changes: dict[str, Any] = {key: value for key, value in wanted.items() if settings.mesh.charter != value}
     if "bootstrap" in settings.mesh.model_fields_set:  # else those that the home joined through are taken
-        changes["mesh.bootstrap"] = list(dict.fromkeys((*settings.mesh.bootstrap, *_plain(entry.addresses))))
+        changes["mesh.bootstrap"] = list(dict.fromkeys((*settings.mesh.bootstrap, *entry.addresses)))
     text = file.read_text("utf-8")
     return with_settings(text, changes) if changes else text
 
@@ -167,8 +165,3 @@ def _wanted(entry: Entry) -> dict[str, Any]:
 
 def _name(entry: Entry) -> str:
     return entry.lineage.current.name
-
-
-def _plain(addresses: Iterable[str]) -> list[str]:
-    """Those that settings take: no circuits through relays."""
-    return [peer_address(address) for address in addresses if "/p2p-circuit" not in address]

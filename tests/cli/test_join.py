@@ -81,6 +81,12 @@ def test_the_code_is_drawn_on_terminals_and_into_files(founded: Cli, tmp_path: P
     assert set(drawn) <= set("█▀▄ \n") and len(drawn.splitlines()[0]) <= 79
 
 
+def test_hosts_are_told_in_their_one_form(founded: Cli) -> None:
+    words = ["--address", "/dns/Hub.Example.org/tcp/443", "--address", "/ip6/2001:DB8:0::7/tcp/1"]
+    found = json.loads(founded("alice", "mesh", "invite", "--json", *words).stdout)["addresses"]
+    assert [each.rpartition("/p2p/")[0] for each in found] == ["/dns/hub.example.org/tcp/443", "/ip6/2001:db8::7/tcp/1"]
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [
