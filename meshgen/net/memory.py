@@ -33,13 +33,15 @@ ANY_VALUE = TableRules("meshgen", validator=lambda _key, _value: True, selector=
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What crossed the mesh. ``kind`` is gossip, message, value or provide; ``name`` is the topic, protocol or key."""
+    """What crossed the mesh. ``kind`` is gossip, message, value or provide; ``name`` is the topic, protocol or key.
+    ``to``: whom a message is for."""
 
     at_s: float
     kind: str
     peer: PeerId
     name: str
     data: bytes
+    to: str = ""
 
 
 class MemoryMesh:
@@ -132,10 +134,10 @@ class MemoryMesh:
         low, high = self.delay_s
         return low + (high - low) * self.chance("delay", *what)
 
-    def note(self, kind: str, peer: PeerId, name: str, data: bytes = b"") -> None:
+    def note(self, kind: str, peer: PeerId, name: str, data: bytes = b"", to: str = "") -> None:
         self.counters[kind] += 1
         if self.trace is not None:
-            self.trace(Event(trio.current_time(), kind, peer, name, data))
+            self.trace(Event(trio.current_time(), kind, peer, name, data, to))
 
     def nearest(self, key: str, asker: PeerId) -> list[MemoryNet]:
         """The replicas of a key that the asker can reach, nearest first."""

@@ -40,7 +40,7 @@ class MemoryChannel:
             check_message(message)
         await self._net.awake.wait()
         for message in messages:
-            self._mesh.note("message", self._net.peer_id, self.protocol, message)
+            self._mesh.note("message", self._net.peer_id, self.protocol, message, self.peer)
             await self._out.send(bytes(message), self._arrival())
 
     async def receive(self) -> bytes | None:

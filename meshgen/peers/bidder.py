@@ -31,7 +31,17 @@ from meshgen.peers.tariff import offer_mkudos, scaled
 from meshgen.protocols.advert import Advert
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.envelope import Signed, sign, unsign
-from meshgen.protocols.offer import BID_PROTOCOL, MAX_OFFER_LIFETIME_MS, OFFER_PROTOCOL, Award, Bid, Cancel, Offer, Refusal
+from meshgen.protocols.offer import (
+    BID_PROTOCOL,
+    MAX_OFFER_LIFETIME_MS,
+    OFFER_PROTOCOL,
+    Award,
+    Bid,
+    Cancel,
+    Offer,
+    Refusal,
+    drawn,
+)
 from meshgen.protocols.record import Record
 from meshgen.protocols.sealing import SealKey
 
@@ -136,7 +146,7 @@ class Bidder:
         async with self._answering:
             signed = unsign(gossip.data, Offer)
             self._overseer.heard(signed)
-            if signed.id in self._answers or find_model(self._own_advert().models, signed.message.model, b"") is None:
+            if signed.id in self._answers or not self._is_asked(signed):
                 return  # answered on the direct way, or not this worker's business
             answer = self.consider(signed)
             try:
@@ -146,6 +156,12 @@ class Bidder:
                         await channel.send(answer.wire, last=True)
             except NetError as error:
                 log.info("a requester can't be reached: %s", error)
+
+    def _is_asked(self, offer: Signed[Offer]) -> bool:
+        """It knows the model, and is of those that are to answer."""
+        if find_model(self._own_advert().models, offer.message.model, b"") is None:
+            return False
+        return drawn(offer.id, self._identity.public_key, offer.message.sample)
 
     async def _reach(self, offer: Signed[Offer]) -> None:
         """Dial by its author's addresses in the offer, and no others, if the net does not know it yet."""

@@ -11,7 +11,7 @@ import logging
 import random
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 import trio
@@ -21,11 +21,12 @@ from meshgen.net.port import Channel, Net, NetError, PeerId, request
 from meshgen.peers.directory import Directory
 from meshgen.peers.line import Line
 from meshgen.peers.matching import TRUST_FLOOR, No
+from meshgen.peers.sampling import Sampling
 from meshgen.peers.tally import Asked
 from meshgen.peers.trust import Trust
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.envelope import Signed, sign, unsign
-from meshgen.protocols.offer import BID_PROTOCOL, OFFER_PROTOCOL, Bid, Offer, Refusal
+from meshgen.protocols.offer import BID_PROTOCOL, OFFER_PROTOCOL, Bid, Offer, Refusal, drawn
 from meshgen.protocols.record import Record
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,15 @@ class Answers:
     complete: trio.Event = field(default_factory=trio.Event)  # everybody who was asked has answered
     decided: trio.Event = field(default_factory=trio.Event)  # one of the two
     first_bid_s: float | None = None  # by trio's clock
+    heard: int = 0  # workers that answered, late or not
+
+    @property
+    def sample(self) -> int:
+        return self.offer.message.sample
+
+    @property
+    def was_covered(self) -> bool:
+        return self.covered.is_set()
 
     def bid(self, signed: Signed[Bid]) -> None:
         worker = PeerId(signed.peer)
@@ -115,6 +125,7 @@ class Market:
         self._open: dict[bytes, Answers] = {}
         self._past: OrderedDict[bytes, Answers] = OrderedDict()
         self._last_gossip_s = float("-inf")
+        self._sampling = Sampling()
         self.trust = Trust()
         self.tally = Asked()
         self.outstanding: Counter[PeerId] = Counter()  # pictures awarded by this requester and not yet there
@@ -138,10 +149,11 @@ class Market:
         others count whom ``allows`` is false of.
 
         Questions outlive the window, in ``nursery``: to break one off would throw its kept stream away."""
-        signed = sign(self._identity, offer)
         able, others = self._directory.able(offer)
+        signed = sign(self._identity, replace(offer, sample=self._sampling.choose(offer.model, offer.count, len(able))))
         asked = self._least_busy({peer: queued for peer, queued in able.items() if peer not in avoid}, offer.count)
         answers = self._open[signed.id] = Answers(signed, asked, avoid, allows, refusals={**others, **avoid})
+        self._sampling.made(offer.model, answers)
         asked_s = trio.current_time()
         try:
             for peer in asked:
@@ -213,6 +225,10 @@ class Market:
         asked = answers or self._past.get(message.offer_id)
         if signed.peer != peer:
             raise Malformed(f"{message.TAG}: signed by another peer than the one that sent it")
+        if asked and peer not in asked.asked and not drawn(message.offer_id, signed.author, asked.sample):
+            raise Malformed(f"{message.TAG}: from a worker that was not to answer")
+        if asked:
+            asked.heard += 1
         if asked and isinstance(message, Bid) and asked.contradicted(cast(Signed[Bid], signed), self._now_ms()):
             log.warning("%s signed two different answers to one offer", peer)
             self.trust.lied(peer)

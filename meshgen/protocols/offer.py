@@ -7,6 +7,7 @@ worker alone and carries the HOLD and the sealed work.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -26,10 +27,12 @@ MAX_CONTEXT = 2**20
 MAX_NEEDS = 32
 MAX_ENLARGE = 16
 MAX_SIDE = 8192
+MAX_SAMPLE = 24
 MAX_OFFER_LIFETIME_MS = 10 * 60 * 1000
 MAX_SEALED_BYTES = 64 * 1024
 MAX_CHAIN_ENTRIES = 64
 """Entries an award may bring along; a worker that lacks more pulls them by the credit protocol."""
+_DRAW_DOMAIN = b"meshgen/offer-draw/v1\0"
 
 REASONS = (
     "unknown_model",
@@ -99,6 +102,8 @@ class Offer(Record):
     """The most that one text may have."""
     context: Annotated[int, UInt(0, MAX_CONTEXT)] = 0
     """Tokens of the prompt that are to be read; 0 = as many as the model can."""
+    sample: Annotated[int, UInt(0, MAX_SAMPLE)] = 0
+    """Of the workers that hear it by gossip, one in 2**sample is to answer: those that are :func:`drawn`."""
 
     def check(self) -> None:
         draws, text = self.family in PICTURE_FAMILIES, self.family == "text"
@@ -114,6 +119,12 @@ class Offer(Record):
         if not 0 < self.expires_ms - self.created_ms <= MAX_OFFER_LIFETIME_MS:
             raise Malformed(f"{self.TAG}.expires_ms: it must be 1 to {MAX_OFFER_LIFETIME_MS} ms after created_ms")
         _check_total(self.TAG, self.max_mkudos, self.count)
+
+
+def drawn(offer_id: bytes, worker: bytes, sample: int) -> bool:
+    """Is this worker (its public key) to answer an offer that it heard by gossip?"""
+    draw = hashlib.sha256(_DRAW_DOMAIN + offer_id + worker).digest()
+    return int.from_bytes(draw[:4]) >> (32 - sample) == 0
 
 
 @dataclass(frozen=True, slots=True)

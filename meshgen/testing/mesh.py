@@ -110,11 +110,12 @@ class VirtualMesh:
 
     # -- who is there
 
-    async def add(self, name: str, roles: str, engine: Engine | None = None, **overrides: Any) -> Peer:
-        """A node with these roles ("worker archivist"); ``overrides`` are settings such as worker__max_queue=2."""
+    async def add(self, name: str, roles: str, engine: Engine | None = None, *, doors: bool = True, **overrides: Any) -> Peer:
+        """A node with these roles ("worker archivist"); ``overrides`` are settings such as worker__max_queue=2. Without ``doors``
+        it is linked to nobody."""
         given = {key.replace("__", "."): value for key, value in overrides.items()}
         settings = load_settings(overrides={"node.alias": name, "node.roles": roles.split(), **given})
-        return await self._start(_Place(name, settings, engine))
+        return await self._start(_Place(name, settings, engine, doors=doors))
 
     async def worker(self, name: str, seconds: float = 1.0, **overrides: Any) -> Peer:
         """``seconds``: what one picture takes."""
