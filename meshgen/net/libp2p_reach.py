@@ -45,6 +45,7 @@ class Reachability(INotifee):  # type: ignore[misc]
         self.moved = trio.Event()
         """This machine's addresses changed; replaced each time."""
         host._observed_addr_manager = self  # its own believes what four peers say, and nobody asks it why
+        host._has_cached_protocols = lambda _peer: False  # else no connection but a peer's first is told where it comes from
         self._swarm.register_notifee(self)
 
     # -- what is known
@@ -185,7 +186,9 @@ class Reachability(INotifee):  # type: ignore[misc]
 
     # -- what libp2p tells of connections
     async def connected(self, network: Any, conn: Any) -> None:
-        pass  # identify follows, and with it record_observation
+        """Identify follows, and with it record_observation, for the first connection: the direct one, if there are two."""
+        if is_direct(conn):
+            network.connections.get(conn.muxed_conn.peer_id, []).sort(key=lambda each: not is_direct(each))
 
     async def disconnected(self, network: Any, conn: Any) -> None:  # noqa: ARG002 - called by name
         self._seen.pop(conn, None)

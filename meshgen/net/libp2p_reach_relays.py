@@ -81,14 +81,18 @@ class Relays:
         return [address for held in self.held for address in held.addresses]
 
     async def run(self) -> None:
-        while True:
-            self._wake = trio.Event()
-            self._drop_lost()
-            if self._needed():
-                await self._renew()
-                await self._fill_up()
-            with trio.move_on_after(TICK_S):
-                await self._wake.wait()
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._wake = trio.Event()
+                self._drop_lost()
+                if self._needed():
+                    await self._renew()
+                    await self._fill_up()
+                    if len(self._kept) < WANTED and trio.current_time() >= self._look_up_at_s:
+                        self._look_up_at_s = trio.current_time() + LOOK_UP_S
+                        nursery.start_soon(self._look_up)
+                with trio.move_on_after(TICK_S):
+                    await self._wake.wait()
 
     def _drop_lost(self) -> None:
         now = trio.current_time()
@@ -116,9 +120,6 @@ class Relays:
                 return
             if await self._reserve(relay):
                 self._changed()
-        if len(self._kept) < WANTED and trio.current_time() >= self._look_up_at_s:
-            self._look_up_at_s = trio.current_time() + LOOK_UP_S
-            await self._look_up()
 
     def _candidates(self) -> list[ID]:
         """Peers at hand that say they are relays: those to join through first, then the nearest."""

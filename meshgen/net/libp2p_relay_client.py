@@ -91,7 +91,7 @@ class Circuits:
 
     def _addresses(self, relay: ID, told: Iterable[bytes]) -> tuple[Multiaddr, ...]:
         """What the relay says of itself, and first of all what this node reached it by."""
-        known = [*self._swarm_addresses(relay), *(_parsed(raw) for raw in islice(told, 8))]
+        known = [*self._swarm_addresses(relay), *filter(_leads_out, map(_parsed, islice(told, 8)))]
         suffix = Multiaddr(f"/p2p/{relay}")
         bare = [_without(each, suffix) for each in known if each is not None]
         usable = [each for each in dict.fromkeys(bare) if _is_tcp(each)]
@@ -178,6 +178,10 @@ def _parsed(raw: bytes) -> Multiaddr | None:
         return Multiaddr(raw)
     except Exception:  # noqa: BLE001 - the library raises a dozen unrelated types for malformed bytes
         return None
+
+
+def _leads_out(address: Multiaddr | None) -> bool:
+    return address is not None and not str(address).startswith(("/ip4/127.", "/ip6/::1/"))
 
 
 def _without(address: Multiaddr, suffix: Multiaddr) -> Multiaddr:
