@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import click
 
-from meshgen.cli.checks import CHECKS, Finding, Patient
+from meshgen.cli.checks.all import CHECKS
+from meshgen.cli.checks.finding import Finding
+from meshgen.cli.checks.patient import Patient
 from meshgen.cli.faults import FAULT
 from meshgen.cli.screen import folded
 from meshgen.cli.verb import Call, count, verb

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from meshgen.cli.checks.finding import Finding
 from meshgen.cli.checks.patient import Patient
@@ -8,26 +9,38 @@ from meshgen.cli.checks.patient import Patient
 
 def charter(patient: Patient) -> Iterator[Finding]:
     from meshgen.peers.charter_file import CharterError
-    from meshgen.peers.charter_home import lineage_of, mesh_of_log
+    from meshgen.peers.charter_home import lineage_of
     from meshgen.peers.mesh_key import mesh_key
 
     settings = patient.usable()
     if settings is None:
         return
     try:
-        lineage, logged = lineage_of(patient.home, settings), mesh_of_log(patient.home)
+        lineage = lineage_of(patient.home, settings)
         private = ", private" if mesh_key(patient.home) else ""
     except CharterError as error:
-        yield Finding("mesh", "fault", str(error))
+        yield Finding("mesh", "fault", str(error), "mend that, or join the mesh again with an invite line of one of its members")
         return
     except PermissionError:  # the check of the home says so
         return
+    logged = _mesh_of_log(patient.home)
     shown = f"{lineage.current.name} ({lineage.net.hex()})"
     if logged not in (b"", lineage.net):
         yield Finding("mesh", "fault", f"{shown}, but the credit log belongs to {logged.hex()}", "use another home for this mesh")
     else:
         version = f", version {lineage.current.version}" if lineage.documents else ""
         yield Finding("mesh", "ok", f"{shown}{version}{private}")
+
+
+def _mesh_of_log(home: Path) -> bytes:
+    """b"" if it can't be read: the check of the log says so."""
+    from meshgen.peers.charter_file import CharterError
+    from meshgen.peers.charter_home import mesh_of_log
+
+    try:
+        return mesh_of_log(home)
+    except CharterError:
+        return b""
 
 
 def membership(patient: Patient) -> Iterator[Finding]:

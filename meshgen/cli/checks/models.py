@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from meshgen.cli.checks.finding import Finding
 from meshgen.cli.checks.patient import Patient
-from meshgen.cli.checks.working import draws_itself
+from meshgen.cli.checks.work import draws_itself
 
 
 def models(patient: Patient) -> Iterator[Finding]:

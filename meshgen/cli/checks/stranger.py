@@ -58,15 +58,20 @@ def _visited(home: Path, addresses: list[str], own: str) -> dict[str, Visit]:
 
     from meshgen.identity import Identity
     from meshgen.net.libp2p import open_libp2p
+    from meshgen.peers.charter_file import CharterError
     from meshgen.peers.directory import table_rules
     from meshgen.peers.mesh_key import mesh_key
     from meshgen.peers.peer import system_ms
 
     found: dict[str, Visit] = {}
+    try:
+        psk = mesh_key(home)
+    except CharterError:  # the check of the mesh says so
+        return found
 
     async def go() -> None:
         stranger, listen = Identity.from_seed(os.urandom(32)), ["/ip4/127.0.0.1/tcp/0"]
-        async with open_libp2p(stranger, listen, table=table_rules(system_ms), psk=mesh_key(home)) as net:
+        async with open_libp2p(stranger, listen, table=table_rules(system_ms), psk=psk) as net:
             for address in addresses:
                 found[address] = Visit("refuses", f"no answer within {VISIT_S:.0f} s")
                 with trio.move_on_after(VISIT_S):

@@ -12,7 +12,7 @@ from typing import Any
 
 from meshgen.cli.checks.finding import Finding
 from meshgen.cli.checks.patient import Patient
-from meshgen.cli.checks.working import draws_itself
+from meshgen.cli.checks.work import draws_itself
 
 NVIDIA, AMD = Path("/dev/nvidia0"), Path("/dev/kfd")
 ANSWER_S, TORCH_S = 10.0, 120.0
