@@ -32,11 +32,15 @@ AGAIN_S = 60.0
 """So often neighbours that announce themselves and are not connected are dialled again."""
 CROWD = 32
 """How many neighbours are remembered, and how many changes may wait to be looked at."""
+AT_ONCE = 4
+"""So many are asked and dialled at the same time: one who does not answer keeps nobody else waiting."""
 MAX_ADDRESSES = 8
 ASK_MS = 3000
 
 Reach = Callable[[Any, list[Any]], Awaitable[None]]
 """(peer, multiaddrs): be connected to it. Raises Unreachable."""
+Neighbour = tuple[Any, list[Any]]
+"""What a Reach takes."""
 Change = tuple[str, bool]
 """The name of a service, and whether it is there."""
 
@@ -66,29 +70,38 @@ def outside(addresses: Sequence[str]) -> list[str]:
 
 async def _meet(zeroconf: Any, changes: trio.MemoryReceiveChannel[Change], reach: Reach, unmoved: Callable[[], bool]) -> None:
     """Until this machine's addresses are others."""
+    known: dict[str, Neighbour] = {}
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_dial_neighbours, zeroconf, changes, reach)
+        nursery.start_soon(_dial_again, known, reach)
+        for _ in range(AT_ONCE):
+            nursery.start_soon(_dial_new, zeroconf, changes, known, reach)
         while unmoved():  # noqa: ASYNC110 - networks come and go without an event
             await trio.sleep(LOOK_S)
         nursery.cancel_scope.cancel()
 
 
-async def _dial_neighbours(zeroconf: Any, changes: trio.MemoryReceiveChannel[Change], reach: Reach) -> None:
-    known: dict[str, tuple[Any, list[Any]]] = {}
+async def _dial_new(zeroconf: Any, changes: trio.MemoryReceiveChannel[Change], known: dict[str, Neighbour], reach: Reach) -> None:
+    async for name, there in changes:
+        known.pop(name, None)
+        info = await trio.to_thread.run_sync(zeroconf.get_service_info, _type_of(name), name, ASK_MS) if there else None
+        neighbour = read_record(info.text) if info else None
+        if neighbour and len(known) < CROWD:
+            known[name] = neighbour
+            await _dial(neighbour, reach)
+
+
+async def _dial_again(known: dict[str, Neighbour], reach: Reach) -> None:
     while True:
-        fresh = list(known)
-        with trio.move_on_after(AGAIN_S):
-            name, there = await changes.receive()
-            fresh = [name]
-            known.pop(name, None)
-            info = await trio.to_thread.run_sync(zeroconf.get_service_info, _type_of(name), name, ASK_MS) if there else None
-            if info and len(known) < CROWD and (found := read_record(info.text)):
-                known[name] = found
-        for peer, addresses in (known[name] for name in fresh if name in known):
-            try:
-                await reach(peer, addresses)
-            except Unreachable as error:
-                log.info("a neighbour can't be reached: %s", error)
+        await trio.sleep(AGAIN_S)
+        for neighbour in list(known.values()):
+            await _dial(neighbour, reach)
+
+
+async def _dial(neighbour: Neighbour, reach: Reach) -> None:
+    try:
+        await reach(*neighbour)
+    except Unreachable as error:
+        log.info("a neighbour can't be reached: %s", error)
 
 
 def _type_of(name: str) -> str:
@@ -104,7 +117,7 @@ def make_record(addresses: Sequence[str]) -> bytes:
     return b"".join(bytes([len(text)]) + text for text in texts if len(text) < 256)
 
 
-def read_record(record: bytes) -> tuple[Any, list[Any]] | None:
+def read_record(record: bytes) -> Neighbour | None:
     """The peer and its addresses, without those that are none; None if there are none. A stranger wrote it."""
     found: dict[Any, list[Any]] = {}
     for text in _texts(record):
