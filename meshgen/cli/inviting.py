@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshgen.cli.client import Api, NotRunning
-from meshgen.cli.config import settings_of
+from meshgen.cli.config import settings_in_force
 from meshgen.cli.faults import Fault
 from meshgen.identity import load_or_create
+from meshgen.peers.acquaintances_file import PeersFile
 from meshgen.peers.charter_home import doors, joined
 from meshgen.peers.mesh_key import mesh_key
+from meshgen.peers.peer import system_ms
 from meshgen.protocols.invite import MAX_ADDRESSES, MAX_PEERS, Invite
 from meshgen.protocols.multiaddr import pack_multiaddr
 
@@ -32,7 +34,7 @@ def invite_of(home: Path, with_key: bool, chosen: Iterable[str] = ()) -> Invite:
 
     Raises Fault, CharterError, Malformed.
     """
-    settings = settings_of(home)
+    settings = settings_in_force(home)
     me = load_or_create(home).peer_id
     lineage, psk = joined(home), mesh_key(home) or b""
     status, peers = _told(home)
@@ -110,15 +112,22 @@ def _is_ip(text: str) -> bool:
 
 
 def _others(home: Path, settings: Settings, peers: list[dict[str, Any]]) -> Iterator[str]:
-    """One address each of those that this home joined through, and of hubs that it is connected to."""
-    hubs = (row for row in peers if row["connected"] and "hub" in row["roles"])
-    given = [*doors(home, settings), *(_whole(each, row["peer_id"]) for row in hubs for each in row.get("addresses", ())[:1])]
+    """One address each of those that this home joined through, and of hubs that it is connected to, or was."""
+    hubs = [row for row in peers if row["connected"] and "hub" in row["roles"]] if peers else _remembered(home)
+    ways = (_whole(each, row["peer_id"]) for row in hubs for each in row.get("addresses", ())[:1])
     seen: set[str] = set()
-    for address in given:
+    for address in (*doors(home, settings), *ways):
         peer = address.rpartition("/p2p/")[2]
         if peer not in seen and _nearness(address) < 3:
             seen.add(peer)
             yield address
+
+
+def _remembered(home: Path) -> list[dict[str, Any]]:
+    """Hubs that a node which does not run knew, the best first."""
+    hubs = (each for each in PeersFile(home).load() if "hub" in each.roles)
+    ranked = sorted(hubs, key=lambda each: each.worth(system_ms()), reverse=True)
+    return [{"peer_id": each.peer, "addresses": each.addresses} for each in ranked]
 
 
 def _whole(address: str, peer: str) -> str:

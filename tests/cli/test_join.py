@@ -18,6 +18,9 @@ from meshgen.cli import inviting
 from meshgen.cli.config import settings_of
 from meshgen.home import CONFIG_FILE
 from meshgen.identity import load_or_create
+from meshgen.net.port import PeerId
+from meshgen.peers.acquaintances import Acquaintance
+from meshgen.peers.acquaintances_file import PeersFile
 from meshgen.peers.charter_home import doors, joined
 from meshgen.peers.mesh_key import mesh_key
 from meshgen.protocols.invite import Invite, read_line
@@ -79,6 +82,18 @@ def test_the_code_is_drawn_on_terminals_and_into_files(founded: Cli, tmp_path: P
     assert "can't be written" in founded("alice", "mesh", "invite", "--address", HUB, "--png", "no/code.png", code=1).stderr
     drawn = inviting.code_text(Invite.to(bytes(32), "", [DOOR]).line)
     assert set(drawn) <= set("█▀▄ \n") and len(drawn.splitlines()[0]) <= 79
+
+
+async def test_a_node_that_stands_still_names_the_hubs_that_it_knew(at: Cli, tmp_path: Path) -> None:
+    at("alice", "init")
+    peer = PeerId(DOOR.rpartition("/")[2])
+    known = [
+        Acquaintance(PeerId(HUB.rpartition("/")[2]), (HUB,), ("worker",)),
+        Acquaintance(peer, ("/ip4/8.8.8.8/tcp/4711",), ("hub",), merit=1.0),
+    ]
+    await PeersFile(tmp_path / "alice").save(known)
+    addresses = read_line(line_of(at("alice", "mesh", "invite"))).addresses
+    assert f"/ip4/8.8.8.8/tcp/4711/p2p/{peer}" in addresses and HUB not in addresses
 
 
 def test_hosts_are_told_in_their_one_form(founded: Cli) -> None:
