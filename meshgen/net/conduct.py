@@ -1,7 +1,7 @@
 """How peers behave, and what follows: a score that faults raise and time lowers; who is kept out, and until when.
 
 Pure: the caller brings the clock. A peer that reaches LIMIT is kept out for FIRST_S, for twice as long each time that it comes
-to that again, for LONGEST_S at most; after as long again without a fault, the count starts anew. Whoever an owner keeps out is
+to that again, for LONGEST_S at most; after LONGEST_S without a fault, the count starts anew. Whoever an owner keeps out is
 kept out until the owner says otherwise, whatever its score.
 """
 
@@ -65,7 +65,7 @@ class Conduct:
         self._records.move_to_end(peer)
         if now < record.shut_until_s:
             return False
-        if now - record.at_s > max(LONGEST_S, record.shut_until_s - record.at_s):
+        if now - max(record.at_s, record.shut_until_s) > LONGEST_S:
             record.times = 0
         record.score = self._faded(record, now) + points
         record.at_s = now

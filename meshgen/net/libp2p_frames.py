@@ -49,9 +49,9 @@ BYTES_S, BYTES_BURST = 8 * 1024 * 1024.0, 64 * 1024 * 1024.0
 UNREAD_BYTES = 32 * 1024 * 1024
 """That wait in all streams of a connection, at most."""
 PAUSE_S = 0.25
-"""Who is read more slowly is read again after this..."""
-PAUSE_POINTS = 3.0
-"""...and has so much more against it, a pause: somebody who goes on for ten seconds is cut off."""
+"""Who is ahead of its pace by so much is read again when it is made up for..."""
+PAUSE_POINTS = 8.0
+"""...and has so much against it a second of that: who goes on for twenty seconds is cut off. Not for bytes: those may be work."""
 YIELD_FRAMES = 64
 """After so many frames that had arrived already, others get their turn."""
 
@@ -74,6 +74,7 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
     def __init__(self, conn: Any, peer_id: Any, is_initiator: bool) -> None:
         super().__init__(conn, peer_id, is_initiator)
         self.watch = Watch()
+        self.heard_s = trio.current_time()
         self._neighbour = PeerId(str(peer_id))
         self._syns = Bucket(SYNS_S, SYNS_BURST, monotonic)
         self._frames = Bucket(FRAMES_S, FRAMES_BURST, monotonic)
@@ -86,6 +87,7 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
         try:
             while not self.event_shutting_down.is_set():
                 version, kind, flags, stream_id, length = _HEADER.unpack(await read_exactly(self.secured_conn, _HEADER.size))
+                self.heard_s = trio.current_time()
                 if version != 0:
                     raise Violation("a frame of another version")
                 if not await self._take_in(kind, flags, stream_id, length):
@@ -105,16 +107,19 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
             await self._cleanup_on_error()
 
     async def _pace(self, size: int) -> None:
-        wait_s = self._frames.owe()
-        if size and not self.watch.is_friend(self._neighbour):
-            wait_s = max(wait_s, self._bytes.owe(size))
+        bytes_s = self._bytes.owe(size) if size and not self.watch.is_friend(self._neighbour) else 0.0
+        frames_s = self._frames.owe()
         self._since_yield += 1
-        if wait_s > PAUSE_S:
-            self.watch.blame(self._neighbour, PAUSE_POINTS if size < 1024 else 0)
-            await trio.sleep(wait_s)
+        if max(bytes_s, frames_s) > PAUSE_S:
+            await self._pause(max(bytes_s, frames_s), blame=frames_s > bytes_s)
         elif self._since_yield >= YIELD_FRAMES:
             self._since_yield = 0
             await trio.lowlevel.checkpoint()
+
+    async def _pause(self, seconds: float, *, blame: bool) -> None:
+        if blame:
+            self.watch.blame(self._neighbour, PAUSE_POINTS * seconds)
+        await trio.sleep(seconds)
 
     async def _take_in(self, kind: int, flags: int, stream_id: int, length: int) -> bool:
         """One frame; False when it says goodbye. Raises Violation."""
@@ -163,8 +168,7 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
             raise Violation("a stream with a number of this side's")
         wait_s = self._syns.owe()
         if wait_s > PAUSE_S:
-            self.watch.blame(self._neighbour, PAUSE_POINTS)
-            await trio.sleep(wait_s)
+            await self._pause(wait_s, blame=True)
         if sum(not each.is_initiator for each in self.streams.values()) >= STREAMS:
             self.watch.blame(self._neighbour, Fault.REFUSED)
             await self._refuse(stream_id)

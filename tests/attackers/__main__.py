@@ -12,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from tests.attackers import jobs
 from tests.attackers.attacks import ATTACKS
-from tests.attackers.hands import Field
+from tests.attackers.hands import Field, by_the_wall_clock
 from tests.attackers.town import Felt, Load, Town, honest_town
 
 assert jobs  # it enters its attacks
@@ -32,7 +33,8 @@ def main() -> None:
     given = parser.parse_args()
     names = given.names or list(ATTACKS)
     if given.attack:
-        trio.run(_attack, names[0], given.attack, given.seconds)
+        with by_the_wall_clock():
+            trio.run(_attack, names[0], given.attack, given.seconds)
     with tempfile.TemporaryDirectory() as root, honest_town(Path(root)) as town:
         town.draw_for(3)
         print(HEAD, flush=True)
@@ -65,7 +67,7 @@ def _row(town: Town, name: str, seconds: float) -> str:
     return _line(name, victim, (before, during, after), (start, end), seen)
 
 
-def _line(name: str, victim: str, felt: tuple[Felt, Felt, Felt], loads: tuple[Load, Load], seen: dict[str, float | None]) -> str:
+def _line(name: str, victim: str, felt: tuple[Felt, Felt, Felt], loads: tuple[Load, Load], seen: dict[str, Any]) -> str:
     before, during, after = felt
     start, end = loads
     cpu = (end.cpu_s - start.cpu_s) / (end.at_s - start.at_s)

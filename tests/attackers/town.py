@@ -1,4 +1,4 @@
-"""An honest mesh of four processes, and what its requester feels."""
+"""An honest mesh of four processes, and what its requester feels, who is a friend of the workers' owner."""
 
 from __future__ import annotations
 
@@ -88,10 +88,11 @@ def honest_town(root: Path) -> Iterator[Town]:
     with local_mesh(root, CHARTER) as mesh:
         town = Town(mesh)
         hub = mesh.start("hub", "hub", "archivist")
+        friend = mesh.start("requester", "requester", through=hub, requester__bid_wait_s=2).peer_id
         for name in WORKERS:
-            mesh.launch(name, "worker", through=hub, worker__engine="fake", worker__fake_seconds=PICTURE_S)
-        mesh.launch("requester", "requester", through=hub, requester__bid_wait_s=2)
-        mesh.await_ready(*(town.node(name) for name in (*WORKERS, "requester")))
+            given = {"worker__engine": "fake", "worker__fake_seconds": PICTURE_S, "worker__friends": friend}
+            mesh.launch(name, "worker", through=hub, **given)
+        mesh.await_ready(*(town.node(name) for name in WORKERS))
         wait_for(lambda: _knows_workers(town), "the requester to know both workers", 40)
         yield town
 
