@@ -22,6 +22,7 @@ from meshgen.peers.line import GAP_S
 from meshgen.peers.market import Answers
 from meshgen.peers.matching import Choice, No, allocate, explain
 from meshgen.peers.means import Means
+from meshgen.peers.patience import Patience
 from meshgen.peers.purchase import Lost, Purchase
 from meshgen.peers.request import RequestError
 from meshgen.protocols.advert import ModelAdvert
@@ -89,7 +90,7 @@ class Fulfilment:
         return self._why
 
     async def _rounds(self, nursery: trio.Nursery) -> None:
-        give_up_at = trio.current_time() + self._patience_s
+        patience = Patience(self._means.net, self._patience_s)
         job = self._job
         while self._missing or self._running:
             if not self._missing:
@@ -99,9 +100,10 @@ class Fulfilment:
                 self._pause = False
                 await trio.sleep(GAP_S)
             started, hopeless = await self._round(nursery)
+            is_over = patience.is_over()
             if started:
-                give_up_at = trio.current_time() + self._patience_s
-            elif not self._running and ((hopeless and job.request.patience_s is None) or trio.current_time() >= give_up_at):
+                patience.renew()
+            elif not self._running and ((hopeless and job.request.patience_s is None) or is_over):
                 return
             if self._missing:
                 await self._means.market.line.wait(self._wake)
