@@ -22,6 +22,7 @@ def tell(**state: str) -> None:
         return
     text = "\n".join(f"{name}={' '.join(value.split())}" for name, value in state.items())
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.setblocking(False)  # a manager that is busy is told the next time
         manager.connect("\0" + address[1:] if address.startswith("@") else address)
         manager.send(text.encode())
 

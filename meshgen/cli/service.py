@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import meshgen
 from meshgen.cli.faults import BadHome, Fault, NotRunning
 from meshgen.cli.verb import Call, verb
 from meshgen.home import CONFIG_FILE, home_dir
@@ -53,6 +55,8 @@ def install(call: Call, name: str, system: bool, profile: str | None, only_print
         sys.stdout.write(manager.text(made).decode())
         return
     _ensure_rights(call, system, ["install", *(["--profile", profile] if profile else [])], name)
+    if system:
+        _ensure_open_to_others(Path(sys.executable), Path(meshgen.__file__))
     _ensure_ours(manager.file, made.home)
     done = _perform(manager.prepare())
     _write(manager.file, manager.text(made))
@@ -159,6 +163,15 @@ def _ensure_rights(call: Call, system: bool, words: list[str], name: str) -> Non
     raise Fault("a service of the machine is installed by root", f"run: {shlex.join(command)}", code="rights")
 
 
+def _ensure_open_to_others(*files: Path) -> None:
+    """The service's own user must be able to run what is installed: also behind a link into somebody's home."""
+    for path in {place for file in files for end in (file.absolute(), file.resolve()) for place in (end, *end.parents)}:
+        needed = stat.S_IXOTH if path.is_dir() else stat.S_IROTH
+        if not path.stat().st_mode & needed:
+            hint = "install meshgen for all: python3 -m venv /opt/meshgen; /opt/meshgen/bin/pip install ..."
+            raise Fault(f"the service's own user can't get at {path}, where meshgen or its Python lies", hint, code="rights")
+
+
 def _ensure_ours(file: Path, home: Path) -> None:
     """A unit of that name for another home is not overwritten."""
     try:
@@ -201,6 +214,4 @@ def _advice(service: Service, system: bool, profile: str | None) -> list[str]:
         lines.append(f"there is no {service.home / CONFIG_FILE} yet: the node runs by the defaults, and asks for pictures only")
     if not system and sys.platform == "linux":
         lines.append("it runs while you are logged in; to let it run always: loginctl enable-linger")
-    if system and any(part in ("home", "root") for part in Path(sys.executable).parts[1:2]):
-        lines.append(f"{sys.executable} lies in somebody's home: the user meshgen must be let in there, or install it under /opt")
     return lines

@@ -197,6 +197,19 @@ def test_not_where_it_may_not(meshgen: Cli, lived: Path) -> None:
     assert "can't be written" in meshgen("backup", "nowhere/b", "--no-encrypt", code=1).stderr
 
 
+def test_a_full_disk_leaves_nothing_behind(
+    meshgen: Cli, lived: Path, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = tree(lived)
+    monkeypatch.setattr(backing.os, "fsync", full)
+    assert "b can't be written: No space left" in meshgen("backup", "b", "--no-encrypt", code=1).stderr
+    assert "can't be written: No space left" in meshgen("restore", str(copy), code=4).stderr
+    assert tree(lived) == before and sorted(path.name for path in tmp_path.iterdir()) == ["copy", "home"]
+
+
 def test_not_by_another_user(meshgen: Cli, lived: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As root, in the home of a service: its node could not use what SQLite leaves there."""
     monkeypatch.setattr(os, "geteuid", lambda: lived.stat().st_uid + 1)

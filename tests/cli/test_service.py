@@ -227,6 +227,7 @@ def test_the_machines_own_service(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(managers, "has_user", lambda name: False)
+    monkeypatch.setattr("meshgen.cli.service._ensure_open_to_others", lambda *files: None)
     monkeypatch.setattr(managers.Systemd, "file", tmp_path / "etc" / "meshgen.service")
     meshgen("--home", str(tmp_path / "srv"), "service", "install", "--system", "--profile", "hub")
     assert [words.split()[0] for words in asked()] == ["useradd", "install", "systemctl", "systemctl", "systemctl"]
@@ -234,6 +235,19 @@ def test_the_machines_own_service(
     assert asked()[2] == "systemctl daemon-reload"
     unit = parsed((tmp_path / "etc" / "meshgen.service").read_text())
     assert unit["Service", "ReadWritePaths"] == [str(tmp_path / "srv")]
+
+
+def test_what_others_can_not_reach_is_no_service_of_the_machine(
+    meshgen: Cli, asked: Callable[[], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "closed" / "python"
+    python.parent.mkdir(mode=0o700)
+    python.touch(mode=0o755)
+    (tmp_path / "link").symlink_to(python)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "link"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert "python3 -m venv /opt/meshgen" in meshgen("service", "install", "--system", code=1).stderr
+    assert not asked()
 
 
 # -- afterwards

@@ -6,7 +6,7 @@ import io
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshgen.cli.strongbox import CHUNK, FORMAT, MAGIC, MAX_COST, MIN_COST, TAG, Line, Sealing, StrongboxError, Unsealing
@@ -38,6 +38,7 @@ def test_what_goes_in_comes_out(size: int) -> None:
     assert opened(sealed(content, None), None) == content
 
 
+@settings(max_examples=15)
 @given(st.lists(st.integers(0, CHUNK), max_size=20))
 def test_it_is_read_in_any_pieces(sizes: list[int]) -> None:
     content = b"0123456789" * 250_000
