@@ -327,6 +327,7 @@ def _link(connection: Any) -> PeerLink:
         address=str(addresses[0]) if addresses else "",
         outbound=connection.direction is Direction.OUTBOUND,
         relayed=connection.get_connection_type() is ConnectionType.RELAYED,
+        heard_s=getattr(connection.muxed_conn, "heard_s", None),
     )
 
 

@@ -43,7 +43,8 @@ STREAMS = 160
 """That a peer may have open here at a time, libp2p's own among them."""
 SYNS_S, SYNS_BURST = 50.0, 400.0
 """Streams opened: each costs a negotiation."""
-FRAMES_S, FRAMES_BURST = 4000.0, 20000.0
+FRAMES_S, FRAMES_BURST = 2000.0, 20000.0
+PINGS_S, PINGS_BURST = 5.0, 100.0
 BYTES_S, BYTES_BURST = 8 * 1024 * 1024.0, 64 * 1024 * 1024.0
 """Of a stranger's; a picture has one or two MiB. Friends are read as fast as they write."""
 UNREAD_BYTES = 32 * 1024 * 1024
@@ -78,6 +79,7 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
         self._neighbour = PeerId(str(peer_id))
         self._syns = Bucket(SYNS_S, SYNS_BURST, monotonic)
         self._frames = Bucket(FRAMES_S, FRAMES_BURST, monotonic)
+        self._pings = Bucket(PINGS_S, PINGS_BURST, monotonic)
         self._bytes = Bucket(BYTES_S, BYTES_BURST, monotonic)
         self._since_yield = 0
         self._rtt = 0.0
@@ -133,6 +135,9 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
 
     async def _ping(self, flags: int, value: int) -> None:
         if flags & FLAG_SYN:
+            wait_s = self._pings.owe()
+            if wait_s > PAUSE_S:
+                await self._pause(wait_s, blame=True)
             await self._write_frame(_HEADER.pack(0, TYPE_PING, FLAG_ACK, 0, value))
         elif flags & FLAG_ACK:
             rtt = trio.current_time() - self._ping_sent_time

@@ -73,6 +73,7 @@ class Fulfilment:
         self._max_mkudos = means.max_mkudos(job.request)  # for the whole job: a new charter does not raise it
         self._max_hold_mkudos = means.charter().limits.max_hold_mkudos
         self._assignment: Assignment
+        self._patience: Patience
 
     async def run(self) -> str:
         """Until nothing is missing; else why something is."""
@@ -90,7 +91,7 @@ class Fulfilment:
         return self._why
 
     async def _rounds(self, nursery: trio.Nursery) -> None:
-        patience = Patience(self._means.net, self._patience_s)
+        self._patience = patience = Patience(self._means.net, self._patience_s)
         job = self._job
         while self._missing or self._running:
             if not self._missing:
@@ -293,6 +294,7 @@ class Fulfilment:
         elif lost.reason == "gone":  # it, or this node, may only have moved: it is asked again when it is heard of again
             self._losses[worker] += 1
             self._means.directory.lost(worker)
+            self._patience.renew()
         elif lost.reason not in HARMLESS:
             self._losses[worker] += 1
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import trio
@@ -21,12 +21,19 @@ from meshgen.protocols.pulse import PROTOCOL, Ping, Pong, reading
 
 log = logging.getLogger(__name__)
 
-QUIET_S = 4.5
-"""A link on which nothing was heard for so long, less up to a fifth by chance, gets a ping."""
-PATIENCE_S = 4.0
-"""With a look at the links each second a dead peer is noticed within 4.5 + 1 + 4 s: before 10."""
-WAKING_PATIENCE_S = 2.0
+QUIET_S = 3.25
+"""A link on which nothing was heard for so long, or up to a quarter less, gets a ping: of whichever side is first."""
+PATIENCE_S = 5.5
+"""With a look at the links each second a dead peer is noticed within 3.25 + 1 + 5.5 s: before 10. A machine that is overloaded
+can stand still for some seconds, and a link that is dropped costs more than a ping."""
+WAKING_PATIENCE_S = 3.0
 """After a sleep, or a new address, most links are dead, and each costs time."""
+FIRST_S = 2.0
+"""Within so long both sides of a new link ask, and so learn the time; not all at once, as those that start have much to do."""
+TIME_S = 60.0
+"""The time is asked for so often, however much else is heard."""
+NO_S = 2.5
+"""An error that comes as fast is the peer's own no; later, the net's word for silence."""
 STALLED_S = 1.0
 """A ping that took so much longer than its patience tells of this machine, which stood still, and not of the peer."""
 HANG_UP_S = 2.0
@@ -35,7 +42,8 @@ HANG_UP_S = 2.0
 @dataclass(slots=True)
 class _Link:
     heard_s: float
-    quiet_s: float = 0.0  # how long it may be quiet before the next ping; none at first: so both sides learn the time at once
+    time_s: float  # when the time is to be asked for next
+    quiet_s: float = QUIET_S  # how long it may be quiet before the next ping
     asking: bool = False
     rtt_ms: int | None = None
 
@@ -58,17 +66,22 @@ class Pulse:
         return link.rtt_ms if link else None
 
     def look(
-        self, links: Iterable[PeerLink], nursery: trio.Nursery, patience_s: float = PATIENCE_S, *, at_once: bool = False
+        self, links: Collection[PeerLink], nursery: trio.Nursery, patience_s: float = PATIENCE_S, *, at_once: bool = False
     ) -> None:
         """Ask whoever was quiet for too long, ``at_once`` everybody; drop who does not answer. The asking is the nursery's."""
         now = trio.current_time()
-        linked = {link.peer: link for link in links}
-        self._links = {peer: self._links.get(peer) or _Link(now) for peer in linked}
+        self._listen(links)
         for peer, link in self._links.items():
-            link.heard_s = max(link.heard_s, linked[peer].heard_s or 0.0)
-            if not link.asking and (at_once or now - link.heard_s >= link.quiet_s):
+            if not link.asking and (at_once or now - link.heard_s >= link.quiet_s or now >= link.time_s):
                 link.asking = True
                 nursery.start_soon(self._ask, peer, link, patience_s)
+
+    def _listen(self, links: Collection[PeerLink]) -> None:
+        """Who is linked, and when was it heard last?"""
+        now, before = trio.current_time(), self._links
+        self._links = {link.peer: before.get(link.peer) or _Link(now, now + FIRST_S * self._rng.random()) for link in links}
+        for link in links:
+            self._links[link.peer].heard_s = max(self._links[link.peer].heard_s, link.heard_s or float("-inf"))
 
     async def _answer(self, channel: Channel) -> None:
         with trio.fail_after(PATIENCE_S):
@@ -87,29 +100,36 @@ class Pulse:
             with trio.fail_after(patience_s):
                 answer = await request(self._net, peer, PROTOCOL, Ping(asked_ms).encode())
             self._read(peer, link, Pong.decode(answer), asked_ms, asked_s)
-        except (NetError, Malformed) as error:  # a no is a sign of life, too; where the link broke it is gone by itself
-            log.debug("no pulse from %s: %s", peer, error)
-            link.heard_s = trio.current_time()
-        except trio.TooSlowError:
-            took_s = max(trio.current_time() - asked_s, (self._now_ms() - asked_ms) / 1000)
-            if took_s < patience_s + STALLED_S and link.heard_s <= asked_s and self._links.get(peer) is link:
-                await self._bury(peer, patience_s)
+        except (NetError, Malformed, trio.TooSlowError) as error:
+            log.debug("no pulse from %s: %s", peer, type(error).__name__)
+            if trio.current_time() - asked_s < NO_S:  # a no is a sign of life, too; where the link broke it is gone by itself
+                self._heard(link)
+                link.time_s = link.heard_s + TIME_S
+            elif self._is_dead(peer, link, asked_s, asked_ms, patience_s):
+                await self._bury(peer)
         finally:
             link.asking = False
+
+    def _is_dead(self, peer: PeerId, link: _Link, asked_s: float, asked_ms: int, patience_s: float) -> bool:
+        """Unless it was heard meanwhile, or it was this machine that stood still."""
+        took_s = max(trio.current_time() - asked_s, (self._now_ms() - asked_ms) / 1000)
+        self._listen(self._net.links())
+        return took_s < patience_s + STALLED_S and link.heard_s <= asked_s and self._links.get(peer) is link
 
     def _read(self, peer: PeerId, link: _Link, pong: Pong, asked_ms: int, asked_s: float) -> None:
         """The time that passed is the monotonic clock's: the other may have been set meanwhile."""
         told = reading(pong, asked_ms, asked_ms + round((trio.current_time() - asked_s) * 1000))
         link.rtt_ms = told.rtt_ms
+        link.time_s = trio.current_time() + TIME_S
         self.clocks.take(peer, told.ahead_ms)
         self._heard(link)
 
     def _heard(self, link: _Link) -> None:
         link.heard_s = trio.current_time()
-        link.quiet_s = QUIET_S * self._rng.uniform(0.8, 1.0)
+        link.quiet_s = QUIET_S * self._rng.uniform(0.75, 1.0)
 
-    async def _bury(self, peer: PeerId, patience_s: float) -> None:
-        log.info("%s is connected and has not answered for %.0f s: hung up on it", peer, patience_s)
+    async def _bury(self, peer: PeerId) -> None:
+        log.info("%s is connected and does not answer: hung up on it", peer)
         del self._links[peer]
         for listener in self.on_dead:
             listener(peer)

@@ -49,7 +49,7 @@ class Staying:
         self._now_ms = now_ms
         self._around = around
         shelf = around.shelf
-        rng = random.Random(f"staying/{net.peer_id}")  # so that peers don't do the same at the same time; nothing hangs on it
+        self._rng = rng = random.Random(f"staying/{net.peer_id}")  # lest all do the same at the same time; nothing hangs on it
         self.on_link: list[Callable[[PeerId], Awaitable[None]]] = [directory.meet]
         self._met: frozenset[PeerId] = frozenset()
         self.known = Acquaintances(net.peer_id, now_ms, shelf.load() if shelf else ())
@@ -73,6 +73,8 @@ class Staying:
 
     async def _watch(self, nursery: trio.Nursery) -> None:
         wake = Wake(self._now_ms, self._around.addresses)
+        if not self._around.calm:
+            await trio.sleep(LOOK_S * self._rng.random())  # not all at the same moment: one ping serves both sides of a link
         while True:
             links = self._net.links()
             self._meet(links, nursery)
