@@ -11,7 +11,7 @@ from meshgen.ledger.ledger import Ledger
 from meshgen.peers.charters import Charters
 from meshgen.peers.rolls import Rolls
 
-FRESH_MS = 1000
+FRESH_MS = 3000
 """A new device of a member's is known so soon after the member's log told of it."""
 State = Literal["open", "member", "stranger"]
 

@@ -81,10 +81,17 @@ class Rolls:
         """This delegate's own page, with these changes, in force here when this returns. Raises RollError, Malformed."""
         if identity.public_key not in self._charters.current.delegates:
             raise RollError(f"this node is no delegate of {self._charters.current.name}: only they admit and expel")
+        await self._catch_up()
         before = self.pages.get(identity.public_key)
         page = before.message if before else Page(self._charters.lineage.net, 1, (), ())
         changed = page.changed(admit, expel)
         await self.adopt(sign(identity, changed))
+
+    async def _catch_up(self) -> None:
+        """With what others have: a home that comes from a backup holds an old page of its own, whose next version is no news."""
+        async with trio.open_nursery() as nursery:
+            for link in self._net.links():
+                nursery.start_soon(self.ask, link.peer)
 
     async def adopt(self, page: Signed[Page]) -> bool:
         """A page, kept and counted when this returns; False if it is not newer. Raises Malformed if it is no delegate's of this
@@ -132,7 +139,15 @@ class Rolls:
         answer = RollAnswer.decode(await request(self._net, peer, PROTOCOL, RollQuestion(mesh, held(self._counted())).encode()))
         if answer.net != mesh:
             raise Malformed("roll: the answer is about another mesh")
-        return any([await self.adopt(unsign(wire, Page)) for wire in answer.pages])
+        return any([await self._take(wire, peer) for wire in answer.pages])
+
+    async def _take(self, wire: bytes, peer: PeerId) -> bool:
+        """A bad page, or one of somebody who is a delegate there and not here, hides no other."""
+        try:
+            return await self.adopt(unsign(wire, Page))
+        except Malformed as error:
+            log.info("a page of the roll from %s is refused: %s", peer, error)
+            return False
 
     def _counted(self) -> dict[bytes, Signed[Page]]:
         """The pages of those who are delegates now: what others take."""

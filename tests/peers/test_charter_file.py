@@ -36,6 +36,9 @@ def charters(draw: st.DrawFn) -> Charter:
         tariff=Tariff(step_mkudos=draw(st.integers(0, 10**6)), families_permille=(1, 2, 3, 4, 5)),
         limits=CharterLimits(max_hold_mkudos=draw(st.integers(1, 2**40))),
         policies=CharterPolicies(declines=draw(st.sampled_from([(), ("no-nsfw", "no: such # thing"), ("-", "null")]))),
+        members=draw(st.sampled_from(["open", "listed"])) if delegates else "open",
+        roll_threshold=draw(st.integers(1, max(1, len(delegates)))),
+        relay_gib_mkudos=draw(st.integers(0, 10**6)),
     )
 
 

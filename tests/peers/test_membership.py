@@ -154,6 +154,31 @@ async def test_others_than_delegates_can_change_nothing(autojump_clock: trio.tes
         assert states(ours, "ann", "ben") == ["member", "stranger"]
 
 
+async def test_a_bad_page_hides_no_other(autojump_clock: trio.testing.MockClock) -> None:
+    async with club("ann") as ours:
+        ann = ours.members["ann"]
+        good = sign(WORKER, Page(FOUNDED.net, 5, (key("ann"),), ()))
+        bad = [sign(identity("nosy"), Page(FOUNDED.net, 9, (), ())).wire, b"junk", good.wire[:-1] + b"\0"]
+
+        async def serve(channel: Channel) -> None:
+            await channel.receive()
+            await channel.send(RollAnswer(FOUNDED.net, (*bad, good.wire)).encode(), last=True)
+
+        async with ours.net.join(identity("nosy")) as net:
+            net.serve(PROTOCOL, serve)
+            await ann.community.rolls.ask(net.peer_id)
+            assert ann.status()["membership"] == "member"
+
+
+async def test_a_delegate_that_comes_from_a_backup_goes_on_from_its_newest_page(autojump_clock: trio.testing.MockClock) -> None:
+    async with club("ann", "ben") as ours:
+        await admit(ours, "ann")
+        hub = ours.members["hub"]
+        hub.community.rolls.pages.clear()  # as before
+        await admit(ours, "ben")
+        assert states(ours, "ann", "ben") == ["member", "member"]
+
+
 async def test_an_open_mesh_may_begin_to_list_its_members(autojump_clock: trio.testing.MockClock) -> None:
     opened = Lineage.founded(signed(BOTH, REQUESTER, WORKER))
     async with club("worker", "asker", lineage=opened) as ours:
