@@ -45,7 +45,9 @@ export class Delivery {
     const [data, salt] = [png(width, height, [seed >>> 16, seed >>> 8, seed].map((byte) => byte & 0xff)), randomBytes(16)];
     const hash = sha256(data);
     await this.say("result/1", { index, seed, size: data.length, sha256: hex(hash), salt: hex(salt), compute_ms: 1 });
-    for (let at = 0; at < data.length; at += CHUNK_BYTES) await this.say("chunk/1", { data: hex(data.subarray(at, at + CHUNK_BYTES)) });
+    for (let at = 0; at < data.length; at += CHUNK_BYTES) {
+      await this.say("chunk/1", { data: hex(data.subarray(at, at + CHUNK_BYTES)) });
+    }
     this.commitments.push(salt, hash);
     this.drawn += 1;
     await this.say("bill/1", { bill: hex(this.log.note("bill", this.due())) });
@@ -62,7 +64,8 @@ export class Delivery {
   async paid() {
     const { voucher } = await this.hear("voucher/1");
     const [note, due] = [decodeNote("voucher", Buffer.from(voucher, "hex")), this.due()];
-    need(["net", "hold_id", "payer", "payee", "amount"].every((name) => note[name] === due[name]), "a voucher for something else");
+    const agrees = ["net", "hold_id", "payer", "payee", "amount"].every((name) => note[name] === due[name]);
+    need(agrees, "a voucher for something else");
   }
 
   // The RECEIPT joins the payer's chain, whose rules judge it.

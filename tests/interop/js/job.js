@@ -3,8 +3,7 @@
 import { createHash, randomBytes, randomInt } from "node:crypto";
 import { need } from "../../../protocols/checker/codec.mjs";
 import { domain } from "../../../protocols/checker/entry.mjs";
-import { sha256 } from "../../../protocols/checker/envelope.mjs";
-import { decodeSigned } from "../../../protocols/checker/envelope.mjs";
+import { decodeSigned, sha256 } from "../../../protocols/checker/envelope.mjs";
 import { decodeMessage, encodeMessage } from "../../../protocols/checker/messages.mjs";
 import { decodeNote } from "../../../protocols/checker/notes.mjs";
 import { seal } from "../../../protocols/checker/sealing.mjs";
@@ -18,10 +17,10 @@ const bytes = (hex) => Buffer.from(hex, "hex");
 
 // The order for a bid: {tag, offer_id, prompt, ...}.
 export function orderFor(offer, bid, prompt) {
-  const { model, width, height, steps } = offer.message;
+  const { model, width, height, steps, count } = offer.message;
   return {
     tag: "work/1", offer_id: offer.id, prompt, negative_prompt: "", model, digest: bid.message.digest, width, height, steps,
-    guidance_milli: 7000, scheduler: "", seeds: Array.from({ length: offer.message.count }, () => randomInt(2 ** 32)), preview_every: 0,
+    guidance_milli: 7000, scheduler: "", seeds: Array.from({ length: count }, () => randomInt(2 ** 32)), preview_every: 0,
     inputs: [], strength_milli: 0, clip_skip: 1, tiling: 0, hires_fix: 0, loras: [], inversions: [], control: [], post: [],
   };
 }

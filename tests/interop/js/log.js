@@ -64,7 +64,9 @@ export class Log {
 }
 
 const ANSWERS = {
-  "heads?": (log, { net, authors }) => ["heads", { net, frontiers: log.frontiers(!authors.length || authors.includes(log.author)) }],
+  "heads?": (log, { net, authors }) => {
+    return ["heads", { net, frontiers: log.frontiers(!authors.length || authors.includes(log.author)) }];
+  },
   "range?": (log, { net, author, from_seq, to_seq }) => {
     const held = author === log.author ? log.wires.slice(from_seq - 1, to_seq).slice(0, MOST_ENTRIES) : [];
     const head_seq = author === log.author ? log.wires.length : 0;

@@ -10,12 +10,12 @@ import { Presence, TABLE } from "./presence.js";
 import { answerPing, PULSE } from "./pulse.js";
 
 export class Node {
-  // `device` is what a worker's advert says beyond a requester's; `relayed`: nobody can dial it but through who is in the line.
+  // `device` is what a worker's advert says beyond a requester's; `relayed`: the world is who is in the line.
   static async join(line, device = {}, relayed = false) {
     const node = new Node();
     const { net, ways, psk } = readLine(line);
     node.identity = await Identity.of(randomBytes(32));
-    node.peer = await Peer.start(node.identity, TABLE, psk, relayed ? ways.map(([way]) => `${way}/p2p-circuit`) : undefined);
+    node.peer = await Peer.start(node.identity, TABLE, psk, relayed ? ways.map(([way]) => way) : []);
     node.log = new Log(net, node.identity);
     node.log.append({ tag: "genesis", account: "", next_key_hash: randomBytes(32).toString("hex"), label: "js" });
     node.presence = new Presence(node.peer, node.identity, node.log, device);

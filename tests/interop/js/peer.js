@@ -22,8 +22,8 @@ export class Peer {
   kept = new Map(); // "peer protocol" -> a wire whose last channel is over
 
   // `table` says what the directory table may hold: {validate(key, value) throws, select(key, values) => index}; `psk` is a
-  // private mesh's key, as a file; `listen` addresses instead of one of its own.
-  static async start(identity, table, psk = null, listen = LISTEN) {
+  // private mesh's key, as a file. With `relays` (addresses) it is a node that can be dialled through them alone, and dials nobody else.
+  static async start(identity, table, psk, relays = []) {
     const services = {
       identify: identify(),
       ping: ping(),
@@ -38,7 +38,8 @@ export class Peer {
     };
     const node = await createLibp2p({
       privateKey: identity.libp2pKey,
-      addresses: { listen },
+      addresses: { listen: relays.length ? relays.map((relay) => `${relay}/p2p-circuit`) : LISTEN },
+      connectionGater: { denyDialPeer: (peerId) => relays.length > 0 && !relays.some((relay) => `${relay}`.endsWith(`${peerId}`)) },
       transports: [tcp(), circuitRelayTransport()],
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
@@ -75,7 +76,8 @@ export class Peer {
   // -- channels
 
   async serve(protocol, handler) {
-    await this.node.handle(protocol, (stream, connection) => serve(stream, connection.remotePeer.toString(), handler), ANY_CONNECTION);
+    const each = (stream, connection) => serve(stream, connection.remotePeer.toString(), handler);
+    await this.node.handle(protocol, each, ANY_CONNECTION);
   }
 
   async open(peerId, protocol) {

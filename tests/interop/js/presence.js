@@ -25,7 +25,10 @@ export const TABLE = {
     need(author === keyOf(Buffer.from(key).toString().split("/")[2]), "an advert under another's key");
     need(message.expires_ms > Date.now(), "expired");
   },
-  select: (_key, wires) => wires.map((wire) => seqOf(Buffer.from(wire))).reduce((best, seq, at, all) => (seq > all[best] ? at : best), 0),
+  select(_key, wires) {
+    const numbers = wires.map((wire) => seqOf(Buffer.from(wire)));
+    return numbers.indexOf(Math.max(...numbers));
+  },
 };
 
 export class Presence {

@@ -27,8 +27,8 @@ async function lookUp(node, worker, model) {
 async function buy(node, offer, bid, worker) {
   const job = new Job(node.peer, node.identity, node.log, offer, bid, orderFor(offer, bid, PROMPT));
   const outcome = await job.run(worker);
-  const pictures = job.pictures.map(({ png, seed }) => ({ sha256: sha256(png).toString("hex"), png: png.toString("base64"), seed }));
-  tell("job", { outcome, progress: job.progress, mkudos: job.receipt?.content.amount, receipt: job.receipt?.id, pictures });
+  const pictures = job.pictures.map(({ png }) => ({ sha256: sha256(png).toString("hex"), png: png.toString("base64") }));
+  tell("job", { outcome, progress: job.progress, mkudos: job.receipt?.content.amount, pictures });
 }
 
 const node = await Node.join(line);
@@ -47,5 +47,6 @@ tell("bid", { way: "straight", worker: peerIdOf(answer.author), mkudos: answer.m
 await buy(node, asked, answer, worker);
 
 await node.presence.toTable();
-tell("settled", { author: node.log.author, neighbours: await node.presence.advertise(), seq: node.log.head.seq, head: node.log.head.id });
+await node.presence.advertise();
+tell("settled", { author: node.log.author, head: node.log.head.id });
 await node.leaveWhenInputEnds();

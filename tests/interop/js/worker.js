@@ -39,10 +39,17 @@ export class Worker {
     await this.peer.serve(OFFER, async (channel) => channel.finish(this.answer(await channel.receive(), channel.peerId)));
     await this.peer.serve(JOB, (channel) => this.awarded(channel));
     this.peer.subscribe(`/meshgen/${this.log.net}/offer/${MODEL.family}`, (wire, publisher) => {
-      const { message } = readOffer(wire, publisher);
+      const { id, message } = readOffer(wire, publisher);
       need(message.net === this.log.net && Date.now() < message.expires_ms, "not current");
-      if (message.model === MODEL.name) this.reply(wire, publisher, message.addresses).catch(() => {}); // it has left
+      if (message.model !== MODEL.name || !this.isDrawn(id, message.sample)) return;
+      this.reply(wire, publisher, message.addresses).catch(() => {}); // it has left
     });
+  }
+
+  // Is it among those that are to answer an offer that many hear?
+  isDrawn(offerId, sample) {
+    const draw = sha256(Buffer.from("meshgen/offer-draw/v1\0"), bytes(offerId), this.identity.key).readUInt32BE();
+    return draw < 2 ** (32 - sample);
   }
 
   // To an offer that was heard by gossip.
@@ -81,9 +88,9 @@ export class Worker {
   bid(offer) {
     const { head } = this.log;
     const message = {
-      net: this.log.net, offer_id: offer.id, digest: MODEL.digest, count: Math.min(offer.message.count, MOST_COUNT), mkudos: PRICE,
-      start_ms: 0, picture_ms: 100, seal_key: sealKeyOf(this.secret).toString("hex"), head_seq: head.seq, head_id: head.id,
-      known_seq: this.chainOf(offer.author).head?.seq ?? 0, expires_ms: Date.now() + BID_MS,
+      net: this.log.net, offer_id: offer.id, digest: MODEL.digest, count: Math.min(offer.message.count, MOST_COUNT),
+      mkudos: PRICE, start_ms: 0, picture_ms: 100, seal_key: sealKeyOf(this.secret).toString("hex"), head_seq: head.seq,
+      head_id: head.id, known_seq: this.chainOf(offer.author).head?.seq ?? 0, expires_ms: Date.now() + BID_MS,
     };
     return { ...this.identity.envelop("bid/1", message), message };
   }
