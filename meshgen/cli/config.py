@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from meshgen.cli.faults import BadHome
+from meshgen.cli.faults import BadHome, Fault
 from meshgen.home import CONFIG_FILE
 
 if TYPE_CHECKING:
@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 def settings_of(home: Path, config: str | None = None, profile: str | None = None, changes: Sequence[str] = ()) -> Settings:
     """``config`` None takes the home's own, if there is one. ``changes`` are ``section.key=value``. Raises Fault."""
     return loaded(source_of(home, config, profile, changes))
+
+
+def settings_in_force(home: Path) -> Settings:
+    """Those of the running node, which may have got some on its command line; else the home's. Raises Fault."""
+    from meshgen.cli.client import Api
+
+    try:
+        found = Api.of(home).get("/v1/settings")["settings"]
+    except Fault:  # it does not run, was started without files, or theirs are damaged by now
+        return settings_of(home)
+    from meshgen.settings import Settings, dotted, load_settings
+
+    defaults = dotted(Settings())  # what is as by default counts as not said, for the charter to fill
+    return load_settings(None, None, {key: value for key, value in found.items() if value != defaults.get(key)})
 
 
 def source_of(home: Path, config: str | None = None, profile: str | None = None, changes: Sequence[str] = ()) -> Source:

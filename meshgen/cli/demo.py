@@ -43,14 +43,24 @@ def demo(call: Call, prompt: str, out: str, seed: int | None, engine: str, stay:
         _start(mesh, engine)
         report = _generate(call, mesh, folder, prompt, seed)
         if stay:
-            _stay(call, mesh)
+            _check(mesh, report, folder)
+            _stay(call, mesh, report, folder)
+    if not stay:
+        _check(mesh, report, folder)
+        call.result(report, _summary(report, folder))
+    if not _agrees(report):
+        raise Fault("the credit logs do not agree", f"see {folder / 'report.json'}")
+
+
+def _check(mesh: LocalMesh, report: dict[str, Any], folder: Path) -> None:
+    """Every log as it lies on disk, which a running node's may too: into the report, and that into its file."""
     report["peers"] = [_peer_row(node, report["peers"][node.name]) for node in mesh.nodes.values()]
     report["credit_sum_mkudos"] = sum(peer["balance_mkudos"] for peer in report["peers"])
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    if not stay:
-        call.result(report, _summary(report, folder))
-    if not all(peer["log_ok"] for peer in report["peers"]) or report["credit_sum_mkudos"]:
-        raise Fault("the credit logs do not agree", f"see {folder / 'report.json'}")
+
+
+def _agrees(report: dict[str, Any]) -> bool:
+    return all(peer["log_ok"] for peer in report["peers"]) and not report["credit_sum_mkudos"]
 
 
 def _clear(folder: Path) -> None:
@@ -121,7 +131,7 @@ def _settled(mesh: LocalMesh, job: dict[str, Any]) -> dict[str, str]:
 
 
 def _peer_row(node: LocalNode, peer_id: str) -> dict[str, Any]:
-    """The log as it lies on disk, checked from its first entry on; the node has stopped."""
+    """The log as it lies on disk, checked from its first entry on."""
     from meshgen.ledger.verify import verify_home
 
     report = verify_home(node.home)
@@ -160,8 +170,8 @@ def _summary(report: dict[str, Any], folder: Path) -> str:
     return f"\n{pictures}\n\n{peers}\nall balances together: {total} kudos\n\nlook at {folder / 'sheet.png'}"
 
 
-def _stay(call: Call, mesh: LocalMesh) -> None:
-    """Says where everything is, then waits for Ctrl-C or SIGTERM."""
+def _stay(call: Call, mesh: LocalMesh, report: dict[str, Any], folder: Path) -> None:
+    """Says what became of it and where everything is, then waits for Ctrl-C or SIGTERM."""
     nodes = {
         name: {"api": node.api.info.url, "token_file": node.api.info.token_file, "home": str(node.home)}
         for name, node in mesh.nodes.items()
@@ -169,11 +179,15 @@ def _stay(call: Call, mesh: LocalMesh) -> None:
     home = nodes["requester"]["home"]
     try:
         if call.json:
-            click.echo(json.dumps({**nodes["requester"], "nodes": nodes}))
+            click.echo(json.dumps({**nodes["requester"], "nodes": nodes, "report": report}))
         else:
+            verdict = "every credit log is whole" if _agrees(report) else "THE CREDIT LOGS DO NOT AGREE"
+            call.say(f"{_summary(report, folder)}\n{verdict}")
             call.say(
-                f'\nThe mesh is up. Try, in another terminal:\n  meshgen --home {home} generate "a green star"\n'
-                f"  meshgen --home {home} page\nCtrl-C ends it."
+                f"\nThe mesh is up; the requester's page is at {nodes['requester']['api']}. Try, in another terminal:\n"
+                f'  meshgen --home {home} generate "a green star"\n'
+                f"  meshgen --home {home} page          # opens it, signed in\n"
+                f"  meshgen --home {home} top\nCtrl-C ends it."
             )
         signal.pause()
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from meshgen.cli.charter_words import file_document, file_text, mesh_document, mesh_text
-from meshgen.cli.config import settings_of
+from meshgen.cli.config import settings_in_force
 from meshgen.cli.enacting import (
     delegate_of,
     explained,
@@ -105,7 +105,7 @@ def invite(call: Call, no_key: bool, addresses: tuple[str, ...], png: str | None
 def show(call: Call, file: str | None, as_yaml: bool) -> None:
     """What a charter says and who has signed it: FILE's, else that of this home's mesh."""
     with explained():
-        home_lineage = lineage_of(call.home, settings_of(call.home))
+        home_lineage = lineage_of(call.home, settings_in_force(call.home))
         if file:
             signed = read_charter(Path(file))
         elif home_lineage.documents:

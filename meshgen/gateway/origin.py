@@ -46,6 +46,12 @@ def is_foreign_page(headers: Headers) -> bool:
     return origin.removeprefix("https://").removeprefix("http://") != headers.get("host") or "://" not in origin
 
 
+def is_from_here(headers: Headers) -> bool:
+    """Does the page come from a server on this machine? No other page can say so: browsers write the origin."""
+    name = host_name(headers.get("origin", "").partition("://")[2])
+    return name == "localhost" or is_loopback(name)
+
+
 def is_local(scope: Scope) -> bool:
     """Was it made on this machine? Not if a proxy says that it hands on another's."""
     if any(name in HANDED_ON for name, _ in scope["headers"]):

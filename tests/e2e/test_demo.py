@@ -98,7 +98,8 @@ def test_again_and_stay_and_ctrl_c(shown: tuple[Path, dict[str, Any]]) -> None:
     with demo(folder, "--json", "--stay", PROMPT) as process:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
-        assert {"api", "token_file", "home", "nodes"} <= said.keys()
+        assert {"api", "token_file", "home", "nodes", "report"} <= said.keys()
+        assert all(row["log_ok"] for row in said["report"]["peers"]) and said["report"]["credit_sum_mkudos"] == 0
         assert list(said["nodes"]) == ROLES
         api = Api.of(Path(said["home"]))
         assert api.info.url == said["api"]

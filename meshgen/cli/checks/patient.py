@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshgen.cli.client import Api
-from meshgen.cli.config import settings_of
+from meshgen.cli.config import settings_in_force
 from meshgen.cli.faults import Fault, NotRunning
 
 if TYPE_CHECKING:
@@ -53,11 +53,7 @@ class Patient:
     def settings(self) -> Settings | Fault:
         """Those of the running node, which may have got some on its command line; else the home's."""
         try:
-            found = Api.of(self.home).get("/v1/settings")["settings"] if self.running else None
-        except Fault:  # it was started without files, or theirs are damaged by now
-            found = None
-        try:
-            return settings_of(self.home) if found is None else _settings(found)
+            return settings_in_force(self.home)
         except Fault as fault:
             return fault
 
@@ -96,11 +92,3 @@ class Patient:
         else:
             wanted = list(self.doors)
         return visit_all(self.home, tuple(wanted), str(self.running.get("peer_id", "")))
-
-
-def _settings(found: dict[str, Any]) -> Settings:
-    """By dotted keys; what is as by default counts as not said, for the charter to fill."""
-    from meshgen.settings import Settings, dotted, load_settings
-
-    defaults = dotted(Settings())
-    return load_settings(None, None, {key: value for key, value in found.items() if value != defaults.get(key)})

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Depends
 from starlette.requests import Request
 
 from meshgen.gateway.callers import ANONYMOUS, ANONYMOUS_KEY, Caller, Keys
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.faults import InvalidInput
-from meshgen.gateway.origin import is_foreign_page, is_local
+from meshgen.gateway.origin import is_foreign_page, is_from_here, is_local
 
 MISSING = "The API Key corresponding to a registered user. Missing required parameter in the HTTP headers"
 UNKNOWN = "No user matching sent API Key. Have you remembered to register at https://stablehorde.net/register ?"
@@ -32,9 +36,21 @@ def asking(request: Request, keys: Keys, *, required: bool = True) -> Caller:
 
 
 def not_by_strangers(request: Request, keys: Keys) -> None:
-    """Who is about and whose node this is, no other site's page learns without a key. Raises HordeError."""
+    """Who is about, with what, and whose node this is, no other site's page learns without a key. Frontends that run on this
+    machine do: they ask for models before anybody has entered one. Raises HordeError."""
+    if is_from_here(request.headers):
+        return
     if is_foreign_page(request.headers) and asking(request, keys, required=False).kind == "anonymous":
         raise HordeError(401, "InvalidAPIKey", "Pages of other sites need a key for this.")
+
+
+def guarded(keys: Keys) -> Sequence[Any]:
+    """For all routes of a router: :func:`not_by_strangers`."""
+
+    async def check(request: Request) -> None:
+        not_by_strangers(request, keys)
+
+    return [Depends(check)]
 
 
 def owner_asking(request: Request, keys: Keys) -> Caller:

@@ -35,7 +35,7 @@ def reading_routes(node: NodeFace, keys: KeyRing, desk: Desk) -> Iterator[APIRou
         return {"sharedkey_ids": [key.id for key in keys.shared()], "active_generations": under_way}
 
     yield status_routes(node, keys, crew, figures)
-    yield stats_routes(figures)
+    yield stats_routes(keys, figures)
     yield user_routes(node, keys, people, figures, privileged)
     yield worker_routes(node, keys, crew, people)
     yield shared_key_routes(people, keys)

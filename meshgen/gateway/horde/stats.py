@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 
+from meshgen.gateway.callers import Keys
+from meshgen.gateway.horde.callers import guarded
 from meshgen.gateway.horde.faults import PREFIX
 from meshgen.gateway.horde.figures import PERIODS, Figures
 
@@ -13,8 +15,8 @@ SPANS = PERIODS | {"total": 0}
 MODEL_SPANS = ("day", "month", "total")
 
 
-def stats_routes(figures: Figures) -> APIRouter:
-    routes = APIRouter(prefix=f"{PREFIX}/stats", tags=["AI Horde: status"])
+def stats_routes(keys: Keys, figures: Figures) -> APIRouter:
+    routes = APIRouter(prefix=f"{PREFIX}/stats", tags=["AI Horde: status"], dependencies=guarded(keys))
 
     @routes.get("/img/totals")
     async def images() -> dict[str, Any]:

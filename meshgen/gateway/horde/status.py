@@ -11,7 +11,7 @@ from meshgen import __version__
 from meshgen.gateway.callers import Keys
 from meshgen.gateway.face import NodeFace
 from meshgen.gateway.horde.bodies import HordeBody
-from meshgen.gateway.horde.callers import asking
+from meshgen.gateway.horde.callers import asking, guarded
 from meshgen.gateway.horde.crew import Crew, WorkerType
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.faults import PREFIX
@@ -29,7 +29,7 @@ class ModesBody(HordeBody):
 
 
 def status_routes(node: NodeFace, keys: Keys, crew: Crew, figures: Figures) -> APIRouter:
-    routes = APIRouter(prefix=f"{PREFIX}/status", tags=["AI Horde: status"])
+    routes = APIRouter(prefix=f"{PREFIX}/status", tags=["AI Horde: status"], dependencies=guarded(keys))
 
     @routes.get("/heartbeat")
     async def heartbeat() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from meshgen.gateway.callers import Keys
 from meshgen.gateway.face import NodeFace
 from meshgen.gateway.horde.bodies import HordeBody
 from meshgen.gateway.horde.bridged import bridged_workers
-from meshgen.gateway.horde.callers import asking, owner_asking
+from meshgen.gateway.horde.callers import asking, guarded, owner_asking
 from meshgen.gateway.horde.crew import Crew, CrewMember, WorkerType
 from meshgen.gateway.horde.errors import HordeError
 from meshgen.gateway.horde.faults import PREFIX
@@ -30,7 +30,7 @@ class WorkerBody(HordeBody):
 
 
 def worker_routes(node: NodeFace, keys: Keys, crew: Crew, people: People) -> APIRouter:
-    routes = APIRouter(prefix=f"{PREFIX}/workers", tags=["AI Horde: workers"])
+    routes = APIRouter(prefix=f"{PREFIX}/workers", tags=["AI Horde: workers"], dependencies=guarded(keys))
 
     @routes.get("")
     async def workers(

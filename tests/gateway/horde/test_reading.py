@@ -152,14 +152,27 @@ async def test_the_own_worker_goes_into_maintenance_and_others_do_not(api: httpx
     assert (await api.delete(other, headers=OWN)).status_code == 403
 
 
-async def test_pages_of_other_sites_learn_of_users_with_a_key_alone(api: httpx.AsyncClient, home: Path) -> None:
-    page = {"origin": "https://elsewhere.example"}
-    for path in ("/api/v2/users", "/api/v2/users/1"):
-        assert (await api.get(path, headers=page)).status_code == 401
-        assert (await api.get(path, headers=page | {"apikey": "bad"})).status_code == 401
+@pytest.mark.parametrize(
+    "path",
+    ["users", "workers", "status/models", "status/performance", "status/heartbeat", "stats/img/totals", "stats/text/models"],
+)
+async def test_pages_of_other_sites_look_around_with_a_key_alone(api: httpx.AsyncClient, home: Path, path: str) -> None:
+    path, page = f"/api/v2/{path}", {"origin": "https://elsewhere.example"}
+    assert (await api.get(path, headers=page)).status_code == 401
+    assert (await api.get(path, headers=page | {"apikey": "bad"})).status_code == 401
+    assert (await api.get(path, headers={"sec-fetch-site": "cross-site"})).status_code == 401
     keyed = page | {"apikey": (home / KEY_FILE).read_text().strip()}
-    assert (await api.get("/api/v2/users", headers=keyed)).status_code == 200
-    assert (await api.get("/api/v2/users")).status_code == 200, "what runs on this machine needs none"
+    assert (await api.get(path, headers=keyed)).status_code == 200
+    assert (await api.get(path)).status_code == 200, "what runs on this machine needs none"
+    for here in ("http://localhost:3000", "http://127.0.0.1:3000"):
+        assert (await api.get(path, headers={"origin": here})).status_code == 200, "nor does a frontend that is served from it"
+    for disguised in ("http://localhost.evil.example", "http://127.0.0.1.evil.example:80", "null"):
+        assert (await api.get(path, headers={"origin": disguised})).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["users/1", "workers/name/x", "workers/1", "status/models/x"])
+async def test_nor_at_one_of_them(api: httpx.AsyncClient, path: str) -> None:
+    assert (await api.get(f"/api/v2/{path}", headers={"origin": "https://elsewhere.example"})).status_code == 401
 
 
 async def test_users_are_accounts(api: httpx.AsyncClient, node: FakeNode) -> None:

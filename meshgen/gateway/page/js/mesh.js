@@ -59,7 +59,7 @@ class Mesh {
     show(
       this.facts,
       [
-        [count(all.length, "peer"), "in sight"],
+        [count(peers.length, "peer"), `in sight, ${status.connected} connected`],
         [count(workers.length, "worker"), "take work or could"],
         [vram ? memory(vram) : "none known", "of memory to draw with"],
         [count(queued, "picture"), "waiting"],
