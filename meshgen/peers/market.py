@@ -196,6 +196,7 @@ class Market:
             self._take(peer, wire)
         except (NetError, Malformed, trio.TooSlowError) as error:
             log.info("no answer from %s: %s", peer, error)
+            self.trust.silent(peer)
             answers.refuse(peer, No("silent"))
 
     async def _gossip(self, answers: Answers) -> None:

@@ -14,6 +14,8 @@ from meshgen.protocols.offer import MAX_OFFER_LIFETIME_MS, Offer
 
 TRUST_FLOOR = 0.05
 """A worker that failed often still gets work when nobody else offers."""
+PART_MS = 1000
+"""What no worker's promise is believed to go below: who says that it takes no time at all is judged by its trust, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,14 @@ class Choice:
 def allocate(choices: Sequence[Choice], count: int, max_mkudos: int) -> list[int]:
     """How many of ``count`` pictures each choice gets: one after the other to whoever would finish it first.
 
-    A worker's times are divided by its trust; ties go to the fewer pictures, then the lower price, then the earlier in the list
-    (shuffle it for fairness). Choices over ``max_mkudos`` get none. The sum is below ``count`` if capacity is.
+    A worker's times, and PART_MS, are divided by its trust; ties go to the fewer pictures, then the lower price, then the
+    earlier in the list (shuffle it for fairness). Choices over ``max_mkudos`` get none. The sum is below ``count`` if the capacity
+    is.
     """
     given = [0] * len(choices)
     for _ in range(count):
         open_ones = [
-            ((c.start_ms + (given[i] + 1) * c.picture_ms) / max(c.trust, TRUST_FLOOR), given[i], -c.trust, c.mkudos, i)
+            ((c.start_ms + (given[i] + 1) * c.picture_ms + PART_MS) / max(c.trust, TRUST_FLOOR), given[i], -c.trust, c.mkudos, i)
             for i, c in enumerate(choices)
             if given[i] < c.count and c.mkudos <= max_mkudos
         ]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass
 
 from meshgen.net.port import PeerId
+
+NEWCOMERS = 16
+"""The last workers that were tried for the first time: how they did is what the next one is given credit for."""
+FORGIVE_AFTER = 20
+"""Parts that known workers kept, until one newcomer is forgotten. Keys cost nothing: while strangers lie in wait, one part in so
+many is risked on another of them, and no more."""
 
 
 @dataclass(slots=True)
@@ -16,25 +22,46 @@ class Experience:
 
 
 class Trust:
-    """Scores from 0 to 1; an unknown worker starts at 1, so that newcomers get work."""
+    """Scores from 0 to 1; an unknown worker starts at 1, so that newcomers get work, or lower when newcomers lately failed."""
 
     def __init__(self) -> None:
         self._seen: dict[PeerId, Experience] = defaultdict(Experience)
+        self._newcomers: deque[bool] = deque(maxlen=NEWCOMERS)
+        self._kept_since = 0
 
     def of(self, worker: PeerId) -> float:
         seen = self._seen.get(worker)
         if seen is None:
-            return 1.0
+            return (1 + sum(self._newcomers)) / (1 + len(self._newcomers))
         return (seen.kept + 1) / (seen.kept + 1 + seen.lost + 5 * seen.lied)
 
     def kept(self, worker: PeerId) -> None:
+        if self._is_new(worker):
+            self._newcomers.append(True)
+        else:
+            self._kept_since += 1
+        if self._kept_since >= FORGIVE_AFTER and self._newcomers:
+            self._newcomers.popleft()
+            self._kept_since = 0
         self._seen[worker].kept += 1
 
     def lost(self, worker: PeerId) -> None:
+        self.silent(worker)
         self._seen[worker].lost += 1
 
     def lied(self, worker: PeerId) -> None:
+        self.silent(worker)
         self._seen[worker].lied += 1
+
+    def silent(self, worker: PeerId) -> None:
+        """It was asked, and did not answer: nothing against it, if it never did, but against believing the next one."""
+        if self._is_new(worker):
+            self._newcomers.append(False)
+            self._kept_since = 0
+
+    def _is_new(self, worker: PeerId) -> bool:
+        seen = self._seen.get(worker)
+        return seen is None or not seen.kept
 
     def experience(self, worker: PeerId) -> Experience:
         seen = self._seen.get(worker, Experience())

@@ -72,10 +72,12 @@ def _line(name: str, victim: str, felt: tuple[Felt, Felt, Felt], loads: tuple[Lo
     start, end = loads
     cpu = (end.cpu_s - start.cpu_s) / (end.at_s - start.at_s)
     cut = f"{seen['cut_off_s']:.1f} s" if seen["cut_off_s"] is not None else "-"
-    lost = sum(len(each.lost) for each in felt)
+    lost = [why for each in felt for why in each.lost]
+    for why in sorted(set(lost)):
+        print(f"    {lost.count(why)} x {why}")
     return (
         f"{name:22} {victim:9} {before.median:5.2f} {before.at(0.95):10.2f} {during.at(0.95):7.2f} {after.at(0.95):6.2f}"
-        f"  {lost:4} {cpu:5.0%} {start.rss_mib:4.0f}>{end.rss_mib:4.0f}  {cut} ({seen['tries']})"
+        f"  {len(lost):4} {cpu:5.0%} {start.rss_mib:4.0f}>{end.rss_mib:4.0f}  {cut} ({seen['tries']})"
     )
 
 

@@ -25,7 +25,7 @@ from meshgen.protocols.credit import Frontier, Head
 from meshgen.protocols.offer import OFFER_PROTOCOL
 from meshgen.testing.mesh import NET
 from meshgen.testing.outsiders import MODEL, Outsider, presence_topic
-from tests.attackers.hands import GONE, Field, connection, gossip, hand, is_connected, rpc, stranger, stream, until_hung_up
+from tests.attackers.hands import GONE, Field, gossip, hand, is_connected, rpc, stranger, stream, until_hung_up, write
 
 Attack = Callable[[Field], Awaitable[None]]
 ATTACKS: dict[str, tuple[str, Attack]] = {}
@@ -83,7 +83,7 @@ async def idle_peers(field: Field) -> None:
     """40 finished connections, which then do nothing."""
 
     async def wait(net: Libp2pNet) -> None:
-        await until_hung_up(net, field)
+        await until_hung_up, write(net, field)
 
     async with trio.open_nursery() as nursery:
         for _ in range(40):
@@ -147,7 +147,7 @@ async def garbage_frames(field: Field) -> None:
 
     async def babble(net: Libp2pNet) -> None:
         while True:
-            await connection(net, field).secured_conn.write(kinds[next(turn) % len(kinds)])
+            await write(net, field, kinds[next(turn) % len(kinds)])
             await trio.sleep(0.05)
 
     async with trio.open_nursery() as nursery:
@@ -161,7 +161,7 @@ async def ping_flood(field: Field) -> None:
 
     async def ping(net: Libp2pNet) -> None:
         while True:
-            await connection(net, field).secured_conn.write(_FRAME.pack(0, 2, 1, 0, 7) * 4000)
+            await write(net, field, _FRAME.pack(0, 2, 1, 0, 7) * 4000)
 
     await again(field, ping)
 
@@ -172,7 +172,7 @@ async def stream_flood(field: Field) -> None:
 
     async def open_many(net: Libp2pNet) -> None:
         for number in count(1001, 2):
-            await connection(net, field).secured_conn.write(_FRAME.pack(0, 1, 1, number, 0))
+            await write(net, field, _FRAME.pack(0, 1, 1, number, 0))
 
     await again(field, open_many)
 
@@ -182,10 +182,9 @@ async def unread_window(field: Field) -> None:
     """Data for a stream that nobody reads, beyond any window."""
 
     async def pour(net: Libp2pNet) -> None:
-        conn = connection(net, field).secured_conn
-        await conn.write(_FRAME.pack(0, 1, 1, 1001, 0))
+        await write(net, field, _FRAME.pack(0, 1, 1, 1001, 0))
         while True:
-            await conn.write(_FRAME.pack(0, 0, 0, 1001, 65000) + bytes(65000))
+            await write(net, field, _FRAME.pack(0, 0, 0, 1001, 65000) + bytes(65000))
 
     await again(field, pour)
 
@@ -198,7 +197,7 @@ async def slow_sender(field: Field) -> None:
         for _ in range(128):
             opened = await stream(net, field, OFFER_PROTOCOL)
             await opened.write(struct.pack("!IB", 100_000, 0) + b"x")
-        await until_hung_up(net, field)
+        await until_hung_up, write(net, field)
 
     await again(field, dawdle)
 
@@ -214,7 +213,7 @@ async def slow_reader(field: Field) -> None:
         for _ in range(100):
             opened = await stream(net, field, PROTOCOL)
             await opened.write((struct.pack("!IB", len(question), 0) + question + struct.pack("!IB", 0, 1)) * 50)
-        await until_hung_up(net, field)
+        await until_hung_up, write(net, field)
 
     await again(field, ask)
 

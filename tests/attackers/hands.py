@@ -137,6 +137,13 @@ def connection(net: Libp2pNet, field: Field) -> Any:
     raise SwarmException("hung up")
 
 
+async def write(net: Libp2pNet, field: Field, frames: bytes) -> None:
+    """Frames as they are, between those of the connection itself. Raises SwarmException when there is none."""
+    muxed = connection(net, field)
+    async with muxed._write_lock:
+        await muxed.secured_conn.write(frames)
+
+
 async def stream(net: Libp2pNet, field: Field, protocol: str) -> Any:
     return await net._host.new_stream(ID.from_base58(field.peer), [protocol])
 

@@ -66,7 +66,7 @@ class Town:
         if state == "done":
             felt.seconds.append(time.monotonic() - start)
         else:
-            felt.lost.append(f"{state}: {api.get(f'/v1/jobs/{job}').get('why', '')}")
+            felt.lost.append(f"{state}: {api.get(f'/v1/jobs/{job}').get('error', '')}")
 
     def draw_for(self, seconds: float, pause_s: float = 0.1) -> Felt:
         felt, end = Felt(), time.monotonic() + seconds
