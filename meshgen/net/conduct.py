@@ -115,6 +115,10 @@ class Conduct:
         until = max(self._shut.get(peer, 0.0), record.shut_until_s if record else 0.0)
         return max(0.0, until - now)
 
+    def kept_out(self) -> int:
+        """How many peers may not come in now."""
+        return sum(self.is_shut(peer) for peer in {*self._shut, *self._records})
+
     def sweep(self) -> None:
         """Forget what is over."""
         now = self._now_s()

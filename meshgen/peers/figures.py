@@ -12,6 +12,7 @@ from meshgen.peers.tally import Asked, Tally
 
 if TYPE_CHECKING:
     from meshgen.ledger.ledger import Ledger
+    from meshgen.net.conduct import Conduct
     from meshgen.net.metered import Traffic
     from meshgen.net.port import Net
     from meshgen.peers.peer import Peer
@@ -24,6 +25,7 @@ def figures(peer: Peer) -> Iterator[Metric]:
     """Of everything that runs in it."""
     status = peer.status()
     yield from _node(status)
+    yield counter("heartbeat_deaths", "Peers hung up on as they no longer answered.", peer.staying.pulse.deaths)
     yield from _links(peer.net)
     yield from _reach(peer.net)
     yield from _channels(peer.traffic)
@@ -45,15 +47,15 @@ def _node(status: dict[str, Any]) -> Iterator[Metric]:
     clock = status.get("clock") or {}
     if (skew := clock.get("skew_ms")) is not None:
         yield gauge("clock_skew_seconds", "How far this clock runs ahead of the median of the peers'.", skew / 1000)
-    pulse = status.get("pulse") or {}
-    if "deaths" in pulse:
-        yield counter("heartbeat_deaths", "Peers that were hung up on as they no longer answered.", pulse["deaths"])
 
 
 def _links(net: Net) -> Iterator[Metric]:
     found = Counter({(way, how): 0 for way in ("in", "out") for how in ("direct", "relayed")})
     found.update(("out" if link.outbound else "in", "relayed" if link.relayed else "direct") for link in net.links())
     yield gauge("links", "Peers that it is connected to.", found, "direction", "path")
+    conduct: Conduct | None = getattr(net, "conduct", None)  # both nets have it, the seam does not ask for it
+    shut = conduct.kept_out() if conduct else None
+    yield gauge("peers_kept_out", "Peers that may not connect now, for what they did or as the owner says.", shut)
 
 
 def _reach(net: Net) -> Iterator[Metric]:

@@ -284,7 +284,7 @@ class Peer:
             "addresses": self.net.addresses(),
             "reach": self._reach_status(),
             "connected": len(self.net.links()),
-            "peers_known": len({each.peer for each in (*self.directory.adverts(), *self.net.links())}),
+            "peers_known": len({signed.peer for signed in self.directory.adverts()} | {link.peer for link in self.net.links()}),
             "jobs": self._job_counts(),
             "worker": self._worker_status(),
             "credit": {"net_mkudos": balance.net, "held_mkudos": balance.held, "entries": self.ledger.head().seq}

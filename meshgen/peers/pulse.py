@@ -58,6 +58,7 @@ class Pulse:
         self._links: dict[PeerId, _Link] = {}
         self.clocks = Clocks(trio.current_time)
         self.on_dead: list[Callable[[PeerId], None]] = []
+        self.deaths = 0
         net.serve(PROTOCOL, self._answer)
 
     def rtt_ms(self, peer: PeerId) -> int | None:
@@ -131,6 +132,7 @@ class Pulse:
     async def _bury(self, peer: PeerId) -> None:
         log.info("%s is connected and does not answer: hung up on it", peer)
         del self._links[peer]
+        self.deaths += 1
         for listener in self.on_dead:
             listener(peer)
         with trio.move_on_after(HANG_UP_S):

@@ -90,6 +90,7 @@ async def test_a_job_moves_the_figures(autojump_clock: trio.testing.MockClock) -
     assert asked["meshgen_table_questions_total", "done", "put_value"] >= 1
     assert (worked["meshgen_worker_jobs_total",], worked["meshgen_worker_results_total",]) == (1, 3)
     assert worked["meshgen_worker_engine_seconds_total",] == pytest.approx(3, abs=0.5)
+    assert asked["meshgen_heartbeat_deaths_total",] == asked["meshgen_peers_kept_out",] == 0
     assert asked["meshgen_credit_balance_kudos",] == -worked["meshgen_credit_balance_kudos",] < 0
 
 
