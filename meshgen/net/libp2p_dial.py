@@ -47,7 +47,7 @@ def parse_address(address: str) -> tuple[ID, Multiaddr]:
 def is_dialable(address: Multiaddr) -> bool:
     """Plain TCP, to the peer itself or to a relay."""
     names = [protocol.name for protocol in address.protocols()]
-    return names[1:2] == ["tcp"] and (names[2:] == ["p2p", "p2p-circuit"] or not {"ws", "wss", "p2p-circuit"} & set(names))
+    return names[1:2] == ["tcp"] and names[2:] in ([], ["p2p", "p2p-circuit"])
 
 
 class Dialer:
@@ -207,6 +207,8 @@ def _is_loopback(address: Multiaddr) -> bool:
 
 def _reason(error: BaseException) -> str:
     """The innermost cause: libp2p wraps ``Connection refused`` four times, trio in a group with one try an address."""
+    if isinstance(error, Unreachable):
+        return str(error)
     while (inner := error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__) is not None:
         error = inner
     if isinstance(error, OSError) and error.strerror:

@@ -17,7 +17,7 @@ from meshgen.net.guard import log
 from meshgen.net.libp2p_reach import is_direct
 
 LOOK_S = 10.0
-FIRST_S = 10.0
+FIRST_S = 2.0
 MOST_S = 600.0
 """A peer's direct addresses are tried after the first, then twice as late each time, after the most at last."""
 AT_ONCE = 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,8 @@ from meshgen.net.port import PeerId, Unreachable
 
 WANTED = 2
 """One may go away while the other carries on."""
-RENEW_AT = 0.5
-"""Of its lifetime, a reservation is renewed."""
+RENEW_S = 900.0
+"""A reservation is renewed after this, or half its lifetime if that is sooner: the relay's clock may be another."""
 AGAIN_FIRST_S = 15.0
 AGAIN_MOST_S = 600.0
 """A peer that refused is asked again after the first, then twice as late each time."""
@@ -91,7 +92,8 @@ class Relays:
                     if len(self._kept) < WANTED and trio.current_time() >= self._look_up_at_s:
                         self._look_up_at_s = trio.current_time() + LOOK_UP_S
                         nursery.start_soon(self._look_up)
-                with trio.move_on_after(TICK_S):
+                next_s = min((kept.renew_at_s for kept in self._kept.values()), default=math.inf)
+                with trio.move_on_at(min(next_s, trio.current_time() + TICK_S)):
                     await self._wake.wait()
 
     def _drop_lost(self) -> None:
@@ -150,7 +152,7 @@ class Relays:
         now = trio.current_time()
         self._refused.pop(relay, None)
         self._swarm.protect(relay, TAG)
-        self._kept[relay] = _Kept(held, connection, now + (held.until_s - now) * RENEW_AT)
+        self._kept[relay] = _Kept(held, connection, now + min(RENEW_S, (held.until_s - now) / 2))
         return True
 
     def _note_refusal(self, relay: ID) -> None:

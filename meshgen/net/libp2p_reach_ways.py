@@ -71,8 +71,8 @@ class Ways:
 
     # -- what is known
     def reach(self) -> Reach:
-        relays = tuple(PeerId(str(held.relay)) for held in self.relays.held)
-        return Reach(self.reachability.state, relays, self.reachability.observed)
+        """Of relays, those in the addresses that others are told."""
+        return Reach(self.reachability.state, self._told[1], self.reachability.observed)
 
     def addresses(self) -> list[Multiaddr]:
         """In the place of the host's own, which takes the relay in a circuit's address for the peer."""
@@ -111,10 +111,11 @@ class Ways:
         while True:
             await self._news.wait()
             self._news = trio.Event()
-            now, more = self.reach(), [*self._mapped, *self.reachability.doors, *self.relays.addresses()]
-            if (now.state, now.relays, more) == (*self._told, self._more):
+            more = [*self._mapped, *self.reachability.doors, *self.relays.addresses()]
+            now = self.reachability.state, tuple(PeerId(str(held.relay)) for held in self.relays.held)
+            if (now, more) == (self._told, self._more):
                 continue
-            moved, self._told, self._more = more != self._more, (now.state, now.relays), more
+            moved, self._told, self._more = more != self._more, now, more
             for changed in self._watchers:
                 changed()
             if moved:

@@ -28,6 +28,8 @@ from meshgen.net.port import PeerId, Unreachable
 
 MAX_HANDSHAKES = 32
 """Circuits that are being set up at the same time; further ones are refused."""
+SKEWED_S = 120.0
+"""What a reservation is taken for that seems to be over already: the relay's clock is another."""
 MAX_ADDRESSES = 2
 """Of one relay, that others are told."""
 REFUSALS = {
@@ -68,10 +70,11 @@ class Circuits:
         """Ask a connected peer for a reservation, or to renew one. Raises Unreachable with its reason."""
         asked_s = trio.current_time()
         answer = await self._ask(relay, HopMessage(type=HopMessage.RESERVE))
-        lifetime_s = max(0.0, answer.reservation.expire - time.time())
-        if not answer.HasField("reservation") or not lifetime_s:
+        if not answer.HasField("reservation"):
             raise Unreachable(f"{relay} gave no reservation")
-        return Held(relay, asked_s + lifetime_s, self._addresses(relay, answer.reservation.addrs))
+        lifetime_s = answer.reservation.expire - time.time()
+        until_s = asked_s + (lifetime_s if lifetime_s > 0 else SKEWED_S)
+        return Held(relay, until_s, self._addresses(relay, answer.reservation.addrs))
 
     async def _ask(self, relay: ID, question: HopMessage) -> HopMessage:
         pipe = await self._open(relay)

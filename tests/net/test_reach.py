@@ -1,0 +1,195 @@
+"""Whether others can dial a node: who is asked, what their answers mean, what a router may do about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from libp2p.host.autonat.pb.autonat_pb2 import Message
+from libp2p.peer.id import ID
+from multiaddr import Multiaddr
+
+from meshgen.net import libp2p_reach_probe, libp2p_reach_upnp
+from meshgen.net.libp2p_dial import parse_address
+from meshgen.net.libp2p_reach_probe import AUTONAT, tcp_address
+from meshgen.net.libp2p_reach_upnp import RouterError, Upnp, wants_door
+from meshgen.net.libp2p_reach_votes import Vote, is_global, state_of
+from meshgen.net.libp2p_relay_wire import Pipe
+from tests.net.conftest import Libp2pWorld, identity
+
+# -- votes
+
+
+@pytest.mark.parametrize(
+    ("votes", "state"),
+    [
+        ([], "unknown"),
+        ([(True, False)], "public"),
+        ([(False, False)], "private"),
+        ([(True, False), (True, False), (False, True)], "private"),
+        ([(False, False), (True, True)], "public"),
+        ([(True, True), (False, True)], "public"),
+        ([(True, True), (False, True), (False, True)], "private"),
+    ],
+)
+def test_who_looks_from_outside_decides(votes: list[tuple[bool, bool]], state: str) -> None:
+    assert state_of(Vote(reached, outside, 0.0) for reached, outside in votes) == state
+
+
+@pytest.mark.parametrize(
+    ("ip", "yes"), [("5.77.0.1", True), ("192.168.1.2", False), ("100.64.0.1", False), ("fe80::1%eth0", False)]
+)
+def test_a_carriers_nat_is_no_address_of_the_world(ip: str, yes: bool) -> None:
+    assert is_global(ip) is yes
+    assert not is_global("router.example")
+
+
+# -- asking
+
+
+def ports(net: Any) -> list[Multiaddr]:
+    return [tcp_address("127.0.0.1", int(each.value_for_protocol("tcp"))) for each in net._host.get_transport_addrs()]
+
+
+async def test_a_peer_dials_back_on_a_connection_of_its_own(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libp2p_reach_probe, "AGAIN_S", 0.0)
+    a: Any = await libp2p_world.join(1)
+    b: Any = await libp2p_world.join(2)
+    prober = b._ways.reachability._prober
+    listening = ports(b)
+    found = await prober.ask(a._host.get_id(), listening)
+    assert (found.reached, found.address) == (True, listening[0])
+    for listener in list(b._swarm.listeners.values()):
+        await listener.close()
+    assert (await prober.ask(a._host.get_id(), listening)).reached is False  # though they are connected
+
+
+async def test_somebody_else_at_the_address_is_not_the_asker(libp2p_world: Libp2pWorld) -> None:
+    a: Any = await libp2p_world.join(1)
+    b: Any = await libp2p_world.join(2)
+    assert (await b._ways.reachability._prober.ask(a._host.get_id(), ports(a))).reached is False
+
+
+async def test_only_where_the_asker_comes_from_is_dialled(libp2p_world: Libp2pWorld) -> None:
+    a: Any = await libp2p_world.join(1)
+    b: Any = await libp2p_world.join(2)
+    elsewhere = [tcp_address("127.0.0.2", 1), Multiaddr("/dns4/localhost/tcp/1"), Multiaddr("/ip4/127.0.0.1/udp/1")]
+    assert (await b._ways.reachability._prober.ask(a._host.get_id(), elsewhere)).reached is None
+
+
+@pytest.mark.parametrize("claims", ["another peer", "another question"])
+async def test_bad_questions_get_no_dial(libp2p_world: Libp2pWorld, claims: str) -> None:
+    a: Any = await libp2p_world.join(1)
+    b: Any = await libp2p_world.join(2)
+    question = Message(type=Message.DIAL)
+    question.dial.peer.id = (
+        ID.from_base58(identity(9).peer_id).to_bytes() if claims == "another peer" else b._host.get_id().to_bytes()
+    )
+    question.dial.peer.addrs.extend(each.to_bytes() for each in ports(b))
+    if claims == "another question":
+        question.type = Message.DIAL_RESPONSE
+    pipe = Pipe(await b._host.new_stream(a._host.get_id(), [AUTONAT]))
+    await pipe.say(question)
+    assert (await pipe.hear(Message)).dialResponse.status == Message.E_BAD_REQUEST
+
+
+async def test_peers_on_this_machine_are_not_asked(libp2p_world: Libp2pWorld) -> None:
+    a, b = await libp2p_world.join(1), await libp2p_world.join(2)
+    assert a.reach().state == b.reach().state == "unknown"
+    assert not b.reach().observed
+
+
+# -- addresses
+
+
+PEER, RELAY = identity(1).peer_id, identity(2).peer_id
+
+
+def test_an_address_through_a_relay_names_both() -> None:
+    peer, target = parse_address(f"/ip4/192.0.2.7/tcp/4711/p2p/{RELAY}/p2p-circuit/p2p/{PEER}")
+    assert str(peer) == PEER
+    assert str(target) == f"/ip4/192.0.2.7/tcp/4711/p2p/{RELAY}/p2p-circuit"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/p2p/{RELAY}/p2p-circuit/p2p/{PEER}",
+        f"/ip4/192.0.2.7/tcp/4711/p2p-circuit/p2p/{PEER}",
+        f"/ip4/192.0.2.7/tcp/4711/p2p/{RELAY}/p2p-circuit",
+        f"/ip4/192.0.2.7/udp/4711/p2p/{RELAY}/p2p-circuit/p2p/{PEER}",
+        f"/ip4/192.0.2.7/tcp/4711/p2p/{RELAY}/p2p/{PEER}",
+        f"/ip4/192.0.2.7/tcp/4711/p2p/{RELAY}/p2p-circuit/p2p/{RELAY}/p2p-circuit/p2p/{PEER}",
+    ],
+)
+def test_other_ways_through_relays_are_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="one looks like"):
+        parse_address(address)
+
+
+# -- a router's door
+
+
+class FakeRouter:
+    """``taken``: outer ports that others have."""
+
+    def __init__(self, ip: str = "5.77.0.1", taken: tuple[int, ...] = (), leases: bool = True) -> None:
+        self.ip, self.taken, self.leases = ip, taken, leases
+        self.open: dict[int, tuple[int, int]] = {}
+        self.closed: list[int] = []
+
+    def outside(self) -> str:
+        return self.ip
+
+    def forward(self, outside_port: int, inside_port: int, lease_s: int) -> None:
+        if outside_port in self.taken or (lease_s and not self.leases):
+            raise RouterError("ConflictInMappingEntry")
+        self.open[outside_port] = (inside_port, lease_s)
+
+    def close(self, outside_port: int) -> None:
+        self.closed.append(outside_port)
+
+
+async def opened_by(router: FakeRouter | None, times: int = 1) -> list[Any]:
+    """What was told, up to so many times."""
+    send, receive = trio.open_memory_channel[Any](99)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Upnp(send.send_nowait, lambda: router).run, 4711)
+            told = [await receive.receive() for _ in range(times)]
+            nursery.cancel_scope.cancel()
+    return told
+
+
+async def test_a_router_forwards_the_port_and_is_asked_to_stop_at_the_end() -> None:
+    router = FakeRouter()
+    assert await opened_by(router) == [tcp_address("5.77.0.1", 4711)]
+    assert router.open[4711][0] == 4711
+    assert router.closed == [4711]
+
+
+async def test_the_lease_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libp2p_reach_upnp, "RENEW_S", 0.01)
+    assert await opened_by(FakeRouter(), times=3) == [tcp_address("5.77.0.1", 4711)] * 3
+
+
+async def test_a_port_that_is_taken_gives_way_to_another() -> None:
+    router = FakeRouter(taken=(4711,), leases=False)
+    [address] = await opened_by(router)
+    assert int(address.value_for_protocol("tcp")) in router.open
+    assert router.closed == list(router.open)
+
+
+@pytest.mark.parametrize(
+    "router", [None, FakeRouter(ip="192.168.0.1"), FakeRouter(ip="")], ids=["none", "behind another NAT", "down"]
+)
+async def test_without_a_router_that_leads_out_nothing_happens(router: FakeRouter | None) -> None:
+    assert await opened_by(router) == [None]
+    assert router is None or not router.open
+
+
+def test_a_door_is_wanted_in_homes_alone() -> None:
+    assert wants_door({"127.0.0.1", "192.168.1.2", "2001:db8::1"})
+    assert not wants_door({"127.0.0.1"})
+    assert not wants_door({"127.0.0.1", "5.77.0.1", "10.0.0.1"})
