@@ -50,7 +50,8 @@ def _new_passphrase(file: str | None) -> str:
 
 def _text(target: Path, made: Manifest, passphrase: str | None) -> str:
     size = target.stat().st_size
-    lines = [f"{target}: {count(len(made.files), 'file')}, {size / 2**20:.1f} MiB, the credit log up to own entry {made.entries}"]
+    log = f"the credit log up to own entry {made.entries}" if made.entries else "no credit log yet"
+    lines = [f"{target}: {count(len(made.files), 'file')}, {size / 2**20:.1f} MiB, {log}"]
     lines += [f"left out, as it is too large for a list: {name}" for name in made.left_out]
     if passphrase is None:
         lines.append("it is not sealed: whoever can read it has this node's key")

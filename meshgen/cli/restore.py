@@ -44,17 +44,13 @@ def _passphrase(file: str | None) -> str:
 
 
 def _text(home: Path, done: Manifest, aside: Path | None, newest: bool) -> str:
-    lines = [f"{home} is {done.peer} again, as of {done.made}: {count(len(done.files), 'file')}, own entries 1 to {done.entries}"]
+    log = f"own entries 1 to {done.entries}" if done.entries else "no credit log"
+    lines = [f"{home} is {done.peer} again, as of {done.made}: {count(len(done.files), 'file')}, {log}"]
     if aside:
         lines.append(f"what was there is kept in {aside}")
-    if not done.entries:
-        lines.append("the backup is from before this key's log began" + ("" if newest else ": " + _NO_LOG))
-    elif not newest:
+    if not newest:
         lines.append("start it while others can be reached: it asks them for what its log lacks before it writes to it")
+        if not done.entries:
+            lines.append("if this node never ran, there is nothing to ask for: restore it with --newest")
     lines.append("start it: meshgen run")
     return "\n".join(lines)
-
-
-_NO_LOG = (
-    "if the node never ran since, say so with --newest; if it did, let the recovery key take over (`meshgen account recover`)"
-)

@@ -26,15 +26,9 @@ def genesis(home: Path | Disk | None, identity: Identity, label: str) -> Genesis
     if _begun_by(home) == identity.peer_id:
         raise LedgerError(
             f"{home / LEDGER_FILE} is gone, or empty, and with it the credit log that this node's key has begun."
-            " To begin again would pass for fraud. Put the file back from a backup, however old: other peers give back"
-            " what is newer. If there is none, let the recovery key take over, with the log that a hub exports for you"
-            " (`meshgen account recover --from ... --log ...`)"
-        )
-    if is_restored(home, identity):
-        raise LedgerError(
-            "this home came from a backup that was made before its key's credit log began. If the node never ran since, restore"
-            " it with --newest; if it did, to begin again would pass for fraud: let the recovery key take over"
-            " (`meshgen account recover --from ... --log ...`)"
+            " To begin again would pass for fraud. Bring it back from a backup, however old, even one made now that holds no log"
+            " (`meshgen backup`, `meshgen restore`): other peers give back what it lacks. If nobody keeps that log, let the"
+            " recovery key take over, with an export of it (`meshgen account recover --from ... --log ...`)"
         )
     try:
         account = read_account(home)

@@ -75,12 +75,13 @@ async def open_ledger(
     with open_store(home) as store:
         log = load(store, net, identity.public_key)
         ledger = Ledger(log, identity, now_ms)
-        if ledger.head() == NO_HEAD:
+        if is_restored(home, identity):  # without a log, too: others have it, or may have
+            ledger.distrust(lambda: note_recalled(home))
+        elif ledger.head() == NO_HEAD:
             await ledger.append(genesis(home, identity, label))
             ledger.is_new = True
-        note_beginning(home, identity)
-        if is_restored(home, identity):
-            ledger.distrust(lambda: note_recalled(home))
+        if ledger.head() != NO_HEAD:
+            note_beginning(home, identity)
         try:
             yield ledger
         finally:

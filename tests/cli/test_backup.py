@@ -19,7 +19,7 @@ from meshgen.cli.backing import MANIFEST, Manifest, make_backup
 from meshgen.cli.keyfiles import own_key
 from meshgen.cli.strongbox import MIN_COST, Line, Sealing
 from meshgen.gateway.runfile import RunInfo, write_run
-from meshgen.home import INCOMING_KEY_FILE, RESTORED_FILE, RESTORING_DIR, VERSION_FILE
+from meshgen.home import INCOMING_KEY_FILE, RESTORED_FILE, RESTORING_DIR
 from meshgen.identity import KEY_FILE, load_or_create
 from meshgen.ledger.database import locked
 from meshgen.ledger.errors import LedgerError
@@ -423,14 +423,26 @@ def test_the_newest_asks_nobody(meshgen: Cli, lived: Path, copy: Path, tmp_path:
 
 
 def test_one_from_before_the_log_began(meshgen: Cli, tmp_path: Path) -> None:
-    """The worst one: the key may have begun its log since."""
+    """The key may have begun its log since: others are asked for all of it, and it is not begun twice."""
     meshgen("init")
-    meshgen("backup", "b", "--no-encrypt")
+    assert "no credit log yet" in meshgen("backup", "b", "--no-encrypt").output
     again = tmp_path / "again"
-    assert "from before this key's log began" in meshgen("restore", "b", "--home", str(again)).output
-    with pytest.raises(LedgerError, match="made before its key's credit log began"):
-        say(again, 0)
-    assert (again / VERSION_FILE).exists() == (tmp_path / "home" / VERSION_FILE).exists()
+    said = meshgen("restore", "b", "--home", str(again)).output
+    assert "no credit log" in said and "restore it with --newest" in said
+    with pytest.raises(LedgerError, match="came from a backup"):
+        say(again, 1)
+    assert length(again) == 0
     meshgen("restore", "b", "--home", str(again), "--newest")
     say(again, 0)
-    assert length(again) == 1
+    assert length(again) == 1, "it never ran: now it begins"
+
+
+def test_a_lost_log_is_asked_for_with_a_backup_that_is_made_now(meshgen: Cli, lived: Path) -> None:
+    for name in (LEDGER_FILE, f"{LEDGER_FILE}-wal", f"{LEDGER_FILE}-shm"):
+        (lived / name).unlink(missing_ok=True)
+    with pytest.raises(LedgerError, match="even one made now"):
+        say(lived, 1)
+    meshgen("backup", "b", "--no-encrypt")
+    meshgen("restore", "b")
+    with pytest.raises(LedgerError, match="came from a backup"):
+        say(lived, 1)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
 import trio.testing
 
+from meshgen.home import RESTORED_FILE
 from meshgen.ledger.ledger import open_ledger
 from meshgen.ledger.store import Disk
 from meshgen.peers.peer import Peer
 from meshgen.peers.recall import PATIENCE_S
 from meshgen.peers.trouble import own_trouble
-from meshgen.protocols.credit import Transfer
+from meshgen.protocols.credit import NO_HEAD, Transfer
 from meshgen.settings import load_settings
 from meshgen.testing import NET, VirtualMesh, identity, now_ms, virtual_mesh
 
@@ -79,4 +81,27 @@ async def test_one_that_was_not_brought_back_goes_on_where_nobody_knows(autojump
             await net.connect(bystander.net.addresses()[0])
             await ledger.append(GIFT)
             assert ledger.head().seq == 8
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_log_that_no_backup_holds_comes_back_whole(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    """The backup was made before the node's first run, or the log is lost: the key alone is there."""
+    disk, _ = await lived(6)
+    async with virtual_mesh() as mesh:
+        hub = await mesh.add("hub", "hub archivist")
+        async with open_ledger(disk, ME, NET, now_ms=now_ms) as whole:
+            await hub.bookkeeping.archivist.take(ME.public_key, whole.entries(ME.public_key, 1, 7))
+        (tmp_path / RESTORED_FILE).write_text(f"{ME.peer_id} 0 2026-06-01\n")
+        async with (
+            mesh.net.join(ME) as net,
+            open_ledger(tmp_path, ME, NET, now_ms=now_ms) as ledger,
+            trio.open_nursery() as nursery,
+        ):
+            assert ledger.head() == NO_HEAD and ledger.is_restored
+            peer = Peer(load_settings(), ME, net, ledger, None, now_ms=now_ms, home=tmp_path)
+            await nursery.start(peer.run)
+            assert peer.status()["credit"]["entries"] == 0
+            await net.connect(hub.net.addresses()[0])
+            assert (await ledger.append(GIFT)).seq == 8
+            assert not (tmp_path / RESTORED_FILE).exists() and not hub.ledger.forks()
             nursery.cancel_scope.cancel()
