@@ -18,8 +18,8 @@ from meshgen.peers.acquaintances_file import PeersFile
 from meshgen.peers.charter_home import doors, joined
 from meshgen.peers.mesh_key import mesh_key
 from meshgen.peers.peer import system_ms
+from meshgen.protocols.codec import Malformed
 from meshgen.protocols.invite import MAX_ADDRESSES, MAX_PEERS, Invite
-from meshgen.protocols.multiaddr import pack_multiaddr
 
 if TYPE_CHECKING:
     from meshgen.settings import Settings
@@ -60,15 +60,16 @@ def _best(home: Path, settings: Settings, me: str, status: dict[str, Any], peers
     """This node's own, and a few others'; the others' first if nobody from outside can dial this one."""
     reach = status.get("reach") or {}
     seen = [_whole(each, me) for each in reach.get("observed", ())] if reach.get("state") == "public" else []
-    own = _own([*seen, *status.get("addresses", ())] or _listening(settings, me))
     others = [each for each in _others(home, settings, peers) if not each.endswith(me)][:OTHER_PEERS]
-    ordered = [*others, *own] if reach.get("state") == "private" else [*own, *others]
-    return [each for each in ordered if _can_be_told(each)]
+    own = _own([*seen, *status.get("addresses", ())] or _listening(settings, me), others)
+    return [*others, *own] if reach.get("state") == "private" else [*own, *others]
 
 
-def _own(addresses: Iterable[str]) -> list[str]:
-    """Those that reach farthest; loopback only where there is nothing else."""
-    ranked = sorted(dict.fromkeys(addresses), key=_nearness)
+def _own(addresses: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Those that reach farthest; loopback only where there is nothing else, and no way through those who are named anyway."""
+    named = {each.rpartition("/p2p/")[2] for each in others}
+    apart = (each for each in dict.fromkeys(addresses) if _can_be_told(each) and not named & set(each.split("/")))
+    ranked = sorted(apart, key=_nearness)
     return [each for each in ranked if _nearness(each) < 3 or _nearness(ranked[0]) == 3][:OWN_ADDRESSES]
 
 
@@ -118,7 +119,7 @@ def _others(home: Path, settings: Settings, peers: list[dict[str, Any]]) -> Iter
     seen: set[str] = set()
     for address in (*doors(home, settings), *ways):
         peer = address.rpartition("/p2p/")[2]
-        if peer not in seen and _nearness(address) < 3:
+        if peer not in seen and _can_be_told(address) and _nearness(address) < 3:  # a stranger wrote some of them
             seen.add(peer)
             yield address
 
@@ -142,8 +143,8 @@ def _whole(address: str, peer: str) -> str:
 
 def _can_be_told(address: str) -> bool:
     try:
-        return bool(pack_multiaddr(address))
-    except ValueError:
+        return bool(Invite.to(b"", "a", [address]))
+    except Malformed:
         return False
 
 

@@ -126,7 +126,7 @@ ME = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
 @pytest.mark.parametrize(
     ("reach", "first"),
     [
-        ({"state": "public", "relays": 0, "observed": ["/ip4/8.8.4.4/tcp/4711"]}, "/ip4/8.8.4.4/"),
+        ({"state": "public", "relays": 0, "observed": ["/ip4/8.8.4.4", "/ip4/8.8.4.4/tcp/4711"]}, "/ip4/8.8.4.4/"),
         ({"state": "private", "relays": 1, "observed": ["/ip4/8.8.4.4/tcp/4711"]}, "/ip4/8.8.8.8/"),
         (None, "/ip4/10.0.0.7/"),
     ],
@@ -135,12 +135,14 @@ def test_a_running_node_knows_best_where_it_is_reached(
     meshgen: Cli, running: Running, monkeypatch: pytest.MonkeyPatch, reach: Any, first: str
 ) -> None:
     hub = {"peer_id": "12D3KooWQe3GmcX3ewAMpwQWTidu19mRdT11B9F2SkHJob3Qm8pi", "roles": ["hub"], "connected": True}
-    monkeypatch.setattr(running.node, "peers", lambda: [hub | {"addresses": ["/ip4/8.8.8.8/tcp/4711"]}])
-    addresses = [f"{way}/p2p/{ME}" for way in ("/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.7/tcp/4711")]
+    odd = [hub | {"addresses": [text]} for text in ("", "/", "hub", "/ip4", "/ip4/x/tcp/1", "/ip4/8.8.8.8/tcp/4711/p2p/x")]
+    monkeypatch.setattr(running.node, "peers", lambda: [*odd, hub | {"addresses": ["/ip4/8.8.8.8/tcp/4711"]}])
+    through = f"/ip4/8.8.8.8/tcp/4711/p2p/{hub['peer_id']}/p2p-circuit"
+    addresses = [f"{way}/p2p/{ME}" for way in ("/ip4/127.0.0.1/tcp/1", through, "/ip4/10.0.0.7/tcp/4711")]
     status_of(running, monkeypatch, addresses=addresses, reach=reach, mesh={"charter": "theirs"})
     invite = read_line(line_of(meshgen("mesh", "invite")))
     assert invite.name == "theirs" and invite.addresses[0].startswith(first)
-    assert not any("/127." in address for address in invite.addresses)
+    assert not any("/127." in address or "p2p-circuit" in address for address in invite.addresses), "the relay is named itself"
 
 
 # -- join
