@@ -79,7 +79,7 @@ async def test_nodes_that_reach_each_other_need_no_relay(libp2p_world: Libp2pWor
     hub = await libp2p_world.join(1, relay=RelayLimits())
     a = await libp2p_world.join(2)
     await request_of(hub, a)
-    assert a.reach().relays == hub.reach().relays == ()  # type: ignore[attr-defined]
+    assert a.reach().relays == hub.reach().relays == ()
     assert all("p2p-circuit" not in address for address in a.addresses())
     assert not hub._ways.relay.reservations  # type: ignore[attr-defined]
 
