@@ -6,7 +6,7 @@ from meshgen.cli.lazy import Meshgen
 
 HELP = """An image-generation mesh without a broker.
 
-Make a node with `meshgen init`, start it with `meshgen run`; every other verb talks to the running node.
+Make a node with `meshgen join LINE`, or `meshgen init` without a mesh, and start it with `meshgen run`; other verbs talk to it.
 
 \b
 Exit codes:

@@ -87,7 +87,7 @@ def _nearness(address: str) -> int:
 def _listening(settings: Settings, me: str) -> list[str]:
     """What a node that does not run will be reached at: as it announces, else where it listens."""
     listening = settings.mesh.announce or tuple(each for given in settings.mesh.listen for each in _expanded(given))
-    return [_whole(each, me) for each in listening if "/tcp/0" not in f"{each}/".replace("/tcp/0/", "/tcp/0")]
+    return [_whole(each, me) for each in listening]
 
 
 def _expanded(address: str) -> Iterator[str]:
