@@ -83,13 +83,19 @@ class Directory:
                 yield signed
 
     def get(self, peer: PeerId) -> Advert | None:
-        signed = self._adverts.get(peer)
+        return self._counting(self._adverts.get(peer))
+
+    def last_of(self, peer: PeerId) -> Advert | None:
+        """Its last word, though it may have fallen silent since."""
+        return self._counting(self._adverts.get(peer) or self._lost.get(peer))
+
+    def _counting(self, signed: Signed[Advert] | None) -> Advert | None:
         current = signed is not None and signed.message.expires_ms > self._now_ms() and self.heeds(signed.author)
         return signed.message if signed and current else None
 
     def alias(self, peer: PeerId) -> str:
         """What to call a peer in front of a person: its own word and the end of its id, which it can't choose."""
-        advert = self.get(peer)
+        advert = self.last_of(peer)
         return f"{advert.alias or 'peer'}#{peer[-6:]}" if advert else f"peer#{peer[-6:]}"
 
     def able(self, offer: Offer) -> tuple[dict[PeerId, int], dict[PeerId, No]]:
@@ -115,7 +121,7 @@ class Directory:
 
     def addresses(self, peer: PeerId) -> tuple[str, ...]:
         """Where a peer says that it can be dialled."""
-        advert = self.get(peer)
+        advert = self.last_of(peer)
         return advert.addresses if advert else ()
 
     def own_addresses(self) -> tuple[str, ...]:

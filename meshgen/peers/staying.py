@@ -55,7 +55,7 @@ class Staying:
         self.known = Acquaintances(net.peer_id, now_ms, shelf.load() if shelf else ())
         self.pulse = Pulse(net, now_ms, rng)
         self.pulse.on_dead.append(self._lost)
-        self._links = Links(net, self.known, now_ms, rng, lambda peer: directory.get(peer) is not None)
+        self._links = Links(net, self.known, now_ms, rng, lambda peer: directory.last_of(peer) is not None)
         self._warned = False
         directory.on_advert.append(lambda signed: self.known.heard_of(PeerId(signed.peer), signed.message))
 
