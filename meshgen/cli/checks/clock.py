@@ -33,9 +33,9 @@ def clock(patient: Patient) -> Iterator[Finding]:
 
 def _ahead_s(patient: Patient) -> tuple[float | None, str]:
     """By how much, and of whom: of the running node's peers, else of the nodes at its doors."""
-    told = patient.running.get("clock") or {}
-    if told.get("skew_ms") is not None:
-        return told["skew_ms"] / 1000, f"its {told['peers']} peers' (median)" if told["peers"] > 1 else "its only peer's"
+    if patient.ahead_s is not None:
+        peers = int(patient.running["clock"]["peers"])
+        return patient.ahead_s, f"its {peers} peers' (median)" if peers > 1 else "its only peer's"
     found = sorted(visit.ahead_s for visit in patient.visits.values() if visit.ahead_s is not None)
     return (found[len(found) // 2], "the clock at its hub") if found else (None, "")
 

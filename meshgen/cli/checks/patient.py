@@ -44,6 +44,12 @@ class Patient:
         except Fault:
             return {}
 
+    @property
+    def ahead_s(self) -> float | None:
+        """How far its clock is ahead of its peers', if it could tell."""
+        skew_ms = (self.running.get("clock") or {}).get("skew_ms")
+        return None if skew_ms is None else skew_ms / 1000
+
     def connected(self) -> int:
         return int(self.running.get("connected", 0))
 
@@ -79,6 +85,23 @@ class Patient:
             return settings.mesh.bootstrap
 
     # -- others
+
+    @cached_property
+    def mesh(self) -> str:
+        """Its id in hex; "" if the home's files don't tell."""
+        from meshgen.peers.charter_file import CharterError
+        from meshgen.peers.charter_home import lineage_of
+
+        settings = self.usable()
+        try:
+            return lineage_of(self.home, settings).net.hex() if settings else ""
+        except (CharterError, PermissionError):
+            return ""
+
+    def elsewhere(self, address: str) -> str:
+        """The mesh of the node at a door, if it is another one."""
+        visit = self.visits.get(address)
+        return visit.net if visit and self.mesh and visit.net not in ("", self.mesh) else ""
 
     @cached_property
     def visits(self) -> dict[str, Visit]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from meshgen.cli.checks.clock import HURTS_S
 from meshgen.cli.checks.finding import Finding
 from meshgen.cli.checks.patient import Patient
 from meshgen.cli.checks.stranger import Visit
@@ -22,14 +23,17 @@ def hubs(patient: Patient) -> Iterator[Finding]:
         yield Finding("hub", "note", "no node to join through: this one is alone", cure)
     linked = {door["address"] for door in patient.selftest.get("doors", ()) if door["linked"]}
     for address in patient.doors:
-        place = _place(address)
-        if address in linked:
+        place, other = _place(address), patient.elsewhere(address)
+        if other:
+            cure = "join that mesh by an invite line of one of its members, or take another node for mesh.bootstrap"
+            yield Finding("hub", "fault", f"{place} is a node of another mesh ({other}); this home's is {patient.mesh}", cure)
+        elif address in linked:
             yield Finding("hub", "ok", f"{place}: connected")
         elif visit := patient.visits.get(address):
-            yield _judged(place, address, visit, _own_mesh(patient))
+            yield _judged(place, address, visit)
 
 
-def _judged(place: str, address: str, visit: Visit, mesh: str) -> Finding:
+def _judged(place: str, address: str, visit: Visit) -> Finding:
     if visit.how == "closed":
         cure = "check this machine's network, or take another node for mesh.bootstrap"
         return Finding("hub", "fault", f"{place} does not answer: {visit.why}", cure)
@@ -39,26 +43,12 @@ def _judged(place: str, address: str, visit: Visit, mesh: str) -> Finding:
         return Finding("hub", "fault", text, cure)
     if visit.how == "reserved":
         return Finding("hub", "note", f"{place} is that node, but tells strangers nothing: {visit.why}")
-    if mesh and visit.net != mesh:
-        cure = "join that mesh by an invite line of one of its members, or take another node for mesh.bootstrap"
-        return Finding("hub", "fault", f"{place} is a node of another mesh ({visit.net}); this home's is {mesh}", cure)
     return Finding("hub", "ok", f"{place} answers as a node of this mesh")
 
 
 def _place(address: str) -> str:
     _, _, host, _, port = address.split("/")[:5]
     return f"{host} port {port}"
-
-
-def _own_mesh(patient: Patient) -> str:
-    from meshgen.peers.charter_file import CharterError
-    from meshgen.peers.charter_home import lineage_of
-
-    settings = patient.usable()
-    try:
-        return lineage_of(patient.home, settings).net.hex() if settings else ""
-    except (CharterError, PermissionError):
-        return ""
 
 
 def peers(patient: Patient) -> Iterator[Finding]:
@@ -74,19 +64,24 @@ def gossip(patient: Patient) -> Iterator[Finding]:
     found = patient.selftest.get("gossip")
     if found is None or not patient.connected():
         return
-    heard_s, young = found["presence_s"], patient.running["uptime_s"] < SETTLED_S
+    heard_s, excused = found["presence_s"], patient.running["uptime_s"] < SETTLED_S or _is_explained(patient)
     if heard_s is None or heard_s > SETTLED_S:
         since = "nothing" if heard_s is None else f"nothing for {heard_s:.0f} s"
         refused = f"; {found['refused']} of other meshes or clocks were refused" if found["refused"] else ""
         text = f"{since} heard of the {count(patient.connected(), 'peer')} that it is connected to{refused}"
-        cure = "see mesh and clock above; else those peers run another version"
-        yield Finding("gossip", "note" if young else "fault", text, cure)
+        cure = "see hub and clock above; else those peers run another version"
+        yield Finding("gossip", "note" if excused else "fault", text, cure)
     else:
         topics = ", ".join(found["offers"])
         listens = f"; listens for offers of {topics}" if topics else ""
         yield Finding("gossip", "ok", f"{count(found['present'], 'peer')} heard of within a minute{listens}")
     if patient.running.get("worker") and not found["offers"]:
         yield Finding("gossip", "fault", "this worker listens for no offers", "it serves no model: see models above")
+
+
+def _is_explained(patient: Patient) -> bool:
+    """By a fault that another check names."""
+    return abs(patient.ahead_s or 0) >= HURTS_S or any(map(patient.elsewhere, patient.doors))
 
 
 def dht(patient: Patient) -> Iterator[Finding]:
