@@ -39,8 +39,9 @@ def peer_id(public_key: bytes) -> str:
     return str(base58.b58encode(_PEER_ID_PREFIX + public_key), "ascii")
 
 
+@lru_cache(maxsize=65536)
 def public_key_of(peer: str) -> bytes:
-    """The public key inside a peer id. Raises ValueError if it is not an Ed25519 peer id."""
+    """The public key inside a peer id. Raises ValueError if it is not an Ed25519 peer id. Cached, as above."""
     raw = base58.b58decode(peer) if len(peer) <= 64 else b""
     if len(raw) != len(_PEER_ID_PREFIX) + KEY_BYTES or not raw.startswith(_PEER_ID_PREFIX):
         raise ValueError("not an Ed25519 peer id")
