@@ -129,8 +129,13 @@ export class Peer {
 
   // -- the directory table
 
+  // How many peers took it.
   async put(key, value) {
-    for await (const _ of this.node.services.dht.put(Buffer.from(key), value));
+    let took = 0;
+    for await (const event of this.node.services.dht.put(Buffer.from(key), value)) {
+      took += event.name === "PEER_RESPONSE" && event.messageName === "PUT_VALUE";
+    }
+    return took;
   }
 
   // The last value that the network told, which is its best; null without any.

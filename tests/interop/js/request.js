@@ -46,7 +46,6 @@ const answer = await node.market.ask(worker, asked);
 tell("bid", { way: "straight", worker: peerIdOf(answer.author), mkudos: answer.message.mkudos, count: answer.message.count });
 await buy(node, asked, answer, worker);
 
-await node.presence.toTable();
 await node.presence.advertise();
-tell("settled", { author: node.log.author, head: node.log.head.id });
+tell("settled", { author: node.log.author, head: node.log.head.id, stored: await node.presence.toTable() });
 await node.leaveWhenInputEnds();
