@@ -48,9 +48,31 @@ def join(call: Call, source: str, hash_: str, profile: str | None, alias: str, r
 
 
 def _pasted() -> str:
-    if sys.stdin.isatty():
-        return str(click.prompt("Invite line", err=True))
-    return sys.stdin.read(MAX_PASTED + 1).strip()
+    """All of it, however many lines it was broken into: what is left over would be the shell's."""
+    if not _at_terminal():
+        return sys.stdin.read(MAX_PASTED + 1).strip()
+    click.echo("Invite line, then Enter: ", nl=False, err=True)
+    text = ""
+    while len(text) <= MAX_PASTED and (line := sys.stdin.readline(MAX_PASTED)).strip():
+        text += line
+        if _is_whole(text):
+            break
+    return text.strip()
+
+
+def _at_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _is_whole(text: str) -> bool:
+    from meshgen.protocols.codec import Malformed
+    from meshgen.protocols.invite import read_line
+
+    try:
+        return bool(read_line(text))
+    except Malformed:
+        click.echo("... the rest of it, or Enter: ", nl=False, err=True)
+        return False
 
 
 def _entry(call: Call, source: str, hash_: str, charter: str | None, offline: bool) -> Entry:
