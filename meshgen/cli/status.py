@@ -41,11 +41,10 @@ def _text(found: dict[str, Any], url: str) -> str:
 
 def _reach(reach: dict[str, Any]) -> str:
     """Whether others get to this node, in plain words."""
-    relays = int(reach.get("relays", 0))
-    if relays:
-        return f"through {count(relays, 'relay')}: {', '.join(map(plain, reach.get('through', [])))}"
     if reach.get("state") == "public":
         return "directly"
+    if relays := int(reach.get("relays", 0)):
+        return f"through {count(relays, 'relay')}: {', '.join(map(plain, reach.get('through', [])))}"
     if reach.get("state") == "private":
         return "not at all yet: it is behind a NAT or a firewall, and looks for a relay"
     return "nobody has tried yet, except on this machine"

@@ -32,7 +32,7 @@ MAX_TRIES = 4
 """Addresses of one asker, all of the same IP."""
 AT_ONCE = 8
 """Askers served at the same time; others are refused, which says nothing about them."""
-AGAIN_S = 10.0
+AGAIN_S = 3.0
 """How soon the same peer may ask again."""
 MAX_ASKERS = 1024
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -92,9 +91,14 @@ class Relays:
                     if len(self._kept) < WANTED and trio.current_time() >= self._look_up_at_s:
                         self._look_up_at_s = trio.current_time() + LOOK_UP_S
                         nursery.start_soon(self._look_up)
-                next_s = min((kept.renew_at_s for kept in self._kept.values()), default=math.inf)
-                with trio.move_on_at(min(next_s, trio.current_time() + TICK_S)):
+                with trio.move_on_at(self._next_s()):
                     await self._wake.wait()
+
+    def _next_s(self) -> float:
+        """When to look again though nothing happens. Those that are not needed any more are left to end."""
+        now = trio.current_time()
+        ahead = [at_s for kept in self._kept.values() for at_s in (kept.renew_at_s, kept.held.until_s) if at_s > now]
+        return min([now + TICK_S, *ahead])
 
     def _drop_lost(self) -> None:
         now = trio.current_time()
