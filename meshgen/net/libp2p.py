@@ -187,6 +187,9 @@ class Libp2pNet:
     def blame(self, peer: PeerId, points: float) -> None:
         self._door.blame(peer, points)
 
+    def thank(self, peer: PeerId, points: float = 1.0) -> None:
+        self.conduct.thank(peer, points)
+
     async def _hang_up_on(self, peer: PeerId) -> None:
         await self._idle.drop(peer)
         with suppress(SwarmException, IOException, NetError):
@@ -223,7 +226,6 @@ class Libp2pNet:
         except BaseException:
             await channel.wire.reset()
             raise
-        self.conduct.thank(peer, 1.0)  # it did what this node wanted of it
         await self._idle.keep(peer, protocol, channel.wire)
 
     async def _kept_wire(self, peer: PeerId, protocol: str) -> Wire | None:

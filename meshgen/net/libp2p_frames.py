@@ -118,6 +118,10 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
             self._since_yield = 0
             await trio.lowlevel.checkpoint()
 
+    def blame(self, points: float) -> None:
+        """Put a fault down to whoever is at the other end."""
+        self.watch.blame(self._neighbour, points)
+
     async def _pause(self, seconds: float, *, blame: bool) -> None:
         if blame:
             self.watch.blame(self._neighbour, PAUSE_POINTS * seconds)

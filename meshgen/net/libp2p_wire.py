@@ -15,10 +15,14 @@ import trio
 from libp2p.connection_types import ConnectionType
 from libp2p.io.exceptions import IOException
 
+from meshgen.net.conduct import Fault
 from meshgen.net.guard import shielded
 from meshgen.net.libp2p_yamux import MeshYamux
 from meshgen.net.port import MAX_MESSAGE_BYTES, TooLarge, Unreachable
 
+STALLED_S = 20.0
+SLOWEST_BYTES_S = 8 * 1024
+"""A message that has begun is there after STALLED_S, and the time that its size takes at this rate."""
 _GOODBYE_S = 1.0
 
 _HEADER = struct.Struct("!IB")
@@ -77,12 +81,15 @@ class Wire:
         length, kind = _HEADER.unpack_from(self._buffer)
         if length > MAX_MESSAGE_BYTES:
             self.broken = True
+            self._mux.blame(Fault.MALFORMED)
             raise TooLarge(f"the peer announced a message of {length} bytes; the limit is {MAX_MESSAGE_BYTES}")
         if kind > Frame.OPEN:
             self.broken = True
+            self._mux.blame(Fault.MALFORMED)
             raise Unreachable(f"the peer sent a frame of unknown type {kind}")
         end = _HEADER.size + length
-        await self._fill(end)
+        if len(self._buffer) < end:
+            await self._fill_soon(end)
         payload = bytes(memoryview(self._buffer)[_HEADER.size : end])
         del self._buffer[:end]
         return Frame(kind), payload
@@ -96,6 +103,15 @@ class Wire:
         except IOException:
             return False
         return bool(self._buffer)
+
+    async def _fill_soon(self, count: int) -> None:
+        """What has begun goes on: a message half sent holds a stream, and whoever waits for its end."""
+        with trio.move_on_after(STALLED_S + count / SLOWEST_BYTES_S):
+            await self._fill(count)
+            return
+        self.broken = True
+        self._mux.blame(Fault.SLOW)
+        raise Unreachable("the peer sends too slowly")
 
     async def _fill(self, count: int) -> None:
         while len(self._buffer) < count:

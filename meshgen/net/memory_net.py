@@ -98,6 +98,9 @@ class MemoryNet:
         self.conduct.shut(peer, for_s)
         self._hang_up(peer)
 
+    def thank(self, peer: PeerId, points: float = 1.0) -> None:
+        self.conduct.thank(peer, points)
+
     def blame(self, peer: PeerId, points: float) -> None:
         if self.conduct.blame(peer, points):
             self._hang_up(peer)

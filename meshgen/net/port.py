@@ -143,6 +143,10 @@ class Net(Protocol):
         """Put a fault down to a peer (see :class:`meshgen.net.conduct.Fault`). Who gathers 100 points is dropped for a minute,
         then for two, for four...; points fade by half in 30 s."""
 
+    def thank(self, peer: PeerId, points: float = 1.0) -> None:
+        """Remember that a peer did something for this node, such as to keep its part of a job. Who has 3 points is no stranger:
+        limits for strangers are not for it, and its connection is let go last. Points fade over hours."""
+
     def reach(self) -> Reach:
         """Whether others can dial this peer, and which relays it can be reached through."""
 

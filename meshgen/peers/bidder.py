@@ -133,14 +133,16 @@ class Bidder:
                 if self._answering.available_tokens:
                     nursery.start_soon(self._answer_gossip, gossip)
 
-    def _is_valid(self, sender: PeerId, data: bytes) -> bool:
-        """For the gossip layer: what is forged, stale or of another mesh goes no further."""
+    def _is_valid(self, sender: PeerId, data: bytes) -> bool | None:
+        """For the gossip layer: what is forged, stale or of another mesh goes no further. Stale may be the clock's fault."""
         try:
             signed = unsign(data, Offer)
         except Malformed:
             return False
         offer, now = signed.message, self._now_ms()
-        return signed.peer == sender and offer.net == self._ledger.net and now < offer.expires_ms <= now + MAX_OFFER_LIFETIME_MS
+        if signed.peer != sender or offer.net != self._ledger.net:
+            return False
+        return True if now < offer.expires_ms <= now + MAX_OFFER_LIFETIME_MS else None
 
     async def _answer_gossip(self, gossip: Gossip) -> None:
         async with self._answering:

@@ -243,13 +243,15 @@ class Directory:
 
     # -- learning
 
-    def _is_valid(self, sender: PeerId, data: bytes) -> bool:
-        """For the gossip layer: whole, signed by whoever published it, of this mesh, not expired."""
+    def _is_valid(self, sender: PeerId, data: bytes) -> bool | None:
+        """For the gossip layer: whole, signed by whoever published it, of this mesh; None if expired: it may be the clock."""
         try:
             signed = unsign(data, Advert)
         except Malformed:
             return False
-        return signed.peer == sender and self._is_current(signed.message)
+        if signed.peer != sender or signed.message.net != self._mesh:
+            return False
+        return self._is_current(signed.message) or None
 
     def _is_current(self, advert: Advert) -> bool:
         now = self._now_ms()
@@ -272,13 +274,18 @@ class Directory:
             return
         self._lost.pop(peer, None)
         self._adverts.pop(peer, None)
-        if len(self._adverts) >= MAX_PEERS:  # who was not heard of for longest goes, whatever it said of its own life
-            del self._adverts[next(iter(self._adverts))]
+        if len(self._adverts) >= MAX_PEERS:
+            del self._adverts[self._least_wanted()]
         self._adverts[peer] = signed
         for listener in self.on_advert:
             listener(signed)
         if not known or known.message.models != signed.message.models:
             self._tell_waiting()
+
+    def _least_wanted(self) -> PeerId:
+        """Who was not heard of for longest, whatever it said of its own life, and is not connected: adverts cost nothing."""
+        linked = {link.peer for link in self._net.links()}
+        return next((peer for peer in self._adverts if peer not in linked), next(iter(self._adverts)))
 
     def _tell_waiting(self) -> None:
         self._heard.set()

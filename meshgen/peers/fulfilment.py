@@ -196,6 +196,7 @@ class Fulfilment:
             await purchase.run()
             part.state = "done"
             market.trust.kept(worker)
+            self._means.net.thank(worker)
         except Lost as lost:
             part.state, part.why = "lost", str(lost)
             self._blame(worker, lost)

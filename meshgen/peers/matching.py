@@ -89,8 +89,7 @@ def allocate(choices: Sequence[Choice], count: int, max_mkudos: int) -> list[int
     """How many of ``count`` pictures each choice gets: one after the other to whoever would finish it first.
 
     A worker's times, and PART_MS, are divided by its trust; ties go to the fewer pictures, then the lower price, then the
-    earlier in the list (shuffle it for fairness). Choices over ``max_mkudos`` get none. The sum is below ``count`` if the capacity
-    is.
+    earlier in the list (shuffle it for fairness). Choices over ``max_mkudos`` get none. The sum may be below ``count``.
     """
     given = [0] * len(choices)
     for _ in range(count):
