@@ -1,5 +1,6 @@
 // protocols/offer: an offer made heard, and what comes back.
 
+import { randomBytes } from "node:crypto";
 import { need } from "../../../protocols/checker/codec.mjs";
 import { decodeSigned } from "../../../protocols/checker/envelope.mjs";
 import { keyOf } from "./identity.js";
@@ -27,8 +28,8 @@ export class Market {
   offer(model, change = {}) {
     const now = Date.now();
     const message = {
-      net: this.log.net, nonce: Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString("hex"),
-      model: model.name, digest: model.digest, family: model.family, width: 64, height: 64, steps: 4, count: 1, features: [],
+      net: this.log.net, nonce: randomBytes(16).toString("hex"), model: model.name, digest: model.digest,
+      family: model.family, width: 64, height: 64, steps: 4, count: 1, features: [],
       max_mkudos: 1_000_000, created_ms: now, expires_ms: now + LIFETIME_MS, addresses: this.peer.addresses().slice(0, 8),
       shared: 0, nsfw: 0, needs: [], enlarge: 1, tokens: 0, context: 0, sample: 0, ...change,
     };

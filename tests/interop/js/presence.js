@@ -1,6 +1,6 @@
 // protocols/advert: who is there, by introduction, by gossip, from the directory table.
 
-import { decode, encode, need } from "../../../protocols/checker/codec.mjs";
+import { decode, encode, Malformed, need } from "../../../protocols/checker/codec.mjs";
 import { decodeSigned, sha256 } from "../../../protocols/checker/envelope.mjs";
 import { keyOf, peerIdOf } from "./identity.js";
 
@@ -34,6 +34,7 @@ export const TABLE = {
 export class Presence {
   known = new Map(); // peer's key -> its freshest advert
   waiting = [];
+  seq = 0;
 
   // `device` says what an advert is to say beyond NOTHING.
   constructor(peer, identity, log, device = {}) {
@@ -51,8 +52,9 @@ export class Presence {
   own(life_ms = LIFETIME_MS) {
     const { head } = this.log;
     const now = Date.now();
+    this.seq = Math.max(this.seq + 1, now);
     return this.identity.envelop("advert/1", {
-      ...NOTHING, net: this.log.net, seq: now, expires_ms: now + life_ms, addresses: this.peer.addresses().slice(0, 8),
+      ...NOTHING, net: this.log.net, seq: this.seq, expires_ms: now + life_ms, addresses: this.peer.addresses().slice(0, 8),
       head_seq: head?.seq ?? 0, head_id: head?.id ?? "", ...this.device,
     }).wire;
   }
@@ -70,13 +72,13 @@ export class Presence {
   // Ask a peer whom it knows, and tell it of oneself.
   async meet(peerId) {
     const wires = decode(await this.peer.ask(peerId, PRESENCE, this.own()), ANSWER);
-    wires.forEach((wire) => this.learn(wire));
+    wires.forEach((wire) => this.consider(wire));
     return wires.length;
   }
 
   async introduce(channel) {
     const theirs = await channel.receive();
-    if (theirs?.length) this.learn(theirs);
+    if (theirs?.length) this.consider(theirs);
     await channel.finish(encode([this.own()]));
   }
 
@@ -93,6 +95,15 @@ export class Presence {
   async servers(model) {
     const name = sha256(Buffer.from(this.log.net, "hex"), Buffer.from(model)).toString("hex").slice(0, 40);
     return this.peer.providers(`/meshgen-model/${name}`);
+  }
+
+  // An advert that somebody passes on: one that counts for nothing is passed over.
+  consider(wire) {
+    try {
+      this.learn(wire);
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+    }
   }
 
   // Keep an advert; its author's key. One that counts for nothing throws.
