@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +14,11 @@ from meshgen.cli.faults import Fault
 from meshgen.cli.since import parse_span
 from meshgen.cli.verb import Call, count, table, verb
 from meshgen.cli.whom import People, is_peer_id
-from meshgen.settings.blocking import MAX_WHY, Block, parse_block
 
+if TYPE_CHECKING:
+    from meshgen.settings.blocking import Block
+
+MAX_WHY = 120
 _WHY = re.compile(rf"[ -'*-~]{{0,{MAX_WHY}}}")
 
 
@@ -37,6 +40,8 @@ def block(call: Call, peer: str, span: str, why: str) -> None:
         raise click.BadParameter(
             f"{MAX_WHY} plain letters, digits and signs at most, without brackets (ASCII)", param_hint="--why"
         )
+    from meshgen.settings.blocking import Block, parse_block
+
     api = Api.of(call.home)
     whom, people = _whom(api, peer)
     if whom == api.get("/v1/status")["peer_id"]:
@@ -54,6 +59,8 @@ def block(call: Call, peer: str, span: str, why: str) -> None:
 @verb
 def unblock(call: Call, peer: str) -> None:
     """Deal with PEER again."""
+    from meshgen.settings.blocking import parse_block
+
     api = Api.of(call.home)
     lines = _list(api, "block")
     blocks = [parse_block(line) for line in lines]
@@ -68,6 +75,8 @@ def unblock(call: Call, peer: str) -> None:
 @verb
 def blocked(call: Call) -> None:
     """Whom this node blocks, until when, and why."""
+    from meshgen.settings.blocking import parse_block
+
     api = Api.of(call.home)
     people, now_ms = People(api), time.time_ns() // 1_000_000
     rows = [_shown(parse_block(line), people) for line in _list(api, "block")]

@@ -109,21 +109,12 @@ class Peer:
         self._advert_seq = 0
         self._stop = trio.Event()
         self.directory = Directory(net, identity, ledger.net, now_ms, self._describe)
-        net.consult(self.directory.addresses)
         net.watch_reach(self.directory.announce)
         self.staying = Staying(net, self.directory, now_ms, around or Surroundings(shelf=PeersFile(home) if home else None))
         self.staying.on_link.append(self.community.meet)
-        ledger.on_append.append(lambda _: self.directory.changed())
         rng = rng or random.Random(secrets.randbits(64))
-        keep_all = settings.has_role("archivist")
-        follow = frozenset(map(public_key_of, settings.node.follow))
-        kin = frozenset((read_kin(home),) if home else ()) - {b""}
-        self.bookkeeping = Bookkeeping(
-            net, ledger, self.directory, now_ms, random.Random(rng.random()), keep_all=keep_all, follow=follow, kin=kin
-        )
-        self.community.attend(self.directory, self.bookkeeping)
+        self.bookkeeping = self._open_books(random.Random(rng.random()))
         self.credit = Accounting(ledger, now_ms, self._verdict, self.bookkeeping.archivist.want)
-        self.bookkeeping.interest.stranger_entries = lineage.current.limits.stranger_entries
         self.requester: Requester | None = None
         self.worker: Worker | None = None
         self.overseer: Overseer | None = None
@@ -131,6 +122,17 @@ class Peer:
         own = self._take_up_work(engine) if engine is not None and settings.has_role("worker") else None
         if settings.has_role("requester"):
             self.requester = Requester(self._means(own, rng))
+
+    def _open_books(self, rng: random.Random) -> Bookkeeping:
+        """Its view of the credit logs, by the charter, the owner's lists and the roll."""
+        follow = frozenset(map(public_key_of, self.settings.node.follow))
+        kin = frozenset((read_kin(self.home),) if self.home else ()) - {b""}
+        keep_all = self.settings.has_role("archivist")
+        books = Bookkeeping(self.net, self.ledger, self.directory, self._now_ms, rng, keep_all=keep_all, follow=follow, kin=kin)
+        books.interest.stranger_entries = self.charters.current.limits.stranger_entries
+        self.community.attend(self.directory, books)
+        self.ledger.on_append.append(lambda _: self.directory.changed())
+        return books
 
     def _verdict(self, peer: bytes) -> Verdict:
         """How it would be served here."""

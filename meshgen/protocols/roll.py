@@ -113,6 +113,9 @@ def count(charter: Charter, pages: Iterable[Signed[Page]]) -> Roll:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
+    charter: bytes
+    pages: tuple[bytes, ...]
+    """The ids of those that count."""
     admitted: tuple[bytes, ...]
     expelled: tuple[bytes, ...]
 
@@ -120,8 +123,9 @@ class _Counted:
 def _counted(data: bytes) -> _Counted:
     """[charter, signed page, ...]"""
     parts = decode(data, Limits(max_bytes=MAX_UINT, max_items=MAX_DELEGATES + 1, max_depth=1))
-    wires = [part for part in parts if isinstance(part, bytes)] if isinstance(parts, tuple) else []
-    if not wires or len(wires[0]) > MAX_BODY_BYTES:
+    given = parts if isinstance(parts, tuple) else ()
+    wires = [part for part in given if isinstance(part, bytes)]
+    if not wires or len(wires) < len(given) or len(wires[0]) > MAX_BODY_BYTES:
         raise Malformed("roll: a charter, then signed pages")
     charter, pages = Charter.decode(wires[0]), [unsign(wire, Page) for wire in wires[1:]]
     latest: dict[bytes, Signed[Page]] = {}
@@ -129,7 +133,8 @@ def _counted(data: bytes) -> _Counted:
         if newer(page, latest.get(page.author)):
             latest[page.author] = page
     roll = count(charter, latest.values())
-    return _Counted(tuple(sorted(roll.admitted)), tuple(sorted(roll.expelled)))
+    ids = tuple(sorted(page.id for page in latest.values()))
+    return _Counted(charter.hash, ids, tuple(sorted(roll.admitted)), tuple(sorted(roll.expelled)))
 
 
 VECTOR_DECODERS: dict[str, Callable[[bytes], object]] = {

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from meshgen.settings import Source
+from meshgen.cli import peers_lists
+from meshgen.settings import Source, blocking
 from meshgen.settings.blocking import parse_block
 from tests.cli.conftest import Running
 from tests.gateway.fake_node import ALICE, BOB
@@ -69,6 +70,10 @@ def test_an_account_is_blocked_by_its_id_and_found_by_its_beginning(meshgen: Cli
 def test_what_can_not_be_blocked(meshgen: Cli, owned: Running, words: tuple[str, ...], code: int) -> None:
     meshgen("peers", "block", *words, code=code)
     assert not owned.node.followed
+
+
+def test_the_command_line_and_the_settings_have_one_limit() -> None:
+    assert peers_lists.MAX_WHY == blocking.MAX_WHY
 
 
 def test_allow_and_follow(meshgen: Cli, owned: Running) -> None:

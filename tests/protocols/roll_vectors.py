@@ -35,7 +35,8 @@ def roll_vectors() -> Iterator[Vector]:
         yield Vector("roll", "roll-page", name, msgpack.packb(("roll-page/1", *values)), error=error)
     for name, parts in _counted():
         data = _packed(*parts)
-        yield Vector("roll", "roll-counted", name, data, describe(VECTOR_DECODERS["roll-counted"](data)))
+        told = describe(VECTOR_DECODERS["roll-counted"](data))
+        yield Vector("roll", "roll-counted", name, data, {key: told[key] for key in ("admitted", "expelled")})
     forged = page(WORKER, (ANN,)).wire[:-1] + b"\0"
     yield Vector("roll", "roll-counted", "roll-counted-forged", _packed(LISTED.encode(), forged), error="signature")
     yield Vector("roll", "roll-counted", "roll-counted-without-charter", _packed(), error="a charter")
