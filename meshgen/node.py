@@ -114,7 +114,7 @@ async def _run(settings: Settings, home: Path, source: Source | None) -> None:
             for address in net.addresses():
                 log.info("others can join through %s", address)
             if trouble := own_trouble(ledger):
-                log.error("%s", trouble)
+                log.log(logging.WARNING if ledger.is_restored else logging.ERROR, "%s", trouble)  # the first mends itself
             tell(READY="1")
             nursery.start_soon(keep_telling, partial(_in_a_line, peer))
             await peer.wait_stop()
