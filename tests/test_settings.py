@@ -153,6 +153,10 @@ def test_profiles_are_the_checkouts_own() -> None:
         ("mesh:\n  listen: [/ip4/1.2.3.4/udp/1/quic-v1]", "is not a TCP multiaddr"),
         ("mesh:\n  listen: [/ip4/1.2.3.4/tcp/65536]", "a port is at most 65535"),
         ("mesh:\n  listen: []", "mesh.listen: "),
+        (f"mesh:\n  listen: [/ip4/1.2.3.4/tcp/1{PEER}/p2p-circuit{PEER}]", "is not a TCP multiaddr"),
+        (f"mesh:\n  bootstrap: [/ip4/1.2.3.4/tcp/1/p2p-circuit{PEER}]", "is no way through a relay"),
+        (f"mesh:\n  bootstrap: [/ip4/1.2.3.4/tcp/70000{PEER}/p2p-circuit{PEER}]", "a port is at most 65535"),
+        ("mesh:\n  relay: sometimes", "mesh.relay: "),
         ("mesh:\n  bootstrap: [/ip4/1.2.3.4/tcp/1]", "must end with /p2p/ and the other node's peer id"),
         ("api:\n  host: studio.local", "names by which this machine is reached go into api.names"),
         ("api:\n  names: [http://x]", "api.names"),
@@ -239,3 +243,13 @@ def test_lists_in_the_environment_may_be_json(monkeypatch: pytest.MonkeyPatch) -
 def test_patterns_that_are_none_are_refused_however_they_are_given(given: str) -> None:
     with pytest.raises(SettingsError, match=r"refuse_patterns.*no regular expression"):
         load_settings(overrides={"worker.refuse_patterns": given})
+
+
+@pytest.mark.parametrize(("given", "meant"), [("on", "on"), ("off", "off"), ("auto", "auto"), ('"on"', "on")])
+def test_a_relay_is_switched_as_people_write_it(tmp_path: Path, given: str, meant: str) -> None:
+    assert load_settings(written(tmp_path, f"mesh:\n  relay: {given}")).mesh.relay == meant
+
+
+def test_a_mesh_can_be_joined_through_a_relay(tmp_path: Path) -> None:
+    address = f"/ip4/192.0.2.7/tcp/4711{PEER}/p2p-circuit{PEER}"
+    assert load_settings(written(tmp_path, f"mesh:\n  bootstrap: [{address}]")).mesh.bootstrap == (address,)
