@@ -62,15 +62,18 @@ def mesh_routes(node: NodeFace) -> APIRouter:
             raise ApiError(404, "no_model", f"no model {name[:64]!r} was added to this node", "name") from None
         return {"removed": name}
 
+    _stop_route(routes, node)
+    _charter_route(routes, node)
+    return routes
+
+
+def _stop_route(routes: APIRouter, node: NodeFace) -> None:
     @routes.post("/v1/stop", status_code=202)
     async def stop() -> Response:
         async def stop_after_answer() -> None:
             node.request_stop()
 
         return JSONResponse({"stopping": True}, 202, background=BackgroundTask(stop_after_answer))
-
-    _charter_route(routes, node)
-    return routes
 
 
 def _charter_route(routes: APIRouter, node: NodeFace) -> None:
