@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import trio
+from libp2p.kad_dht import kad_dht
 from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
 from libp2p.peer.id import ID
 from libp2p.records.ipns import IPNSValidator
@@ -12,13 +14,27 @@ from libp2p.records.pubkey import PublicKeyValidator
 from libp2p.records.validator import NamespacedValidator, Validator
 
 from meshgen.net.guard import check_key, check_value, is_valid
-from meshgen.net.port import PeerId, TableRules
+from meshgen.net.port import MAX_TABLE_KEY_BYTES, PeerId, TableRules
 
 LOOKUP_TIMEOUT_S = 10.0
 PROVIDE_INTERVAL_S = 1.0
 """Receivers take 10 announcements in 10 s from one peer and drop the rest, while ``provide`` still reports success."""
 PROVIDER_TTL_S = 3600.0
 """Announcements older than this are swept. The DHT's own 48 h are far too long for a GPU that is here today."""
+
+
+class _AnyKey:
+    """Stands in for the multihash library where py-libp2p judges what a FIND_NODE is about: it refuses what is over 50 bytes and
+    no multihash. go-libp2p and js-libp2p look for a value's place by its key as it is, and ours have 61: no value of theirs came.
+    """
+
+    @staticmethod
+    def decode(key: bytes) -> None:
+        if len(key) > MAX_TABLE_KEY_BYTES:
+            raise ValueError("longer than a key may be")
+
+
+kad_dht.multihash = _AnyKey
 
 
 class _Rules(Validator):  # type: ignore[misc]
@@ -58,12 +74,12 @@ class Table:
             await trio.sleep_until(self._next_provide_s)
             self._next_provide_s = trio.current_time() + PROVIDE_INTERVAL_S
             with trio.move_on_after(LOOKUP_TIMEOUT_S):
-                await self._dht.provider_store.provide(key.encode())
+                await self._dht.provider_store.provide(_provider_key(key))
 
     async def find_providers(self, key: str, limit: int) -> list[PeerId]:
         """Asks the network first: the DHT's own search returns the local records alone as soon as there is one."""
         check_key(key)
-        raw, store = key.encode(), self._dht.provider_store
+        raw, store = _provider_key(key), self._dht.provider_store
         local = store.providers.pop(raw, {})
         found: list[Any] = []
         try:
@@ -110,3 +126,8 @@ class Table:
                 del records[peer]
             if not records:
                 del providers[key]
+
+
+def _provider_key(key: str) -> bytes:
+    """A multihash of the key: js-libp2p keeps provider records under nothing else, and other libraries want a CID there."""
+    return b"\x12\x20" + hashlib.sha256(key.encode()).digest()

@@ -34,6 +34,8 @@ CPU time, so presence must not grow with the load. Bids tell the load as it is."
 TABLE_S = 300.0
 """An advert goes into the DHT so often, and soon after somebody new was met, for before there was nobody to keep it."""
 TABLE_GAP_S = 60.0
+TABLE_LIFETIME_MS = 390_000
+"""Of an advert in the table: until the next is there, or somebody would look for it in vain."""
 GOODBYE_S = 0.5
 GOODBYE_LIFETIME_MS = 1500
 MAX_PEERS = 5000
@@ -215,7 +217,7 @@ class Directory:
             if trio.current_time() >= self._table_due_s and self._net.links():
                 self._table_put_s = trio.current_time()
                 self._table_due_s = self._table_put_s + TABLE_S
-                nursery.start_soon(self._to_table, self.own)
+                nursery.start_soon(self._to_table, sign(self._identity, self._describe(now, now + TABLE_LIFETIME_MS)))
             with trio.move_on_after(CHANGE_GAP_S):
                 await self._urgent.wait()
             with trio.move_on_after(PRESENCE_S - CHANGE_GAP_S):

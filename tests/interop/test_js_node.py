@@ -116,6 +116,7 @@ def test_it_joins_asks_gets_its_pictures_and_pays(run: Callable[..., Script], me
     assert (joined["hub"], advert["alias"], advert["worker"]) == (hub.peer_id, "wanda", wanda.peer_id)
     assert (table["alias"], table["server"]) == ("wanda", wanda.peer_id)
 
+    assert settled["stored"] > 0
     heard, first, asked, second = jobs
     assert (heard["way"], asked["way"]) == ("gossip", "straight")
     assert heard["worker"] == asked["worker"] == wanda.peer_id

@@ -13,6 +13,8 @@ import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
+import { CID } from "multiformats/cid";
+import { sha256 } from "multiformats/hashes/sha2";
 import { Channel, serve, Wire } from "./channel.js";
 
 const LISTEN = ["/ip4/127.0.0.1/tcp/0"];
@@ -147,12 +149,13 @@ export class Peer {
     return value;
   }
 
-  // The library wants a CID and uses the bytes of its multihash; the mesh's key is those bytes.
   async providers(key) {
     const found = new Set();
-    for await (const event of this.node.services.dht.findProviders({ multihash: { bytes: Buffer.from(key) } })) {
+    for await (const event of this.node.services.dht.findProviders(await cidOf(key))) {
       if (event.name === "PROVIDER") event.providers.forEach(({ id }) => found.add(id.toString()));
     }
     return [...found];
   }
 }
+
+const cidOf = async (key) => CID.createV0(await sha256.digest(Buffer.from(key)));
