@@ -70,15 +70,10 @@ class Acquaintances:
     def answered(self, peer: PeerId, address: str = "") -> None:
         """It linked up; ``address`` is where this node sees it, if it was this node that called."""
         known = self._known.get(peer) or Acquaintance(peer, ())
-        addresses = _with(address, known.addresses)
+        addresses = tuple(dict.fromkeys([address, *known.addresses] if address else known.addresses))[:MAX_ADDRESSES]
         if addresses:
             judged = self._judged(known, 1.0)
             self._put(replace(judged, addresses=addresses, answered=known.answered + 1, seen_ms=self._now_ms()))
-
-    def reached(self, peer: PeerId, address: str) -> None:
-        """This address of it works: the next time it is the first to be tried."""
-        if known := self._known.get(peer):
-            self._put(replace(known, addresses=_with(address, known.addresses)))
 
     def failed(self, peer: PeerId) -> None:
         """It did not answer at any of its addresses, or fell silent."""
@@ -114,7 +109,3 @@ class Acquaintances:
 
     def _rank(self, one: Acquaintance) -> tuple[bool, float, int]:
         return one.answered > 0, one.worth(self._now_ms()), one.seen_ms
-
-
-def _with(address: str, addresses: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([address, *addresses] if address else addresses))[:MAX_ADDRESSES]

@@ -15,6 +15,7 @@ import trio
 
 from meshgen.net.port import Net, NetError, PeerId, PeerLink
 from meshgen.peers.acquaintances import MOST, Acquaintance, Acquaintances
+from meshgen.protocols.pulse import PROTOCOL
 
 log = logging.getLogger(__name__)
 
@@ -113,21 +114,16 @@ class Links:
     # -- calling
 
     async def _call(self, one: Acquaintance) -> None:
+        """The net asks for its addresses (:meth:`meshgen.net.port.Net.consult`), and tries all of them at once."""
         try:
-            for address in one.addresses:
-                if await self._reached(one.peer, address):
-                    self._known.reached(one.peer, address)
-                    return
-            self.lost(one.peer)
+            async with self._net.open(one.peer, PROTOCOL):
+                pass
+        except NetError as error:
+            log.debug("an acquaintance does not answer: %s", error)
         finally:
             self._calling.discard(one.peer)
-
-    async def _reached(self, peer: PeerId, address: str) -> bool:
-        try:
-            return await self._net.connect(address) == peer
-        except (NetError, ValueError) as error:
-            log.debug("an acquaintance is not to be reached: %s", error)
-            return False
+        if not any(link.peer == one.peer for link in self._net.links()):  # who speaks no such protocol is there all the same
+            self.lost(one.peer)
 
     def _wait(self, peer: PeerId) -> None:
         before = self._waits.get(peer)

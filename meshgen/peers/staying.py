@@ -57,12 +57,18 @@ class Staying:
         self.pulse.on_dead.append(self._lost)
         self._links = Links(net, self.known, now_ms, rng, lambda peer: directory.last_of(peer) is not None)
         self._warned = False
+        net.consult(self.addresses)
         directory.on_advert.append(lambda signed: self.known.heard_of(PeerId(signed.peer), signed.message))
 
     @property
     def clocks_trouble(self) -> str:
         """Why nobody may answer, if it is this machine's clock; "" if it is not."""
         return self.pulse.clocks.trouble()
+
+    def addresses(self, peer: PeerId) -> tuple[str, ...]:
+        """Where it may be: as it says itself, and as is remembered."""
+        known = self.known.get(peer)
+        return tuple(dict.fromkeys([*self._directory.addresses(peer), *(known.addresses if known else ())]))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:

@@ -71,7 +71,7 @@ def test_nobody_sinks_or_rises_beyond_forgiveness() -> None:
 def test_the_address_that_worked_comes_first_and_stays_there() -> None:
     book = Book()
     book.hear_of("p", "/a", "/b", "/c")
-    book.known.reached(PeerId("p"), "/b")
+    book.known.answered(PeerId("p"), "/b")
     assert book.of("p").addresses == ("/b", "/a", "/c")
     book.hear_of("p", "/c", "/b")
     assert book.of("p").addresses == ("/b", "/c")
