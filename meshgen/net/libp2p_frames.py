@@ -47,7 +47,7 @@ FRAMES_S, FRAMES_BURST = 2000.0, 20000.0
 PINGS_S, PINGS_BURST = 5.0, 100.0
 BYTES_S, BYTES_BURST = 8 * 1024 * 1024.0, 64 * 1024 * 1024.0
 """Of a stranger's; a picture has one or two MiB. Friends are read as fast as they write."""
-UNREAD_BYTES = 32 * 1024 * 1024
+UNREAD_BYTES = 20 * 1024 * 1024
 """That wait in all streams of a connection, at most."""
 PAUSE_S = 0.25
 """Who is ahead of its pace by so much is read again when it is made up for..."""
