@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -16,7 +18,7 @@ from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.init import config_text
 from meshgen.home import CONFIG_FILE
 from meshgen.identity import Identity, IdentityError, load_or_create
-from meshgen.net.port import Net, NetError
+from meshgen.net.port import NetError, PeerId
 from meshgen.peers.charter_home import keep_through
 from meshgen.peers.charters import fetch_charters
 from meshgen.peers.directory import table_rules
@@ -26,6 +28,9 @@ from meshgen.protocols.charter import Lineage
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.invite import Invite
 from meshgen.settings.text import with_settings
+
+if TYPE_CHECKING:
+    from meshgen.net.libp2p import Libp2pNet
 
 ANSWER_S = 20.0
 
@@ -65,42 +70,63 @@ async def _ask_all(invite: Invite, psk: bytes | None) -> tuple[Lineage, str]:
         with trio.move_on_after(ANSWER_S):
             async with trio.open_nursery() as nursery:
 
-                async def ask(address: str) -> None:
+                async def ask(addresses: list[str]) -> None:
                     try:
-                        found.append((await _mesh_from(net, address, invite), address))
+                        found.append(await _mesh_from(net, addresses, invite))
                         nursery.cancel_scope.cancel()
                     except (NetError, Malformed, ValueError) as error:
-                        failed[address] = _reason(error, address)
+                        failed.update((address, _reason(str(error), address)) for address in addresses)
 
-                for address in invite.addresses:
-                    nursery.start_soon(ask, address)
+                for addresses in _by_peer(invite.addresses):
+                    nursery.start_soon(ask, addresses)
     if found:
         return found[0]
     tried = (f"{address}: {failed.get(address, f'no answer in {ANSWER_S:.0f} s')}" for address in invite.addresses)
     raise Fault("\n".join(["nobody in this invite could be asked:", *tried]), _hint(invite, psk), code="unreachable")
 
 
-def _reason(error: Exception, address: str) -> str:
-    """Without who and where, which stand before it."""
-    return str(error).rpartition(f"{address.rpartition('/p2p/')[0]}: ")[2]
+def _by_peer(addresses: Iterable[str]) -> list[list[str]]:
+    """A peer is dialled once, at all of its addresses."""
+    peers: dict[str, list[str]] = {}
+    for address in addresses:
+        peers.setdefault(address.rpartition("/p2p/")[2], []).append(address)
+    return list(peers.values())
+
+
+async def _mesh_from(net: Libp2pNet, addresses: list[str], invite: Invite) -> tuple[Lineage, str]:
+    """With the address that led there. Raises NetError, Malformed, ValueError."""
+    peer = await _reach(net, addresses)
+    at = next((each for link in net.links() for each in addresses if each.startswith(f"{link.address}/")), addresses[0])
+    documents = await fetch_charters(net, peer, invite.net, 0)
+    if invite.name:
+        return Lineage.plain(invite.name), at
+    while documents and (more := await fetch_charters(net, peer, invite.net, len(documents))):
+        documents += more
+    if not documents:
+        raise Malformed("it has no charter of this mesh")
+    return ensured(Lineage.of(documents), invite), at
+
+
+async def _reach(net: Libp2pNet, addresses: list[str]) -> PeerId:
+    """At the first of a peer's addresses that answers. Raises NetError, ValueError."""
+    from meshgen.net.libp2p_dial import parse_address
+
+    parsed = [parse_address(address) for address in addresses]
+    peer = parsed[0][0]
+    await net.dialer.reach(peer, [way for _, way in parsed])
+    return PeerId(str(peer))
+
+
+def _reason(text: str, address: str) -> str:
+    """What a fault says of one address, without who and where, which stand before it."""
+    where = re.escape(address.rpartition("/p2p/")[0])
+    said = re.search(rf"{where}: ([^;]*)", text)
+    return said[1] if said else text.rpartition(" can't be dialled: ")[2]
 
 
 def _hint(invite: Invite, psk: bytes | None) -> str:
     key = "" if psk else "; a private mesh needs the line with its key in it, or `meshgen mesh key set`"
     return f"does one of them run, and can this machine reach it?{key}" + (f"\n{_OFFLINE}" if invite.name else "")
-
-
-async def _mesh_from(net: Net, address: str, invite: Invite) -> Lineage:
-    """Raises NetError, Malformed."""
-    peer = await net.connect(address)
-    documents = await fetch_charters(net, peer, invite.net, 0)
-    if invite.name:
-        return Lineage.plain(invite.name)
-    while documents and (more := await fetch_charters(net, peer, invite.net, len(documents))):
-        documents += more
-    if not documents:
-        raise Malformed("it has no charter of this mesh")
-    return ensured(Lineage.of(documents), invite)
 
 
 def ensured(lineage: Lineage, invite: Invite) -> Lineage:

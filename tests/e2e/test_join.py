@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from meshgen.cli.client import Api, NotRunning
 from meshgen.cli.local_mesh import LocalMesh, local_mesh, wait_for
+from meshgen.protocols.invite import Invite, read_line
 
 ROOT = Path(__file__).parents[2]
 SECTION = (ROOT / "README.md").read_text().split("## Join a mesh\n")[1].split("\n## ")[0]
@@ -119,8 +121,12 @@ def test_from_an_invite_to_a_picture(first: LocalMesh, machine: Machine) -> None
     assert picture.parent == machine.folder and picture.read_bytes().startswith(b"\x89PNG")
     its_key_is_where_it_belongs_and_nowhere_else(first, machine, line)
     machine.type("meshgen stop")
-    machine.type(f"{join} --run &")
-    wait_for(machine.ready, "the second machine, joined once more, to know the first", 60)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        way = "/ip4/127.0.0.1/tcp/{}/p2p/{}".format(silent.getsockname()[1], first.nodes["worker"].peer_id)
+        invite = read_line(line)
+        also = Invite.to(invite.charter, "", [way, *invite.addresses], invite.psk)
+        machine.type(f"meshgen join {also.line} --run &")
+        wait_for(machine.ready, "the second machine, joined once more, to know the first", 60)
 
 
 def its_key_is_where_it_belongs_and_nowhere_else(first: LocalMesh, machine: Machine, line: str) -> None:
