@@ -42,6 +42,7 @@ RESERVED = 0.1
 """So much of the connections is kept for those that this node dials itself."""
 SETTLED_S = 10.0
 """A connection as young as this is not yet judged as idle."""
+HANG_UP_S = 1.0
 CUT_OFF_QUEUE = 1024
 NEWCOMER = 1.0
 """Who earned less than this is a newcomer still, and may be let go for another newcomer."""
@@ -88,7 +89,7 @@ class Door:
     async def _admit(self, stream: Any, listener: Any) -> None:
         """From the accepted socket to the connection's end; returning closes the socket."""
         place = _place(stream)
-        if not self._has_room(place):
+        if not self._may_knock(place) or not await self._has_room():
             return
         self._places[place] += 1
         try:
@@ -100,12 +101,18 @@ class Door:
             if not self._places[place]:
                 del self._places[place]
 
-    def _has_room(self, place: str) -> bool:
-        if place and (
-            self._addresses.is_shut(PeerId(place)) or self._places[place] >= CONNECTIONS_PER_ADDRESS or not self._pace.take(place)
-        ):
-            return False
-        return self._inbound() < self._most_inbound or self._let_one_go()
+    def _may_knock(self, place: str) -> bool:
+        return not place or (
+            not self._addresses.is_shut(PeerId(place))
+            and self._places[place] < CONNECTIONS_PER_ADDRESS
+            and self._pace.take(place)
+        )
+
+    async def _has_room(self) -> bool:
+        """Is there a slot, or one whose peer can be let go?"""
+        inbound = [each for each in self._swarm.get_connections() if each.direction is Direction.INBOUND]
+        staying = [each for each in inbound if not each.is_closed]
+        return len(staying) < self._most_inbound or await self._let_one_go(staying)
 
     async def _shake_hands(self, stream: Any, listener: Any) -> Any:
         """The connection, None if it came to none."""
@@ -128,17 +135,15 @@ class Door:
             raise SwarmException("this peer is kept out")
         return await self._add_conn(muxed, direction=direction)
 
-    def _inbound(self) -> int:
-        return sum(each.direction is Direction.INBOUND for each in self._swarm.get_connections())
-
-    def _let_one_go(self) -> bool:
-        """Hang up on the inbound peer that did least for this node; False if all of them did something, or just came."""
-        settled = [each for each in self._swarm.get_connections() if _is_settled(each)]
-        merits = {each: self.conduct.merit(PeerId(str(each.muxed_conn.peer_id))) for each in settled}
-        least = min(settled, key=lambda each: (merits[each], each._created_at), default=None)
-        if least is None or merits[least] >= NEWCOMER:
+    async def _let_one_go(self, inbound: list[Any]) -> bool:
+        """Hang up on the peer that did least for this node; False if all of them did something, or just came."""
+        now = time.time()
+        merits = {each: self.conduct.merit(PeerId(str(each.muxed_conn.peer_id))) for each in inbound}
+        idle = [each for each in inbound if merits[each] < NEWCOMER and now - each._created_at > SETTLED_S]
+        if not idle:
             return False
-        self._swarm.manager.run_task(self._swarm._close_connection_async, least)
+        with trio.move_on_after(HANG_UP_S):
+            await self._swarm._close_connection_async(min(idle, key=lambda each: (merits[each], each._created_at)))
         return True
 
 
@@ -149,10 +154,6 @@ async def _read_line(reader: Any) -> bytes:
     if not line.endswith(b"\n") or not line.isascii():
         raise ParseError("not a line of a negotiation")
     return line[:-1]
-
-
-def _is_settled(connection: Any) -> bool:
-    return connection.direction is Direction.INBOUND and time.time() - connection._created_at > SETTLED_S
 
 
 def _place(connection: Any) -> str:
