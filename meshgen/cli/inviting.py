@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 OWN_ADDRESSES = 2
 OTHER_PEERS = 2
 """With these the line stays near 300 characters, and its code is read by any camera."""
+BORDER = 2
+"""Blank modules around the code on a terminal."""
 
 
 def invite_of(home: Path, with_key: bool, chosen: Iterable[str] = ()) -> Invite:
@@ -159,10 +161,12 @@ def _within(addresses: Iterable[str]) -> list[str]:
 # -- as a picture
 
 
-def code_text(line: str) -> str:
-    """A QR code in half blocks, for a terminal."""
-    out = io.StringIO()
-    _code(line).terminal(out, compact=True, border=2)
+def code_text(line: str, width: int) -> str:
+    """A QR code in half blocks, for a terminal of so many columns."""
+    out, code = io.StringIO(), _code(line)
+    if code.symbol_size(border=BORDER)[0] > width:
+        return f"its QR code needs a terminal of {code.symbol_size(border=BORDER)[0]} columns, or: --png FILE"
+    code.terminal(out, compact=True, border=BORDER)
     return out.getvalue().rstrip("\n")
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from meshgen.cli.faults import Fault
 from meshgen.cli.join import join
 from meshgen.cli.mesh_keys import key
 from meshgen.cli.mesh_members import admit, expel, members
+from meshgen.cli.screen import screen_width
 from meshgen.cli.verb import Call, verb
 from meshgen.peers.charter_home import joined, lineage_of, read_charter
 from meshgen.peers.charter_text import render_charter
@@ -95,7 +95,7 @@ def invite(call: Call, no_key: bool, addresses: tuple[str, ...], png: str | None
     if made.psk:
         click.echo("this line holds the mesh's key: give it to those alone who may join", err=True)
     found = {"line": made.line, "net": made.net.hex(), "private": bool(made.psk), "addresses": list(made.addresses)}
-    call.result(found, f"{made.line}\n{code_text(made.line)}" if sys.stdout.isatty() else made.line)
+    call.result(found, f"{made.line}\n{code_text(made.line, width)}" if (width := screen_width()) else made.line)
 
 
 @mesh.command()

@@ -80,8 +80,10 @@ def test_the_code_is_drawn_on_terminals_and_into_files(founded: Cli, tmp_path: P
     assert (tmp_path / "code.png").read_bytes().startswith(b"\x89PNG") and b"<svg" in (tmp_path / "code.svg").read_bytes()
     assert stat.S_IMODE((tmp_path / "code.png").stat().st_mode) == 0o600
     assert "can't be written" in founded("alice", "mesh", "invite", "--address", HUB, "--png", "no/code.png", code=1).stderr
-    drawn = inviting.code_text(Invite.to(bytes(32), "", [DOOR]).line)
-    assert set(drawn) <= set("█▀▄ \n") and len(drawn.splitlines()[0]) <= 79
+    monkeypatch.setattr("meshgen.cli.mesh.screen_width", lambda: 79)
+    line, *drawn = founded("alice", "mesh", "invite", "--address", HUB).stdout.splitlines()
+    assert read_line(line).psk and set("".join(drawn)) == set("█▀▄ ") and len(drawn) < 32
+    assert "needs a terminal of" in inviting.code_text(line, 40)
 
 
 async def test_a_node_that_stands_still_names_the_hubs_that_it_knew(at: Cli, tmp_path: Path) -> None:
