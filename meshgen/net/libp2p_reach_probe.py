@@ -23,7 +23,7 @@ from libp2p.transport.exceptions import OpenConnectionError, SecurityUpgradeFail
 from multiaddr import Multiaddr
 
 from meshgen.net.guard import shielded
-from meshgen.net.libp2p_relay_wire import ANSWER_S, Pipe
+from meshgen.net.libp2p_relay_wire import ANSWER_S, Pipe, Questions
 
 AUTONAT = "/libp2p/autonat/1.0.0"
 TRY_S = 4.0
@@ -54,6 +54,7 @@ class Prober:
         self._host = host
         self._swarm = host.get_network()
         self._busy = 0
+        self._questions = Questions()
         self._asked_s: dict[ID, float] = {}
         host.set_stream_handler(AUTONAT, self._serve)
 
@@ -82,7 +83,7 @@ class Prober:
     async def _serve(self, stream: Any) -> None:
         pipe = Pipe(stream)
         try:
-            answer = await self._answer(stream, await pipe.hear(Message))
+            answer = await self._answer(stream, await self._questions.hear(pipe, Message))
             await pipe.say(answer)
             await pipe.end()
             with trio.move_on_after(1.0):

@@ -45,6 +45,7 @@ class Ways:
         self._table = table
         self._watchers: list[Callable[[], None]] = []
         self._news = trio.Event()
+        self._moved = trio.Event()
         self._mapped: list[Multiaddr] = []
         self._upnp = upnp
         self.reachability = Reachability(host, self._note, self._move_gossip)
@@ -100,7 +101,7 @@ class Ways:
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            for task in (self.reachability.run, self.relays.run, self._direct.run, self._tell, self._follow_moves):
+            for task in (self.reachability.run, self.relays.run, self._direct.run, self._tell, self._push, self._follow_moves):
                 nursery.start_soon(task)
             if self.relay is not None:
                 nursery.start_soon(self._serve_as_relay, self.relay)
@@ -119,11 +120,14 @@ class Ways:
             for changed in self._watchers:
                 changed()
             if moved:
-                await self._push()
+                self._moved.set()
 
     async def _push(self) -> None:
-        """Peers keep the addresses that they were told last."""
-        await self._host._push_identify_to_all_peers()
+        """Tell connected peers, which keep the addresses that they were told last. One that is gone holds up nobody else."""
+        while True:
+            await self._moved.wait()
+            self._moved = trio.Event()
+            await self._host._push_identify_to_all_peers()
 
     async def _follow_moves(self) -> None:
         while True:
@@ -131,7 +135,7 @@ class Ways:
             self._direct.forget()
             for changed in self._watchers:
                 changed()
-            await self._push()
+            self._moved.set()
 
     def _move_gossip(self, connection: Any) -> None:
         """Gossip with a peer runs on one of its connections. When that ends and another is left, libp2p does not notice."""

@@ -20,7 +20,7 @@ from libp2p.io.exceptions import IOException
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 
-from meshgen.net.libp2p_relay_wire import HOP, STOP, BadMessage, HopMessage, Pipe, Status, StopMessage
+from meshgen.net.libp2p_relay_wire import HOP, STOP, BadMessage, HopMessage, Pipe, Questions, Status, StopMessage
 
 TAG = "relay"
 """Keeps connections that carry reservations from being pruned."""
@@ -33,8 +33,8 @@ class RelayLimits:
     always: bool = False
     """Also while others can't dial this node: a hub on a LAN, say."""
     reservations: int = 64
-    circuits: int = 256
-    circuits_per_peer: int = 32
+    circuits: int = 1024
+    circuits_per_peer: int = 128
     """Circuits that one peer may have open, counting those to it and those from it."""
     bytes_per_s: int = 0
     """Of all circuits together, both ways; 0 = as fast as they go."""
@@ -52,6 +52,7 @@ class Relay:
         self._is_open = is_open
         self._reserved: dict[ID, float] = {}  # until when, in trio's time
         self._circuits: Counter[ID] = Counter()
+        self._questions = Questions()
         self._line = _Line(limits.bytes_per_s)
         host.set_stream_handler(HOP, self._serve)
 
@@ -71,7 +72,7 @@ class Relay:
     async def _serve(self, stream: Any) -> None:
         pipe = Pipe(stream)
         try:
-            request = await pipe.hear(HopMessage)
+            request = await self._questions.hear(pipe, HopMessage)
             if request.type == HopMessage.RESERVE:
                 await self._reserve(stream, pipe)
             elif request.type == HopMessage.CONNECT:

@@ -23,11 +23,13 @@ from libp2p.peer.id import ID
 from libp2p.rcmgr import Direction
 from multiaddr import Multiaddr
 
-from meshgen.net.libp2p_relay_wire import HOP, STOP, HopMessage, Pipe, Status, StopMessage
+from meshgen.net.libp2p_relay_wire import HOP, STOP, HopMessage, Pipe, Questions, Status, StopMessage
 from meshgen.net.port import PeerId, Unreachable
 
 MAX_HANDSHAKES = 32
 """Circuits that are being set up at the same time; further ones are refused."""
+LEAST_BYTES, LEAST_S = 256 * 1024 * 1024, 3600
+"""A relay whose limits for a circuit are lower is of no use: other meshes' relays carry 128 KiB for two minutes by default."""
 SKEWED_S = 120.0
 """What a reservation is taken for that seems to be over already: the relay's clock is another."""
 MAX_ADDRESSES = 2
@@ -61,6 +63,7 @@ class Circuits:
         self.expected: set[ID] = set()
         """Relays that circuits may come in from: those that hold a reservation."""
         self._handshakes = 0
+        self._questions = Questions()
         self.moved: Counter[PeerId] = Counter()
         """Bytes of this node's own, both ways, by relay."""
         host.set_stream_handler(STOP, self._serve)
@@ -72,6 +75,8 @@ class Circuits:
         answer = await self._ask(relay, HopMessage(type=HopMessage.RESERVE))
         if not answer.HasField("reservation"):
             raise Unreachable(f"{relay} gave no reservation")
+        if 0 < answer.limit.data < LEAST_BYTES or 0 < answer.limit.duration < LEAST_S:
+            raise Unreachable(f"{relay} ends circuits sooner than a picture is sent")
         lifetime_s = answer.reservation.expire - time.time()
         until_s = asked_s + (lifetime_s if lifetime_s > 0 else SKEWED_S)
         return Held(relay, until_s, self._addresses(relay, answer.reservation.addrs))
@@ -124,7 +129,7 @@ class Circuits:
         relay = stream.muxed_conn.peer_id
         pipe = Pipe(stream, partial(self._count, PeerId(str(relay))))
         try:
-            request = await pipe.hear(StopMessage)
+            request = await self._questions.hear(pipe, StopMessage)
             status = self._judge(relay, request)
             await pipe.say(StopMessage(type=StopMessage.STATUS, status=status))
             if status == Status.OK:

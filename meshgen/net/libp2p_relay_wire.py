@@ -6,6 +6,7 @@ only its protobufs are used here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from meshgen.net.libp2p_yamux import MeshYamux
 
 M = TypeVar("M", bound=Message)
 
-__all__ = ["HOP", "STOP", "BadMessage", "HopMessage", "Pipe", "Reservation", "Status", "StopMessage"]
+__all__ = ["HOP", "STOP", "BadMessage", "HopMessage", "Pipe", "Questions", "Reservation", "Status", "StopMessage"]
 
 HOP = "/libp2p/circuit/relay/0.2.0/hop"
 STOP = "/libp2p/circuit/relay/0.2.0/stop"
@@ -28,6 +29,29 @@ MAX_MESSAGE_BYTES = 4096
 ANSWER_S = 10.0
 """How long either side of a relay may take for its next message."""
 _GOODBYE_S = 1.0
+
+
+QUESTIONS = 16
+"""Streams of one peer, for one protocol, that have not said what they want yet. One more is reset."""
+
+
+class Questions:
+    """Hears what streams are there for, from so many of a peer at a time."""
+
+    def __init__(self) -> None:
+        self._open: Counter[Any] = Counter()
+
+    async def hear(self, pipe: Pipe, kind: type[M]) -> M:
+        """Raises IOException, BadMessage as :meth:`Pipe.hear`."""
+        if self._open[pipe.peer] >= QUESTIONS:
+            raise IOException("this peer opens streams and says nothing")
+        self._open[pipe.peer] += 1
+        try:
+            return await pipe.hear(kind)
+        finally:
+            self._open[pipe.peer] -= 1
+            if not self._open[pipe.peer]:
+                del self._open[pipe.peer]
 
 
 class BadMessage(IOException):  # type: ignore[misc]
@@ -46,6 +70,10 @@ class Pipe(ReadWriteCloser):  # type: ignore[misc]
         self._mux: MeshYamux = stream.muxed_conn
         self._buffer = bytearray()
         self._moved = moved or (lambda _count: None)
+
+    @property
+    def peer(self) -> Any:
+        return self._mux.peer_id
 
     async def take(self) -> bytes:
         """What has arrived, at least one byte; ``b""`` at the end. Raises IOException when it was reset."""

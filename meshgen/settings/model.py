@@ -365,7 +365,7 @@ class LimitSettings(Group):
     )
     connections: int = Field(default=256, description="Connections to other peers", ge=4, le=10_000)
     relay_peers: int = Field(default=64, description="As a relay: peers that it keeps reachable", ge=0, le=10_000)
-    relay_circuits: int = Field(default=32, description="As a relay: connections that it carries for one peer", ge=1, le=1000)
+    relay_circuits: int = Field(default=128, description="As a relay: connections that it carries for one peer", ge=1, le=1000)
     relay_kib_s: int = Field(
         default=4096,
         description="As a relay: KiB a second that it carries in all; more has to wait; 0 = no limit",

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import trio
+from libp2p.host.exceptions import StreamFailure
 from libp2p.io.exceptions import IOException
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
 from meshgen.net import libp2p_reach_direct
 from meshgen.net.libp2p import RelayLimits
-from meshgen.net.libp2p_relay_wire import HOP, STOP, HopMessage, Pipe, Status, StopMessage
+from meshgen.net.libp2p_relay_wire import HOP, QUESTIONS, STOP, HopMessage, Pipe, Status, StopMessage
 from meshgen.net.port import CHUNK_BYTES, Channel, Net, Unreachable, request
 from tests.net.conftest import Libp2pWorld, echo, identity, until
 
@@ -274,6 +275,35 @@ async def test_garbage_harms_nobody(libp2p_world: Libp2pWorld, protocol: str) ->
     assert await request(a, b.peer_id, ECHO, b"alive") == b"alive"
 
 
+async def test_who_opens_streams_and_says_nothing_gets_no_more(libp2p_world: Libp2pWorld) -> None:
+    hub, a = await hub_and(libp2p_world, 2)
+    silent = [await a._host.new_stream(ID.from_base58(hub.peer_id), [HOP]) for _ in range(QUESTIONS)]
+    with pytest.raises((IOException, StreamFailure)):
+        await asked(a, hub.peer_id, HOP, HopMessage(type=HopMessage.RESERVE), HopMessage)
+    for stream in silent:
+        await stream.reset()
+    await until(lambda: not hub._ways.relay._questions._open)
+    assert (await asked(a, hub.peer_id, HOP, HopMessage(type=HopMessage.RESERVE), HopMessage)).status == Status.OK
+
+
+async def test_a_relay_with_limits_too_low_for_a_picture_is_not_used(
+    libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Pipe.say
+
+    async def limited(pipe: Pipe, message: Any) -> None:
+        if isinstance(message, HopMessage) and message.HasField("reservation"):
+            message.limit.data = 128 * 1024
+        await said(pipe, message)
+
+    monkeypatch.setattr(Pipe, "say", limited)
+    hub = await libp2p_world.join(1, relay=RelayLimits())
+    a: Any = await libp2p_world.join(2, **HIDDEN)
+    with pytest.raises(Unreachable, match="sooner than a picture is sent"):
+        await a._ways._circuits.reserve(ID.from_base58(hub.peer_id))
+    assert not a.reach().relays
+
+
 # -- a direct way after all
 
 
@@ -289,4 +319,9 @@ async def test_a_relayed_connection_gives_way_to_a_direct_one(libp2p_world: Libp
         await until(lambda: [link.relayed for link in b.links() if link.peer == c.peer_id] == [False])
         assert await channel.receive() == b"before"  # what runs there is left to end there
     assert await request(c, b.peer_id, ECHO, b"after") == b"after"
+    async with b.subscribe("/test/topic", lambda _peer, _data: True) as heard:  # gossip moved over too
+        await until(lambda: b._host.get_id() in c._pubsub.peer_topics.get("/test/topic", ()))
+        await c.publish("/test/topic", b"news")
+        with trio.fail_after(10):
+            assert (await anext(aiter(heard))).data == b"news"
     assert Multiaddr(next(link.address for link in b.links() if link.peer == c.peer_id))
