@@ -79,15 +79,17 @@ async def open_libp2p(
     Returns once it listens; bootstrap peers are dialled in the background, and again whenever they are lost.
     Raises ValueError for a malformed address, NetError when an address can't be listened on.
     """
-    doors = [parse_address(address)[0] for address in bootstrap]
+    doors: dict[ID, list[Multiaddr]] = {}
+    for peer, way in map(parse_address, bootstrap):
+        doors.setdefault(peer, []).append(way)
     listen_on = [parse_listen(address) for address in listen]
     quieten()
     host = make_host(identity, listen_on, announce, limits, psk)
     with single_errors():
         async with trio.open_nursery() as nursery:
-            net = await nursery.start(_run_stack, host, listen_on, table, limits, doors, relay, upnp)
-            for address in bootstrap:
-                nursery.start_soon(net.dialer.keep, address)
+            net = await nursery.start(_run_stack, host, listen_on, table, limits, list(doors), relay, upnp)
+            for peer, ways in doors.items():
+                nursery.start_soon(net.dialer.keep, peer, ways)
             if mdns:
                 nursery.start_soon(meet_neighbours, mdns, net.addresses, net.dialer.reach)
             try:

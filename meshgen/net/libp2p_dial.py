@@ -162,9 +162,8 @@ class Dialer:
         await self.reach(relay, [address.decapsulate(Multiaddr(f"/p2p/{relay}/p2p-circuit"))])
         await self._circuits.dial(peer, address)
 
-    async def keep(self, address: str) -> None:
-        """Stay connected to an address (a bootstrap peer) for as long as the task lives, with back-off."""
-        peer, _target = parse_address(address)
+    async def keep(self, peer: ID, ways: list[Multiaddr]) -> None:
+        """Stay connected to a bootstrap peer, at any of its addresses, for as long as the task lives, with back-off."""
         if peer == self._host.get_id():
             return  # a charter's bootstrap list names the hub to the hub itself, too
         wait_s = REDIAL_FIRST_S
@@ -173,7 +172,7 @@ class Dialer:
                 wait_s = REDIAL_FIRST_S
             else:
                 try:
-                    await self.connect(address)
+                    await self.reach(peer, ways)
                 except Unreachable as error:
                     log.info("bootstrap peer not reached, trying again in %.0f s: %s", wait_s, error)
                     wait_s = min(wait_s * 2, REDIAL_MOST_S)
