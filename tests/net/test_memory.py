@@ -142,3 +142,44 @@ async def test_the_trace_sees_every_gossip_message_and_table_value(autojump_cloc
         ("provide", "model/x", b""),
     ]
     assert {event.peer for event in events} == {a.peer_id}
+
+
+async def test_a_peer_that_moves_leaves_links_that_lead_nowhere(autojump_clock: trio.abc.Clock) -> None:
+    mesh = MemoryMesh(seed=7)
+    async with joined(mesh, 2) as (a, b):
+        old = b.addresses()[0]
+        async with a.open(b.peer_id, ECHO) as channel:
+            await channel.send(b"x")
+            assert await channel.receive() == b"x"
+            mesh.move(b.peer_id)
+            await channel.send(b"lost")
+            with trio.move_on_after(60) as patience:
+                await channel.receive()
+            assert patience.cancelled_caught, "neither side is told"
+            with pytest.raises(Unreachable, match="no answer within"):
+                await request(a, b.peer_id, ECHO, b"x")
+            await a.drop(b.peer_id)
+            with pytest.raises(Unreachable, match="hung up"):
+                await channel.receive()
+        assert [link.peer for link in b.links()] == [a.peer_id], "the other side has still to find out"
+        with pytest.raises(Unreachable, match="nobody answers"):
+            await a.connect(old)
+        assert b.addresses()[0] != old
+        assert await a.connect(b.addresses()[0]) == b.peer_id
+        assert await request(a, b.peer_id, ECHO, b"x") == b"x"
+        assert await request(b, a.peer_id, ECHO, b"x") == b"x"
+
+
+async def test_a_cable_that_is_cut_far_away_tells_nobody(autojump_clock: trio.abc.Clock) -> None:
+    mesh = MemoryMesh(seed=8)
+    async with joined(mesh, 3) as (a, b, c):
+        assert await request(a, b.peer_id, ECHO, b"x") == b"x"
+        assert await request(a, c.peer_id, ECHO, b"x") == b"x"
+        mesh.partition([{a.peer_id, c.peer_id}, {b.peer_id}], silent=True)
+        assert {link.peer for link in a.links()} == {b.peer_id, c.peer_id}
+        with pytest.raises(Unreachable, match="no answer within"):
+            await request(a, b.peer_id, ECHO, b"x")
+        assert await request(a, c.peer_id, ECHO, b"x") == b"x"
+        await a.drop(b.peer_id)
+        mesh.heal()
+        assert await request(a, b.peer_id, ECHO, b"x") == b"x"
