@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from meshgen.cli import main
 from meshgen.cli.client import Api, NotRunning
 from meshgen.cli.local_mesh import LocalMesh, local_mesh, wait_for
 from meshgen.protocols.invite import Invite, read_line
@@ -96,8 +98,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     """A private mesh of one node that draws."""
     root = tmp_path_factory.mktemp("first")
-    founded = [sys.executable, "-m", "meshgen.cli", "--home", str(root / "worker"), "mesh", "create", "ours", "--private"]
-    subprocess.run([*founded, "--out", str(root / "charter.yaml")], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    called(root / "worker", "mesh", "create", "ours", "--private", "--out", str(root / "charter.yaml"))
     with local_mesh(root, charter="ours") as mesh:
         mesh.start("worker", "worker", worker__engine="fake", worker__fake_seconds=0.1, node__log_level="debug")
         yield mesh
@@ -105,9 +106,14 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
 
 def invited(first: LocalMesh) -> str:
     (line,) = INVITE
-    home = str(first.nodes["worker"].home)
-    words = [sys.executable, "-m", "meshgen.cli", "--home", home, *shlex.split(line)[1:]]
-    return subprocess.run(words, check=True, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    return called(first.nodes["worker"].home, *shlex.split(line)[1:]).strip()
+
+
+def called(home: Path, *words: str) -> str:
+    """On the first machine, without a process of its own."""
+    done = CliRunner().invoke(main, ["--home", str(home), *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 def test_from_an_invite_to_a_picture(first: LocalMesh, machine: Machine) -> None:
@@ -132,9 +138,8 @@ def test_from_an_invite_to_a_picture(first: LocalMesh, machine: Machine) -> None
 def its_key_is_where_it_belongs_and_nowhere_else(first: LocalMesh, machine: Machine, line: str) -> None:
     file = machine.home / "mesh.key"
     key = file.read_text().split()[-1]
-    api = first.nodes["worker"].api
-    told = [machine.type(f"meshgen {words}") for words in ("status --json", "peers --json", "mesh show --json")]
-    told += [json.dumps(api.get(path)) for path in ("/v1/status", "/v1/peers", "/v1/settings")]
+    told = [called(machine.home, *words.split()) for words in ("status --json", "peers --json", "mesh show --json")]
+    told += [json.dumps(first.nodes["worker"].api.get(path)) for path in ("/v1/status", "/v1/peers", "/v1/settings")]
     told += [machine.errors, first.nodes["worker"].log]
     assert not [text for text in told if key in text or line in text]
     held = {path for path in machine.home.rglob("*") if path.is_file() and key.encode() in path.read_bytes()}
