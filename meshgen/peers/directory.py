@@ -217,16 +217,22 @@ class Directory:
             if trio.current_time() >= self._table_due_s and self._net.links():
                 self._table_put_s = trio.current_time()
                 self._table_due_s = self._table_put_s + TABLE_S
-                nursery.start_soon(self._to_table, sign(self._identity, self._describe(now, now + TABLE_LIFETIME_MS)))
+                nursery.start_soon(self._to_table)
             with trio.move_on_after(CHANGE_GAP_S):
                 await self._urgent.wait()
             with trio.move_on_after(PRESENCE_S - CHANGE_GAP_S):
                 await self._changed.wait()
 
-    async def _to_table(self, own: Signed[Advert]) -> None:
+    async def put_own(self) -> Advert:
+        """Into the DHT, as it is now. Raises NetError, and ValueError if the table knows better."""
+        now = self._now_ms()
+        own = sign(self._identity, self._describe(now, now + TABLE_LIFETIME_MS))
+        await self._net.put_value(advert_key(self._net.peer_id), own.wire)
+        return own.message
+
+    async def _to_table(self) -> None:
         try:
-            await self._net.put_value(advert_key(self._net.peer_id), own.wire)
-            for model in own.message.models:
+            for model in (await self.put_own()).models:
                 await self._net.provide(model_key(self._mesh, model.name))
         except (NetError, ValueError) as error:
             log.info("the table took no advert: %s", error)

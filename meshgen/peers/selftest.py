@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from meshgen.net.port import NetError
-from meshgen.peers.directory import LIFETIME_MS, advert_key
+from meshgen.peers.directory import LIFETIME_MS
 
 if TYPE_CHECKING:
     from meshgen.peers.peer import Peer
@@ -42,10 +42,10 @@ def gossip(peer: Peer, now_ms: int) -> dict[str, Any]:
 
 async def _table(peer: Peer) -> dict[str, Any]:
     begun_s, error = trio.current_time(), ""
-    if peer.directory.own is not None and peer.net.links():
+    if peer.net.links():
         try:
             with trio.fail_after(TABLE_S):
-                await peer.net.put_value(advert_key(peer.net.peer_id), peer.directory.own.wire)
+                await peer.directory.put_own()
         except (NetError, ValueError) as refused:
             error = str(refused)
         except trio.TooSlowError:
