@@ -85,9 +85,16 @@ def _entry(call: Call, source: str, hash_: str, charter: str | None, offline: bo
         return _invited(call, read_line(f"{source} {hash_}"), charter, offline)
     if source.startswith(("/ip4/", "/ip6/", "/dns")):
         return _at(call, source, hash_)
-    if not source or not Path(source).exists():
+    if not source or not _is_file(source):
         raise Fault("that is no invite line and no file" if source else "no invite line was given", LOOKS)
     return Entry(line_with(call.home, read_charter(Path(source)), hash_))
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # a name that is too long, which is a line without its beginning
+        return False
 
 
 def _at(call: Call, address: str, hash_: str) -> Entry:

@@ -250,6 +250,8 @@ def test_a_name_in_the_settings_that_says_otherwise_is_named(founded: Cli, tmp_p
         (["MESHGEN:2ABC"], "upgrade meshgen"),
         (["hello"], "is no invite line and no file"),
         ([""], "no invite line was given"),
+        (["A" * 300], "is no invite line and no file"),
+        (["."], "is no invite line and no file"),
         (["nowhere.yaml"], "no invite line and no file"),
         (["/ip4/192.0.2.7/tcp/4711"], "an address ends with the peer id"),
         ([Invite(name="theirs").line], "names nobody to ask"),
