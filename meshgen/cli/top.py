@@ -6,18 +6,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from meshgen.cli.client import Api
-from meshgen.cli.faults import NotRunning
+from meshgen.cli.faults import Fault
 from meshgen.cli.verb import Call, verb
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 EVERY_S = 1.0
+SENSORS_S = 5.0
 SHOWN_JOBS = 50
 PLAIN_WIDTH = 100
 """Columns where no terminal says how many there are."""
@@ -42,7 +45,21 @@ def snapshot(api: Api) -> dict[str, Any]:
     asks = "requester" in status.get("roles", ())
     jobs = api.get("/v1/jobs", limit=SHOWN_JOBS)["jobs"] if asks else []
     worker = api.get("/v1/worker") if status.get("worker") else None
+    if (
+        worker and not worker.get("sensors") and status["worker"]["device"] == "cuda"
+    ):  # no ceiling is set, so the node looks at none
+        worker["sensors"] = _sensors(int(time.monotonic() // SENSORS_S))
     return {"status": status, "worker": worker, "jobs": jobs, "peers": api.get("/v1/peers")["peers"]}
+
+
+@lru_cache(maxsize=1)
+def _sensors(_tick: int) -> dict[str, Any]:
+    """The device's, asked here: the node's home is on this machine, and so is its device."""
+    import trio
+
+    from meshgen.engine.pool.sensors import read_sensors
+
+    return asdict(trio.run(read_sensors))
 
 
 def _print_once(call: Call) -> None:
@@ -81,10 +98,10 @@ def _quits(keys: bool) -> bool:
 
 
 def _again(call: Call) -> dict[str, Any]:
-    """Empty while the node does not run."""
+    """Empty while the node does not run, or is about to end."""
     try:
         return snapshot(Api.of(call.home))
-    except NotRunning:
+    except Fault:
         return {}
 
 

@@ -11,12 +11,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import Result
 from rich.console import Console, RenderableType
 
+from meshgen.cli.client import Api
+from meshgen.cli.top import snapshot
 from meshgen.cli.top_events import Events
 from meshgen.cli.top_frame import absent, fitted, whole
 from tests.cli.conftest import ROOT, Running
@@ -162,3 +164,16 @@ def _rest(master: int) -> bytes:
         if not piece:
             return found
         found += piece
+
+
+def test_a_graphics_card_is_looked_at_though_no_ceiling_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = state() | {"worker": {"sensors": None}}
+
+    class Fake:
+        def get(self, path: str, **_: object) -> Any:
+            key = path.rpartition("/")[2]
+            return found[key] if key in ("status", "worker") else found
+
+    monkeypatch.setattr("meshgen.cli.top._sensors", lambda _: {"temperature_c": 71.0, "power_w": 212.4, "fault": ""})
+    text = "\n".join(lines_of(whole(snapshot(cast(Api, Fake())), 120), 120))
+    assert "71 °C" in text and "212 W" in text
