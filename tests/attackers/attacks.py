@@ -83,7 +83,7 @@ async def idle_peers(field: Field) -> None:
     """40 finished connections, which then do nothing."""
 
     async def wait(net: Libp2pNet) -> None:
-        await until_hung_up, write(net, field)
+        await until_hung_up(net, field)
 
     async with trio.open_nursery() as nursery:
         for _ in range(40):
@@ -197,7 +197,7 @@ async def slow_sender(field: Field) -> None:
         for _ in range(128):
             opened = await stream(net, field, OFFER_PROTOCOL)
             await opened.write(struct.pack("!IB", 100_000, 0) + b"x")
-        await until_hung_up, write(net, field)
+        await until_hung_up(net, field)
 
     await again(field, dawdle)
 
@@ -213,7 +213,7 @@ async def slow_reader(field: Field) -> None:
         for _ in range(100):
             opened = await stream(net, field, PROTOCOL)
             await opened.write((struct.pack("!IB", len(question), 0) + question + struct.pack("!IB", 0, 1)) * 50)
-        await until_hung_up, write(net, field)
+        await until_hung_up(net, field)
 
     await again(field, ask)
 
@@ -234,9 +234,9 @@ async def _pour_gossip(net: Libp2pNet, field: Field, messages: list[bytes]) -> N
 
 @against("first")
 async def offers_of_one_key(field: Field) -> None:
-    """As many valid offers as the wire takes: ten thousand different ones, over and over."""
+    """As many valid offers as the wire takes: ten thousand different ones."""
     who = stranger()
-    messages = await trio.to_thread.run_sync(_offers, who, 10_000)
+    messages = await trio.to_thread.run_sync(_offers, who, field.plenty)
     field.started_s = trio.current_time()
     await again(field, lambda net: _pour_gossip(net, field, messages), who)
 
@@ -244,7 +244,7 @@ async def offers_of_one_key(field: Field) -> None:
 @against("first")
 async def offers_of_100_keys(field: Field) -> None:
     """The same from a hundred keys, over four connections."""
-    lots = [await trio.to_thread.run_sync(_offers, stranger(), 100) for _ in range(100)]
+    lots = [await trio.to_thread.run_sync(_offers, stranger(), field.plenty // 100) for _ in range(100)]
     messages = [message for turn in zip(*lots, strict=True) for message in turn]
     field.started_s = trio.current_time()
     async with trio.open_nursery() as nursery:
@@ -288,8 +288,8 @@ class _Nowhere:
 
 @against("requester")
 async def forged_adverts(field: Field) -> None:
-    """Six thousand workers that don't exist, each with a key of its own."""
-    messages = await trio.to_thread.run_sync(_adverts, 6000)
+    """Five thousand workers that don't exist, each with a key of its own."""
+    messages = await trio.to_thread.run_sync(_adverts, field.plenty // 2)
     field.started_s = trio.current_time()
     await again(field, lambda net: _pour_gossip(net, field, messages))
 

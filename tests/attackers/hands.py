@@ -56,11 +56,12 @@ def now_ms() -> int:
 @contextmanager
 def by_the_wall_clock() -> Iterator[None]:
     """Outsiders live in virtual time, unless they live in here."""
-    virtual, outsiders.now_ms = outsiders.now_ms, now_ms
+    names = vars(outsiders)
+    virtual, names["now_ms"] = names["now_ms"], now_ms
     try:
         yield
     finally:
-        outsiders.now_ms = virtual
+        names["now_ms"] = virtual
 
 
 @dataclass
@@ -71,6 +72,8 @@ class Field:
     requester: str = ""
     addresses: int = 10
     """So many addresses the attacker has."""
+    plenty: int = 10_000
+    """So many messages it makes before it begins."""
     tries: int = 0
     cut_off_s: float | None = None
     started_s: float = field(default_factory=trio.current_time)
