@@ -45,9 +45,7 @@ def snapshot(api: Api) -> dict[str, Any]:
     asks = "requester" in status.get("roles", ())
     jobs = api.get("/v1/jobs", limit=SHOWN_JOBS)["jobs"] if asks else []
     worker = api.get("/v1/worker") if status.get("worker") else None
-    if (
-        worker and not worker.get("sensors") and status["worker"]["device"] == "cuda"
-    ):  # no ceiling is set, so the node looks at none
+    if worker and not worker.get("sensors") and status["worker"]["device"] == "cuda":  # without a ceiling the node asks none
         worker["sensors"] = _sensors(int(time.monotonic() // SENSORS_S))
     return {"status": status, "worker": worker, "jobs": jobs, "peers": api.get("/v1/peers")["peers"]}
 
