@@ -120,8 +120,8 @@ class KeyedConn(_Delegate):
 
 
 def _clear_registers(data: bytes) -> None:
-    """Before a large piece. OpenSSL's ChaCha20, which Noise uses, leaves the AVX-512 registers in a state in which our cipher's SSE
-    code runs at a quarter of its speed; its AES clears them, which takes a microsecond."""
+    """Before a large piece. OpenSSL's ChaCha20, which Noise uses, leaves the AVX-512 registers in a state in which this cipher's
+    SSE code runs at a quarter of its speed; OpenSSL's AES clears them, which takes a microsecond."""
     if len(data) > LARGE_BYTES:
         _AES.encrypt(_NO_NONCE, b"", None)
 
