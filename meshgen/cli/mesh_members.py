@@ -27,7 +27,7 @@ def members(call: Call) -> None:
         )
         return
     rows = sorted(found["rows"], key=lambda row: (_HOW[row["how"]], row["peer_id"]))
-    cells = [(people.name(row["peer_id"]), row["how"], _by(row, people), row["peer_id"] or row["account"]) for row in rows]
+    cells = [(_who(row, people), row["how"], _by(row, people), row["peer_id"] or row["account"]) for row in rows]
     told = table(("WHO", "HOW", "BY", "PEER ID"), cells)
     call.result(found, told if found["membership"] == "member" else f"{told}\n{outside(api.get('/v1/status')['peer_id'])}")
 
@@ -88,6 +88,10 @@ def _subject(text: str, people: People) -> str:
     if not found:
         raise Fault("an empty name names nobody", "give peer ids, from `meshgen status` there")
     return found
+
+
+def _who(row: dict[str, Any], people: People) -> str:
+    return people.name(row["peer_id"]) if row["peer_id"] else f"account {row['account'][:12]}"
 
 
 def _by(row: dict[str, Any], people: People) -> str:

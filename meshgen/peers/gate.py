@@ -27,7 +27,7 @@ from meshgen.settings.blocking import Block, parse_block
 log = logging.getLogger(__name__)
 
 PUBLIC = frozenset((CHARTER_PROTOCOL, ROLL_PROTOCOL, PULSE_PROTOCOL))
-"""What strangers are answered on."""
+"""What all are answered on who are not blocked: what the mesh is, who belongs to it, and whether this node is there."""
 WORDS = {
     "blocked": "this node's owner has blocked it",
     "not_allowed": "this node's owner deals with nobody but those whom node.allow names",
@@ -111,7 +111,7 @@ class Gate:
     def closed_for(self, peer: PeerId, protocol: str) -> str:
         """Why nothing is said to this peer on this protocol; "" if something is."""
         why = self.why_not(_key(peer))
-        return "" if why in ("stranger", "outside") and protocol in PUBLIC else why
+        return "" if why != "blocked" and protocol in PUBLIC else why
 
 
 @lru_cache(maxsize=4096)

@@ -111,6 +111,7 @@ def test_advice(meshgen: Cli, running: Running) -> None:
 def test_members_admit_and_expel(meshgen: Cli, running: Running) -> None:
     text = meshgen("mesh", "members").output
     assert "delegate" in text and "admitted" in text and BOB.peer_id in text
+    assert "account efefefefefef" in text and "ef" * 32 in text, "who is expelled with all its devices"
     meshgen("mesh", "admit", "bob", ACCOUNT)
     meshgen("mesh", "admit", "--all-of", ALICE.peer_id)
     meshgen("mesh", "expel", "bob", stdin="y\n")

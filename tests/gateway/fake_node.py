@@ -132,6 +132,7 @@ class FakeCommunity:
     def view(self) -> dict[str, Any]:
         rows = [{"peer_id": ALICE.peer_id, "account": "ab" * 32, "how": "delegate", "by": []}]
         rows.append({"peer_id": BOB.peer_id, "account": "cd" * 32, "how": "admitted", "by": [ALICE.peer_id]})
+        rows.append({"peer_id": "", "account": "ef" * 32, "how": "expelled", "by": []})
         return {"members": "listed", "roll_threshold": 1, "membership": "member", "rows": rows}
 
     async def change(self, admit: Iterable[bytes], expel: Iterable[bytes]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ async def api(node: FakeNode) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_members_are_shown_and_changed(api: httpx.AsyncClient, node: FakeNode) -> None:
     shown = (await api.get("/v1/mesh/members")).json()
-    assert [row["how"] for row in shown["rows"]] == ["delegate", "admitted"]
+    assert [row["how"] for row in shown["rows"]] == ["delegate", "admitted", "expelled"]
     answer = await api.post("/v1/mesh/members", json={"admit": [BOB.peer_id, ACCOUNT], "expel": []})
     assert answer.status_code == 200
     assert node.community.changes == [([BOB.public_key, bytes.fromhex(ACCOUNT)], [])]

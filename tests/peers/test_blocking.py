@@ -129,6 +129,8 @@ async def test_only_allowed_is_for_a_circle_of_friends(autojump_clock: trio.test
         says(asker, node__only_allowed=True, node__allow=[one.peer_id])
         job = await pictures_of(asker, count=4)
         assert {part.worker for part in job.parts} == {one.peer_id}
+        await trio.sleep(60)
+        assert linked(asker, "hub"), "others go on carrying what is said between friends"
         says(one, node__only_allowed=True)
         assert (await pictures_of(asker)).state == "failed"
 
