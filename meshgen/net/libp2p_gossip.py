@@ -18,6 +18,7 @@ from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.utils import maybe_consume_signed_record
+from libp2p.rcmgr import Direction
 
 from meshgen.identity import KEY_BYTES, peer_id, verify
 from meshgen.net.conduct import Conduct, Fault
@@ -81,14 +82,20 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
     def _get_peers_to_send(
         self, topic_ids: Iterable[str], msg_forwarder: ID, origin: ID, msg_id: bytes | None = None
     ) -> Iterable[ID]:
-        """One's own messages go to (nearly) everybody connected, so that an empty mesh doesn't swallow them."""
+        """One's own messages go to (nearly) everybody connected, so that an empty mesh doesn't swallow them; to those that this
+        node dialled itself in any case, so that a crowd of strangers who dialled it doesn't either."""
         topics = list(topic_ids)
         chosen = set(super()._get_peers_to_send(topics, msg_forwarder, origin, msg_id))
         if origin == self.pubsub.my_id:
             for topic in topics:
                 if topic in self.pubsub.peer_topics:
+                    chosen.update(self.pubsub.peer_topics[topic] & self._dialled())
                     chosen.update(self._get_in_topic_gossipsub_peers_from_minus(topic, FLOOD_PEERS, chosen))
         return chosen
+
+    def _dialled(self) -> set[ID]:
+        connections = self.pubsub.host.get_network().get_connections()
+        return {each.muxed_conn.peer_id for each in connections if each.direction is Direction.OUTBOUND}
 
 
 class MeshPubsub(Pubsub):  # type: ignore[misc]

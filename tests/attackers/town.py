@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meshgen.cli.local_mesh import LocalMesh, LocalNode, local_mesh, wait_for
+from meshgen.identity import load_or_create
 
 CHARTER = "meshgen-test"
 WORKERS = ("first", "second")
@@ -88,11 +89,14 @@ def honest_town(root: Path) -> Iterator[Town]:
     with local_mesh(root, CHARTER) as mesh:
         town = Town(mesh)
         hub = mesh.start("hub", "hub", "archivist")
-        friend = mesh.start("requester", "requester", through=hub, requester__bid_wait_s=2).peer_id
+        home = root / "requester"
+        home.mkdir(mode=0o700)
+        friend = load_or_create(home).peer_id
+        mesh.launch("requester", "requester", through=hub, requester__bid_wait_s=2)
         for name in WORKERS:
             given = {"worker__engine": "fake", "worker__fake_seconds": PICTURE_S, "worker__friends": friend}
             mesh.launch(name, "worker", through=hub, **given)
-        mesh.await_ready(*(town.node(name) for name in WORKERS))
+        mesh.await_ready(*(town.node(name) for name in mesh.nodes))
         wait_for(lambda: _knows_workers(town), "the requester to know both workers", 40)
         yield town
 

@@ -112,6 +112,22 @@ async def test_a_cut_off_peer_burdens_its_address(libp2p_world: Libp2pWorld, mon
         await libp2p_world.join(7)
 
 
+async def test_a_crowd_does_not_come_between_a_newcomer_and_whom_it_dialled(libp2p_world: Libp2pWorld) -> None:
+    hub: Any = await libp2p_world.join(1)
+    newcomer: Any = await libp2p_world.join(2, limits=Limits(connections=6))
+    crowd = [await libp2p_world.join(number) for number in range(3, 13)]
+    async with hub.subscribe("t", lambda _sender, _data: True) as heard, newcomer.subscribe("t", lambda _sender, _data: True):
+        for each in crowd:
+            with suppress(Unreachable):
+                await each.connect(newcomer.addresses()[0])
+        assert hub.peer_id in {link.peer for link in newcomer.links() if link.outbound}
+        await until(lambda: newcomer._pubsub.peer_topics.get("t"))
+        await newcomer.publish("t", b"an offer")
+        with trio.fail_after(10):
+            assert (await anext(heard)).data == b"an offer"
+        assert hub.peer_id in {str(peer) for peer in newcomer._dht.routing_table.get_peer_ids()}
+
+
 # -- frames
 
 MALFORMED = {
