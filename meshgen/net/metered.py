@@ -5,7 +5,7 @@ Bytes are those of messages, as the roles hand them over: what encryption, frame
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,12 +21,19 @@ _VERDICTS = {True: "accepted", None: "ignored", False: "refused"}
 
 
 @dataclass(slots=True)
+class Flow:
+    """Of one protocol, one way."""
+
+    messages: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
 class Traffic:
     """Counts since the start. Protocols and topics by their kind: job, offer, presence, ..."""
 
-    bytes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    flows: defaultdict[tuple[str, str], Flow] = field(default_factory=lambda: defaultdict(Flow))
     """(protocol, "in" or "out")."""
-    messages: Counter[tuple[str, str]] = field(default_factory=Counter)
     channels: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Opened: (protocol, "in" or "out")."""
     unreachable: Counter[str] = field(default_factory=Counter)
@@ -141,27 +148,26 @@ class _Metered:
 
 
 class _MeteredChannel:
-    __slots__ = ("_channel", "_in", "_out", "_traffic")
+    __slots__ = ("_channel", "_in", "_out")
 
     def __init__(self, channel: Channel, kind: str, traffic: Traffic) -> None:
         self._channel = channel
-        self._traffic = traffic
-        self._in, self._out = (kind, "in"), (kind, "out")
+        self._in, self._out = traffic.flows[kind, "in"], traffic.flows[kind, "out"]
 
     @property
     def peer(self) -> PeerId:
         return self._channel.peer
 
     async def send(self, *messages: bytes, last: bool = False) -> None:
-        self._traffic.messages[self._out] += len(messages)
-        self._traffic.bytes[self._out] += sum(map(len, messages))
+        self._out.messages += len(messages)
+        self._out.bytes += sum(map(len, messages))
         await self._channel.send(*messages, last=last)
 
     async def receive(self) -> bytes | None:
         message = await self._channel.receive()
         if message is not None:
-            self._traffic.messages[self._in] += 1
-            self._traffic.bytes[self._in] += len(message)
+            self._in.messages += 1
+            self._in.bytes += len(message)
         return message
 
 

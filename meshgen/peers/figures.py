@@ -71,8 +71,10 @@ def _channels(traffic: Traffic) -> Iterator[Metric]:
     both = ("protocol", "direction")
     yield counter("channels", "Channels opened.", traffic.channels, *both)
     yield counter("channels_failed", "Channels that could not be opened.", traffic.unreachable, "protocol")
-    yield counter("channel_messages", "Messages on channels.", traffic.messages, *both)
-    yield counter("channel_bytes", "Bytes of messages on channels; of protocol credit: log sync.", traffic.bytes, *both)
+    messages = {way: flow.messages for way, flow in traffic.flows.items()}
+    yield counter("channel_messages", "Messages on channels.", messages, *both)
+    sizes = {way: flow.bytes for way, flow in traffic.flows.items()}
+    yield counter("channel_bytes", "Bytes of messages on channels; of protocol credit: log sync.", sizes, *both)
     yield counter("table_questions", "Questions to the DHT.", traffic.table, "question", "ended")
     yield histogram("table_seconds", "What the DHT took for an answer.", traffic.table_s, "question")
 

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from meshgen.net.memory import MemoryMesh
-from meshgen.net.metered import Traffic, kind_of, kind_of_topic, metered
+from meshgen.net.metered import Flow, Traffic, kind_of, kind_of_topic, metered
 from meshgen.net.port import Channel, Gossip, TooLarge, Unreachable, request
 from tests.net.conftest import echo, identity
 
@@ -28,8 +28,7 @@ async def test_channels_are_counted_on_both_sides(autojump_clock: trio.testing.M
         assert await request(net, far.peer_id, "/meshgen/echo/1", b"12345") == b"12345"
         for traffic, first in ((ours, "out"), (theirs, "in")):
             assert traffic.channels == {("echo", first): 1}
-            assert traffic.bytes == {("echo", "out"): 5, ("echo", "in"): 5}
-            assert traffic.messages == {("echo", "out"): 1, ("echo", "in"): 1}
+            assert traffic.flows == {("echo", "out"): Flow(1, 5), ("echo", "in"): Flow(1, 5)}
         with pytest.raises(Unreachable):
             await request(net, far.peer_id, "/meshgen/nothing/1", b"")
         assert ours.unreachable == {"nothing": 1}
