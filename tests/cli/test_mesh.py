@@ -69,6 +69,15 @@ def test_two_delegates_found_together(at: Cli, tmp_path: Path) -> None:
     assert homes[0] == homes[1] == homes[2] is not None
 
 
+def test_a_mesh_that_lists_its_members_tells_newcomers_whom_to_ask(at: Cli, tmp_path: Path) -> None:
+    said = at("alice", "mesh", "create", "our-club", "--listed").output
+    assert "those alone whom 1 delegate admitted" in said
+    found = shown(at("alice", "mesh", "show", "--json"))
+    assert (found["members"], found["roll_threshold"], found["relay_gib_mkudos"]) == ("listed", 1, 0)
+    told = at("bob", "mesh", "join", "charter.yaml").output
+    assert f"send {peer(tmp_path, 'bob')} to a delegate" in told and "meshgen mesh admit" in told
+
+
 def test_the_tariff_comes_from_keys_and_files(at: Cli, tmp_path: Path) -> None:
     (tmp_path / "cheap.yaml").write_text("step_mkudos: 50\nlora_mkudos: 1\n")
     at("alice", "mesh", "create", "ours", "--tariff", "cheap.yaml", "--tariff", "lora_mkudos=2", "--out", "a.yaml")
