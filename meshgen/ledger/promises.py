@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -36,6 +37,7 @@ class Promises:
     vouches: dict[tuple[bytes, bytes], VouchWord] = field(default_factory=dict)
     """(author, account) -> the latest word."""
     advisories: dict[Topic, AdvisoryWord] = field(default_factory=dict)
+    _about: defaultdict[bytes, dict[Topic, None]] = field(default_factory=lambda: defaultdict(dict))  # subject -> an ordered set
 
     def add(self, entry: Entry) -> tuple[bytes, bytes] | None:
         """Take it in. The (author, account) whose vouch it changed, if it did."""
@@ -51,6 +53,7 @@ class Promises:
                 said = AdvisoryWord(entry.seq, entry.id, advisory)
                 if said[:2] > self.advisories.get(topic, (0,))[:2]:
                     self.advisories[topic] = said
+                    self._about[advisory.subject][topic] = None
         return None
 
     def forget(self, author: bytes) -> list[tuple[bytes, bytes]]:
@@ -68,11 +71,9 @@ class Promises:
 
     def advice(self, followed: frozenset[bytes] | None, subject: bytes, at_ms: int) -> Iterator[tuple[bytes, AdvisoryWord]]:
         """What the followed authors say of a subject now; None: all. Never what those whom *they* follow say."""
-        for (author, _, _, about), word in self.advisories.items():
-            if (
-                (followed is None or author in followed)
-                and about == subject
-                and not word.advisory.op
-                and word.advisory.expires_ms > at_ms
-            ):
+        for topic in self._about.get(subject, ()):
+            author, word = topic[0], self.advisories.get(topic)
+            if word is None or (followed is not None and author not in followed):
+                continue
+            if not word.advisory.op and word.advisory.expires_ms > at_ms:
                 yield author, word
