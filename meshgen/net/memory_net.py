@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from meshgen.net.conduct import Conduct
+from meshgen.net.conduct import Conduct, Fault
 from meshgen.net.guard import (
     DIAL_TIMEOUT_S,
     GOSSIP_QUEUE,
@@ -251,11 +251,14 @@ class MemoryNet:
         if message.topic not in self._topics or self.conduct.is_shut(message.sender):
             return
         validator, mailbox = self._topics[message.topic]
-        if accepts(validator, message):
+        verdict = accepts(validator, message)
+        if verdict:
             self._mesh.counters["gossip heard"] += 1
             mailbox.put(message)
-        else:
-            self._mesh.counters["gossip refused"] += 1
+            return
+        self._mesh.counters["gossip refused"] += 1
+        if verdict is False:
+            self.blame(message.sender, Fault.JUNK)
 
     # -- the directory table
     async def provide(self, key: str) -> None:
