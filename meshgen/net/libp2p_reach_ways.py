@@ -12,6 +12,7 @@ from multiaddr import Multiaddr
 from meshgen.net.libp2p_dial import Dialer
 from meshgen.net.libp2p_reach import Reachability, own_ips
 from meshgen.net.libp2p_reach_direct import DirectPaths
+from meshgen.net.libp2p_reach_gossip import GossipMover
 from meshgen.net.libp2p_reach_probe import place_of
 from meshgen.net.libp2p_reach_relays import KEY, Relays
 from meshgen.net.libp2p_reach_upnp import Upnp, wants_door
@@ -41,14 +42,13 @@ class Ways:
     ) -> None:
         """``preferred`` are the peers to join through; ``limits`` None = no relay for others."""
         self._host = host
-        self._pubsub = pubsub
         self._table = table
         self._watchers: list[Callable[[], None]] = []
         self._news = trio.Event()
         self._moved = trio.Event()
         self._mapped: list[Multiaddr] = []
         self._upnp = upnp
-        self.reachability = Reachability(host, self._note, self._move_gossip)
+        self.reachability = Reachability(host, self._note, GossipMover(host, pubsub).lost)
         self._circuits = Circuits(host)
         self.dialer = Dialer(host, dht, self._circuits)
         self.relays = Relays(
@@ -136,14 +136,6 @@ class Ways:
             for changed in self._watchers:
                 changed()
             self._moved.set()
-
-    def _move_gossip(self, connection: Any) -> None:
-        """Gossip with a peer runs on one of its connections. When that ends and another is left, libp2p does not notice."""
-        peer = connection.muxed_conn.peer_id
-        stream = self._pubsub.peers.get(peer)
-        left = [each for each in self._host.get_network().get_connections(peer) if not each.is_closed]
-        if left and stream is not None and stream.muxed_conn is connection.muxed_conn:
-            self._pubsub._handle_dead_peer(peer)
 
     async def _find_relays(self) -> list[PeerId]:
         return await self._table.find_providers(KEY, 8)
