@@ -175,7 +175,7 @@ class IdleWires:
             for entry in old:
                 waiting.remove(entry)
                 self._count -= 1
-            if not waiting:
+            if not waiting and self._idle.get(key) is waiting:  # while a wire was closed, somebody may have come for these
                 del self._idle[key]
             for _since_s, wire in old:
                 await wire.close()

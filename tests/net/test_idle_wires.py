@@ -1,0 +1,43 @@
+"""Kept streams are looked through while others come and go."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import trio
+
+from meshgen.net.libp2p_channel import IDLE_S, IdleWires
+from meshgen.net.libp2p_wire import Wire
+from meshgen.net.port import PeerId
+
+ONE, OTHER, PROTOCOL = PeerId("one"), PeerId("other"), "/meshgen/test/1"
+
+
+class IdleWire:
+    peer_ended = True
+
+    def __init__(self, closing: Any = None) -> None:
+        self._closing = closing
+        self.closed = False
+
+    def is_live(self) -> bool:
+        return not self.closed
+
+    async def close(self) -> None:
+        self.closed = True
+        if self._closing is not None:
+            await self._closing()
+
+
+async def test_a_sweep_and_somebody_who_takes_meet(autojump_clock: object) -> None:
+    idle = IdleWires(8)
+
+    async def take_the_other() -> None:
+        assert await idle.take(OTHER, PROTOCOL) is None, "it is too old"
+
+    wires = {ONE: IdleWire(take_the_other), OTHER: IdleWire()}
+    for peer, wire in wires.items():
+        await idle.keep(peer, PROTOCOL, cast(Wire, wire))
+    await trio.sleep(IDLE_S + 1)
+    await idle.sweep()
+    assert len(idle) == 0 and all(wire.closed for wire in wires.values())
