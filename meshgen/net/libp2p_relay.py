@@ -22,6 +22,8 @@ from libp2p.peer.id import ID
 
 from meshgen.net.libp2p_relay_wire import HOP, STOP, BadMessage, HopMessage, Pipe, Questions, Status, StopMessage
 
+CIRCUITS_PER_PAIR = 8
+"""From one peer to one other: nobody can take up all that a peer is granted."""
 TAG = "relay"
 """Keeps connections that carry reservations from being pruned."""
 
@@ -51,7 +53,7 @@ class Relay:
         self._limits = limits
         self._is_open = is_open
         self._reserved: dict[ID, float] = {}  # until when, in trio's time
-        self._circuits: Counter[ID] = Counter()
+        self._circuits: Counter[ID | tuple[ID, ID]] = Counter()  # by either end, and by pair
         self._questions = Questions()
         self._line = _Line(limits.bytes_per_s)
         host.set_stream_handler(HOP, self._serve)
@@ -67,7 +69,7 @@ class Relay:
 
     @property
     def circuits(self) -> int:
-        return self._circuits.total() // 2
+        return self._circuits.total() // 3
 
     async def _serve(self, stream: Any) -> None:
         pipe = Pipe(stream)
@@ -147,21 +149,24 @@ class Relay:
         self.sweep()
         if target not in self._reserved:
             return Status.NO_RESERVATION
-        most = self._limits.circuits_per_peer
-        if self._circuits[source] >= most or self._circuits[target] >= most or self.circuits >= self._limits.circuits:
-            return Status.RESOURCE_LIMIT_EXCEEDED
-        return Status.OK
+        full = (
+            max(self._circuits[source], self._circuits[target]) >= self._limits.circuits_per_peer
+            or self._circuits[source, target] >= CIRCUITS_PER_PAIR
+            or self.circuits >= self._limits.circuits
+        )
+        return Status.RESOURCE_LIMIT_EXCEEDED if full else Status.OK
 
     @contextmanager
-    def _counted(self, *peers: ID) -> Iterator[None]:
-        self._circuits.update(peers)
+    def _counted(self, source: ID, target: ID) -> Iterator[None]:
+        counted = (source, target, (source, target))
+        self._circuits.update(counted)
         try:
             yield
         finally:
-            self._circuits.subtract(peers)
-            for peer in peers:
-                if not self._circuits[peer]:
-                    del self._circuits[peer]
+            self._circuits.subtract(counted)
+            for each in counted:
+                if not self._circuits[each]:
+                    del self._circuits[each]
 
     async def _ask(self, source: ID, target: ID) -> Pipe | None:
         """Whether the target takes the circuit; a stream to it if it does."""

@@ -15,6 +15,7 @@ from multiaddr import Multiaddr
 
 from meshgen.net import libp2p_reach_direct
 from meshgen.net.libp2p import RelayLimits
+from meshgen.net.libp2p_relay import CIRCUITS_PER_PAIR
 from meshgen.net.libp2p_relay_wire import HOP, QUESTIONS, STOP, HopMessage, Pipe, Status, StopMessage
 from meshgen.net.port import CHUNK_BYTES, Channel, Net, Unreachable, request
 from tests.net.conftest import Libp2pWorld, echo, identity, until
@@ -223,6 +224,15 @@ async def test_circuits_a_peer_are_limited(libp2p_world: Libp2pWorld) -> None:
     await a.drop(b.peer_id)
     await until(lambda: not hub._ways.relay.circuits)
     assert await c.connect(b.addresses()[0]) == b.peer_id
+
+
+async def test_one_peer_can_not_take_up_all_that_another_is_granted(libp2p_world: Libp2pWorld) -> None:
+    hub, a, b, c = await hub_and(libp2p_world, 2, 3, 4)
+    question = HopMessage(type=HopMessage.CONNECT)
+    question.peer.id = ID.from_base58(b.peer_id).to_bytes()
+    answers = [(await asked(a, hub.peer_id, HOP, question, HopMessage)).status for _ in range(CIRCUITS_PER_PAIR + 1)]
+    assert answers == [Status.OK] * CIRCUITS_PER_PAIR + [Status.RESOURCE_LIMIT_EXCEEDED]
+    assert await request(c, b.peer_id, ECHO, b"room for others") == b"room for others"
 
 
 async def test_nobody_is_led_to_who_made_no_reservation(libp2p_world: Libp2pWorld) -> None:
