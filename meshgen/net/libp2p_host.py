@@ -94,6 +94,11 @@ def _expanded(address: Multiaddr, _minute: int) -> list[Multiaddr]:
     return [address]
 
 
+def forget_interfaces() -> None:
+    """They are others now: the next look is to see them."""
+    _expanded.cache_clear()
+
+
 def parse_listen(address: str) -> Multiaddr:
     """Raises ValueError, or NetError when the port is taken.
 

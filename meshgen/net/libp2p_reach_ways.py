@@ -10,6 +10,7 @@ from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
 from meshgen.net.libp2p_dial import Dialer
+from meshgen.net.libp2p_host import forget_interfaces
 from meshgen.net.libp2p_reach import Reachability, own_ips
 from meshgen.net.libp2p_reach_direct import DirectPaths
 from meshgen.net.libp2p_reach_gossip import GossipMover
@@ -25,6 +26,8 @@ from meshgen.net.port import PeerId, Reach
 ANNOUNCE_S = 30 * 60.0
 """So often a relay says in the table that it is one."""
 SWEEP_S = 20.0
+MAX_BEFORE = 3
+"""Own addresses before those through relays. Some machines have a dozen, and an advert holds eight."""
 
 
 class Ways:
@@ -82,7 +85,8 @@ class Ways:
             return plain
         outside = [each for each in plain if not _is_local(each)]
         more = [each.encapsulate(me) for each in self._more]
-        return list(dict.fromkeys([*outside, *more, *(each for each in plain if each not in outside)]))
+        local = [each for each in plain if each not in outside]
+        return list(dict.fromkeys([*outside[:MAX_BEFORE], *more, *outside[MAX_BEFORE:], *local]))
 
     def relayed(self) -> Mapping[PeerId, int]:
         return self._circuits.moved
@@ -133,6 +137,7 @@ class Ways:
         while True:
             await self.reachability.moved.wait()
             self._direct.forget()
+            forget_interfaces()
             for changed in self._watchers:
                 changed()
             self._moved.set()

@@ -31,6 +31,8 @@ LIFETIME_MS = 90_000
 CHANGE_GAP_S = 10.0
 """A change of load or of the credit chain waits so long for the next ones: an advert costs every node of the mesh some 15 ms of
 CPU time, so presence must not grow with the load. Bids tell the load as it is."""
+URGENT_GAP_S = 1.0
+"""Not even a peer that is elsewhere now says so more often."""
 TABLE_S = 300.0
 """An advert goes into the DHT so often, and soon after somebody new was met, for before there was nobody to keep it."""
 TABLE_GAP_S = 60.0
@@ -218,7 +220,8 @@ class Directory:
                 self._table_put_s = trio.current_time()
                 self._table_due_s = self._table_put_s + TABLE_S
                 nursery.start_soon(self._to_table)
-            with trio.move_on_after(CHANGE_GAP_S):
+            await trio.sleep(URGENT_GAP_S)
+            with trio.move_on_after(CHANGE_GAP_S - URGENT_GAP_S):
                 await self._urgent.wait()
             with trio.move_on_after(PRESENCE_S - CHANGE_GAP_S):
                 await self._changed.wait()
