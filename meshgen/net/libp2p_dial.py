@@ -18,14 +18,15 @@ from libp2p.peer.peerstore import PeerStoreError
 from multiaddr import Multiaddr
 
 from meshgen.net.guard import DIAL_TIMEOUT_S, log
-from meshgen.net.libp2p_reach import is_direct
+from meshgen.net.libp2p_reach import is_direct, own_ips
 from meshgen.net.libp2p_relay_client import Circuits, is_circuit, relay_of
 from meshgen.net.port import PeerId, Unreachable
 
 STAGGER_S = 0.25
-HEAD_START_S = 0.5
+HEAD_START_S = 0.3
 """What direct addresses get before those through relays are tried as well."""
 MAX_ADDRESSES = 8
+MAX_CIRCUITS = 4
 ADDRESS_TTL_S = 24 * 3600
 REDIAL_FIRST_S = 1.0
 REDIAL_MOST_S = 60.0
@@ -128,7 +129,9 @@ class Dialer:
 
     async def _dial(self, peer: ID, addresses: list[Multiaddr], reasons: list[str]) -> None:
         """One after the other, not waiting for the last to fail; the first to succeed cancels the others."""
-        ordered = sorted(addresses, key=lambda each: (is_circuit(each), _is_loopback(each)))[:MAX_ADDRESSES]
+        ways = sorted(_from_here(addresses), key=_is_loopback)
+        circuits = [each for each in ways if is_circuit(each)][:MAX_CIRCUITS]
+        ordered = [each for each in ways if not is_circuit(each)][: MAX_ADDRESSES - len(circuits)] + circuits
         direct: list[trio.Event] = []
         async with trio.open_nursery() as nursery:
             for address in ordered:
@@ -192,6 +195,14 @@ def _target(peer: ID, text: str) -> Multiaddr | None:
     except ValueError:
         return None
     return target if owner == peer else None
+
+
+def _from_here(addresses: list[Multiaddr]) -> list[Multiaddr]:
+    """Without 127.0.0.1 of another machine, which would lead to this one: it is another if it has addresses, and none of ours."""
+    ips = {str(each).split("/")[2] for each in addresses if not is_circuit(each) and not _is_loopback(each)}
+    return (
+        [each for each in addresses if not _is_loopback(each) or is_circuit(each)] if ips and not ips & own_ips() else addresses
+    )
 
 
 async def _all_done(events: list[trio.Event], within_s: float) -> None:

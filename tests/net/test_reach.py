@@ -10,7 +10,7 @@ from libp2p.host.autonat.pb.autonat_pb2 import Message
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
-from meshgen.net import libp2p_reach_probe, libp2p_reach_upnp
+from meshgen.net import libp2p_dial, libp2p_reach_probe, libp2p_reach_upnp
 from meshgen.net.libp2p_dial import parse_address
 from meshgen.net.libp2p_reach_probe import AUTONAT, tcp_address
 from meshgen.net.libp2p_reach_upnp import RouterError, Upnp, wants_door
@@ -126,6 +126,23 @@ def test_an_address_through_a_relay_names_both() -> None:
 def test_other_ways_through_relays_are_refused(address: str) -> None:
     with pytest.raises(ValueError, match="one looks like"):
         parse_address(address)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "dialled"),
+    [
+        (["/ip4/127.0.0.1/tcp/1"], 1),
+        (["/ip4/192.0.2.77/tcp/1", "/ip4/127.0.0.1/tcp/1"], 1),
+        (["/ip4/192.0.2.1/tcp/1", "/ip4/127.0.0.1/tcp/1"], 2),
+        (["/dns4/hub.example/tcp/1", f"/ip4/127.0.0.1/tcp/1/p2p/{RELAY}/p2p-circuit"], 2),
+        ([f"/ip4/5.77.0.1/tcp/1/p2p/{RELAY}/p2p-circuit", "/ip6/::1/tcp/1"], 2),
+    ],
+)
+def test_the_loopback_of_another_machine_is_not_dialled(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[str], dialled: int
+) -> None:
+    monkeypatch.setattr(libp2p_dial, "own_ips", lambda: frozenset({"127.0.0.1", "192.0.2.1"}))
+    assert len(libp2p_dial._from_here(list(map(Multiaddr, addresses)))) == dialled
 
 
 # -- a router's door
