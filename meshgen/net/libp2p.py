@@ -24,6 +24,7 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from meshgen.identity import Identity
+from meshgen.net.conduct import Fault
 from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, single_errors
 from meshgen.net.libp2p_channel import IdleWires, StreamChannel, serve_stream
 from meshgen.net.libp2p_dial import parse_address
@@ -207,6 +208,7 @@ class Libp2pNet:
     async def _serve_stream(self, protocol: str, handler: ChannelHandler, stream: Any) -> None:
         peer = PeerId(str(stream.muxed_conn.peer_id))
         if self._serving[peer] >= self._limits.streams_per_peer:
+            self.blame(peer, Fault.REFUSED)
             await stream.reset()
             return
         self._serving[peer] += 1

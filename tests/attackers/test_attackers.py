@@ -16,7 +16,7 @@ from tests.attackers.town import Town, honest_town
 
 pytestmark = pytest.mark.e2e
 
-ATTACK_S = 2.0
+ATTACK_S = 1.5
 GROWTH_MIB = 48
 TOGETHER = {
     "at the door": ("idle connections", "handshake flood", "announced gigabytes"),
