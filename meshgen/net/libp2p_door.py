@@ -23,8 +23,8 @@ from libp2p.protocol_muxer import multiselect_communicator
 from libp2p.rcmgr import Direction
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
-from meshgen.net.conduct import Buckets, Conduct
-from meshgen.net.guard import log
+from meshgen.net.conduct import Buckets, Conduct, Fault
+from meshgen.net.guard import log, where
 from meshgen.net.libp2p_frames import Watch
 from meshgen.net.mailbox import Mailbox
 from meshgen.net.port import PeerId
@@ -67,6 +67,8 @@ class Door:
         self._addresses = Conduct(time.monotonic)
         self._add_conn: Callable[..., Any] = swarm.add_conn
         swarm.add_conn = self._add_welcome
+        self._handle_stream: Callable[[Any], Any] = swarm.common_stream_handler
+        swarm.set_stream_handler(self._serve)
         swarm._handle_inbound_connection = self._admit
         multiselect_communicator.read_delim = _read_line
         swarm.upgrader.muxer_multistream.watch = Watch(self.blame, self.conduct.is_friend)
@@ -134,6 +136,17 @@ class Door:
             await muxed.close()
             raise SwarmException("this peer is kept out")
         return await self._add_conn(muxed, direction=direction)
+
+    async def _serve(self, stream: Any) -> None:
+        """Whatever a peer's stream is for, and whatever trips over its bytes: py-libp2p would let an error end the whole node."""
+        try:
+            await self._handle_stream(stream)
+        except (IOException, SwarmException):
+            await stream.reset()  # it went away
+        except Exception as error:  # noqa: BLE001 - the last to catch it
+            log.info("a stream is reset, what served it failed: %s", where(error))
+            self.blame(PeerId(str(stream.muxed_conn.peer_id)), Fault.JUNK)
+            await stream.reset()
 
     async def _let_one_go(self, inbound: list[Any]) -> bool:
         """Hang up on the peer that did least for this node; False if all of them did something, or just came."""

@@ -24,6 +24,7 @@ from multiaddr import Multiaddr
 
 from meshgen.identity import Identity
 from meshgen.net.guard import DIAL_TIMEOUT_S
+from meshgen.net.libp2p_addresses import guard_addresses
 from meshgen.net.libp2p_psk import MeshSecurity
 from meshgen.net.libp2p_yamux import MeshMuxer, MeshYamux
 from meshgen.net.port import NetError
@@ -47,6 +48,7 @@ DEFAULT_LIMITS = Limits()
 def make_host(
     identity: Identity, listen: list[Multiaddr], announce: Sequence[str], limits: Limits, psk: bytes | None = None
 ) -> Any:
+    guard_addresses()
     keys = ed25519_key_pair(identity.seed)
     # The defaults would also offer TLS, secio and *plaintext*. Noise wants a key of its own kind.
     security = {NOISE: NoiseTransport(keys, noise_privkey=x25519_key_pair().private_key)}

@@ -1,0 +1,72 @@
+"""What a peer says wrongly ends its stream, never a task that the node needs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from libp2p.identity.identify.pb.identify_pb2 import Identify
+from libp2p.identity.update import update_peerstore_from_identify
+from libp2p.io.exceptions import IOException
+from libp2p.peer.id import ID
+from multiaddr import Multiaddr
+
+from meshgen.net.libp2p_addresses import MAX_BYTES, MOST, read_address
+from meshgen.net.libp2p_relay_wire import STOP, Pipe, StopMessage
+from meshgen.net.port import request
+from tests.net.conftest import Libp2pWorld, echo
+from tests.net.test_relay import hub_and
+
+ECHO = "/test/echo/1"
+BAD = (b"\xff\xff", b"\x00", b"", b"\x04\x01\x02\x03\x04\x06", bytes(MAX_BYTES + 1))
+
+
+@pytest.mark.parametrize("raw", BAD)
+def test_what_is_no_address_is_none(raw: bytes) -> None:
+    assert read_address(raw) is None
+
+
+def test_an_address_is_read() -> None:
+    address = Multiaddr("/ip4/192.0.2.1/tcp/4001")
+    assert read_address(address.to_bytes()) == address
+
+
+async def test_a_handler_that_trips_ends_its_stream_alone(libp2p_world: Libp2pWorld) -> None:
+    """As it comes, it ends the swarm, and with it the node."""
+    a: Any = await libp2p_world.join(1)
+    b: Any = await libp2p_world.join(2)
+    a.serve(ECHO, echo)
+
+    async def trip(_stream: Any) -> None:
+        raise ValueError("somebody's bytes")
+
+    a._host.set_stream_handler("/test/trip/1", trip)
+    stream = await b._host.new_stream(ID.from_base58(a.peer_id), ["/test/trip/1"])
+    with pytest.raises(IOException):
+        await Pipe(stream).take()
+    assert a.conduct.score(b.peer_id) > 0
+    assert await request(b, a.peer_id, ECHO, b"alive") == b"alive"
+
+
+async def test_a_relay_that_brings_nobody_harms_nobody(libp2p_world: Libp2pWorld) -> None:
+    hub, a = await hub_and(libp2p_world, 2)
+    question = StopMessage(type=StopMessage.CONNECT)
+    question.peer.id = b"\x00"
+    pipe = Pipe(await hub._host.new_stream(ID.from_base58(a.peer_id), [STOP]))
+    await pipe.say(question)
+    with suppress(IOException):  # refused, or accepted and given up
+        await pipe.hear(StopMessage)
+        await pipe.take()
+    assert await request(hub, a.peer_id, ECHO, b"alive") == b"alive"
+
+
+async def test_addresses_that_are_none_are_not_kept(libp2p_world: Libp2pWorld) -> None:
+    hub: Any = await libp2p_world.join(1)
+    a: Any = await libp2p_world.join(2)
+    peer, store = ID.from_base58(hub.peer_id), a._host.get_peerstore()
+    good = [Multiaddr(f"/ip4/192.0.2.1/tcp/{port}").to_bytes() for port in range(1, 2 * MOST)]
+    await update_peerstore_from_identify(store, peer, Identify(listen_addrs=[*BAD, *good]))
+    assert [each.to_bytes() for each in store.addrs(peer)] == good[:MOST]
+    assert len(a.dialer._known_addresses(peer)) == MOST
+    assert not a._ways.reachability._is_hidden()
