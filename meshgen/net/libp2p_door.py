@@ -23,6 +23,7 @@ from libp2p.protocol_muxer import multiselect_communicator
 from libp2p.rcmgr import Direction
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
+from meshgen.identity import public_key_of
 from meshgen.net.conduct import Buckets, Conduct, Fault
 from meshgen.net.guard import log, where
 from meshgen.net.libp2p_frames import Watch
@@ -132,10 +133,17 @@ class Door:
 
     async def _add_welcome(self, muxed: Any, direction: str = "unknown") -> Any:
         """In the place of Swarm.add_conn, through which every finished connection goes, whoever dialled."""
-        if self.conduct.is_shut(PeerId(str(muxed.peer_id))):
+        if why := self._why_not(PeerId(str(muxed.peer_id))):
             await muxed.close()
-            raise SwarmException("this peer is kept out")
+            raise SwarmException(why)
         return await self._add_conn(muxed, direction=direction)
+
+    def _why_not(self, peer: PeerId) -> str:
+        try:
+            public_key_of(peer)
+        except ValueError:  # libp2p knows RSA and others, too; who has one signs nothing here, and is in no list
+            return "this peer's key is no Ed25519 key"
+        return "this peer is kept out" if self.conduct.is_shut(peer) else ""
 
     async def _serve(self, stream: Any) -> None:
         """Whatever a peer's stream is for, and whatever trips over its bytes: py-libp2p would let an error end the whole node."""
