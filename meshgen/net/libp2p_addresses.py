@@ -19,7 +19,7 @@ MAX_BYTES = 512
 
 
 def read_address(raw: bytes) -> Multiaddr | None:
-    """None for what is no address."""
+    """None for what is no address, or none that an advert could carry on."""
     return _read(bytes(raw)) if len(raw) <= MAX_BYTES else None
 
 
@@ -28,9 +28,10 @@ def _read(raw: bytes) -> Multiaddr | None:
     try:
         address = Multiaddr(raw)
         list(address.protocols())
-        return address if str(address) else None
+        text = str(address)
     except Exception:  # noqa: BLE001 - a dozen unrelated types
         return None
+    return address if text and text.isascii() and text.isprintable() else None
 
 
 def readable(addresses: Iterable[Multiaddr]) -> list[Multiaddr]:

@@ -83,11 +83,18 @@ async def _meet(zeroconf: Any, changes: trio.MemoryReceiveChannel[Change], reach
 async def _dial_new(zeroconf: Any, changes: trio.MemoryReceiveChannel[Change], known: dict[str, Neighbour], reach: Reach) -> None:
     async for name, there in changes:
         known.pop(name, None)
-        info = await trio.to_thread.run_sync(zeroconf.get_service_info, _type_of(name), name, ASK_MS) if there else None
-        neighbour = read_record(info.text) if info else None
+        neighbour = await _asked(zeroconf, name) if there else None
         if neighbour and len(known) < CROWD:
             known[name] = neighbour
             await _dial(neighbour, reach)
+
+
+async def _asked(zeroconf: Any, name: str) -> Neighbour | None:
+    try:
+        info = await trio.to_thread.run_sync(zeroconf.get_service_info, _type_of(name), name, ASK_MS)
+    except Error:  # a stranger chose the name, and it is none
+        return None
+    return read_record(info.text) if info and info.text else None
 
 
 async def _dial_again(known: dict[str, Neighbour], reach: Reach) -> None:

@@ -66,7 +66,11 @@ class Answers:
     complete: trio.Event = field(default_factory=trio.Event)  # everybody who was asked has answered
     decided: trio.Event = field(default_factory=trio.Event)  # one of the two
     first_bid_s: float | None = None  # by trio's clock
-    heard: int = 0  # workers that answered, late or not
+    voices: set[PeerId] = field(default_factory=set)  # workers that answered, late or not
+
+    @property
+    def heard(self) -> int:
+        return len(self.voices)
 
     @property
     def sample(self) -> int:
@@ -229,7 +233,7 @@ class Market:
         if asked and peer not in asked.asked and not drawn(message.offer_id, signed.author, asked.sample):
             raise Malformed(f"{message.TAG}: from a worker that was not to answer")
         if asked:
-            asked.heard += 1
+            asked.voices.add(peer)
         if asked and isinstance(message, Bid) and asked.contradicted(cast(Signed[Bid], signed), self._now_ms()):
             log.warning("%s signed two different answers to one offer", peer)
             self.trust.lied(peer)

@@ -14,6 +14,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from zeroconf import ServiceInfo
 
 from meshgen.net import libp2p_mdns
 from meshgen.net.libp2p_mdns import make_record, outside, read_record
@@ -75,6 +76,17 @@ def test_announced_is_what_neighbours_can_dial() -> None:
 def test_a_tag_tells_meshes_and_keys_apart_and_fits_a_services_name() -> None:
     tags = [neighbours_tag(net, key) for net in (b"a" * 16, b"b" * 16) for key in (None, b"k" * 32)]
     assert len({*tags}) == 4 and all(len(f"p2p-{tag}") <= 15 for tag in tags)
+
+
+@pytest.mark.parametrize("name", ["no-service", "._p2p-x._udp.local.", f"{'x' * 80}._p2p-x._udp.local.", "x._udp.local."])
+async def test_a_name_that_is_none_leads_to_nobody(name: str) -> None:
+    """Whoever is on the network chooses the names that are heard."""
+
+    class Silent:
+        def get_service_info(self, kind: str, name: str, _wait_ms: int) -> None:
+            ServiceInfo(kind, name)  # where zeroconf raises
+
+    assert await libp2p_mdns._asked(Silent(), name) is None
 
 
 async def test_nothing_is_opened_on_loopback_alone(monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.abc.Clock) -> None:

@@ -26,7 +26,7 @@ from tests.net.conftest import Libp2pWorld, echo, until
 from tests.net.test_relay import hub_and
 
 ECHO = "/test/echo/1"
-BAD = (b"\xff\xff", b"\x00", b"", b"\x04\x01\x02\x03\x04\x06", bytes(MAX_BYTES + 1))
+BAD = (b"\xff\xff", b"\x35\x0cb\xc3\xbccher.test\x06\x00\x01", b"\x00", b"", b"\x04\x01\x02\x03\x04\x06", bytes(MAX_BYTES + 1))
 
 
 @pytest.mark.parametrize("raw", BAD)
