@@ -39,6 +39,9 @@ from meshgen.protocols.record import peek_tag
 from meshgen.testing import NET, VirtualMesh, identity, now_ms, pictures_of, virtual_mesh
 from meshgen.testing.outsiders import extend, make_chain, outsider
 
+LINKED_AGAIN_S = 150.0
+"""After a split has healed, at most."""
+
 
 async def village(mesh: VirtualMesh) -> list[Peer]:
     return [
@@ -98,7 +101,7 @@ async def test_two_stories_told_to_two_workers_meet(autojump_clock: trio.testing
 
 
 async def test_two_halves_that_were_told_two_stories_find_out_when_they_meet(autojump_clock: trio.testing.MockClock) -> None:
-    async with virtual_mesh(seed=4) as mesh:
+    async with virtual_mesh(seed=4, calm=False) as mesh:
         everybody = await village(mesh)
         _, w1, w2, _ = everybody
         mesh.partition(("hub", "w1"), ("w2", "asker"))
@@ -108,7 +111,7 @@ async def test_two_halves_that_were_told_two_stories_find_out_when_they_meet(aut
         await trio.sleep(PROVED_S)
         assert not any(node.ledger.forked_at(cheat) for node in everybody)
         mesh.heal()
-        await trio.sleep(PROVED_S)
+        await trio.sleep(LINKED_AGAIN_S + PROVED_S)
         assert [node.ledger.forked_at(cheat) for node in everybody] == [3, 3, 3, 3]
 
 
