@@ -36,7 +36,7 @@ ARCHIVISTS = 3
 SETTLE_S = 15.0
 JOBS = 3
 DEGREE = 6
-"""Of the gossip's overlay, as meshgen.net.libp2p_gossip sets it."""
+"""Of the gossip's overlay, as meshgen.net.libp2p.gossip sets it."""
 
 
 @dataclass(frozen=True, slots=True)

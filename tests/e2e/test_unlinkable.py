@@ -18,7 +18,7 @@ import pytest
 import trio
 import trio.testing
 
-import meshgen.net.libp2p_host
+import meshgen.net.libp2p.host
 from meshgen.identity import Identity
 from meshgen.net.libp2p import open_libp2p
 from meshgen.net.memory import Event
@@ -104,14 +104,14 @@ async def test_on_the_wire_each_start_has_keys_of_its_own_and_no_names(
 ) -> None:
     """Two nodes of one machine and one of them again, as a third peer meets them: Noise's static keys, and what identify says."""
     made: list[bytes] = []
-    real = meshgen.net.libp2p_host.x25519_key_pair
+    real = meshgen.net.libp2p.host.x25519_key_pair
 
     def noted() -> Any:
         pair = real()
         made.append(pair.public_key.to_bytes())
         return pair
 
-    monkeypatch.setattr(meshgen.net.libp2p_host, "x25519_key_pair", noted)
+    monkeypatch.setattr(meshgen.net.libp2p.host, "x25519_key_pair", noted)
     one, two, stranger = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2, 3))
     seen: list[str] = []
     for who in (one, two, one):

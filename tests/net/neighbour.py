@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import trio
 
-from meshgen.net import libp2p_mdns
+from meshgen.net.libp2p import mdns as libp2p_mdns
 from tests.net.conftest import identity
 
 

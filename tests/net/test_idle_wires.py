@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import trio
 
-from meshgen.net.libp2p_channel import IDLE_S, IdleWires
-from meshgen.net.libp2p_wire import Wire
+from meshgen.net.libp2p.channel import IDLE_S, IdleWires
+from meshgen.net.libp2p.wire import Wire
 from meshgen.net.port import PeerId
 
 ONE, OTHER, PROTOCOL = PeerId("one"), PeerId("other"), "/meshgen/test/1"

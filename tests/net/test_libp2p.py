@@ -16,13 +16,13 @@ from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
 from multiaddr import Multiaddr
 
-from meshgen.net import libp2p_yamux
 from meshgen.net.conduct import LIMIT, Fault
 from meshgen.net.libp2p import Libp2pNet, open_libp2p
-from meshgen.net.libp2p_channel import IDLE_PER_PROTOCOL
-from meshgen.net.libp2p_gossip import MeshGossip
-from meshgen.net.libp2p_host import Limits
-from meshgen.net.libp2p_yamux import MeshYamux
+from meshgen.net.libp2p import yamux as libp2p_yamux
+from meshgen.net.libp2p.channel import IDLE_PER_PROTOCOL
+from meshgen.net.libp2p.gossip import MeshGossip
+from meshgen.net.libp2p.host import Limits
+from meshgen.net.libp2p.yamux import MeshYamux
 from meshgen.net.port import MAX_MESSAGE_BYTES, Channel, Net, NetError, PeerId, TooLarge, Unreachable, request
 from tests.net.conftest import RULES, Libp2pWorld, echo, identity, until
 
@@ -296,8 +296,8 @@ async def test_cancelled_writers_leave_the_connection_readable(libp2p_world: Lib
 
 
 async def test_a_silent_peer_is_hung_up_on(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meshgen.net.libp2p_yamux.PING_INTERVAL_S", 0.1)
-    monkeypatch.setattr("meshgen.net.libp2p_yamux.PONG_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("meshgen.net.libp2p.yamux.PING_INTERVAL_S", 0.1)
+    monkeypatch.setattr("meshgen.net.libp2p.yamux.PONG_TIMEOUT_S", 0.3)
     a, b = await pair(libp2p_world)
     async with a.open(b.peer_id, ECHO) as channel:
         await channel.send(b"x")
@@ -395,7 +395,7 @@ async def test_all_interfaces_are_advertised_as_addresses_that_can_be_dialled() 
 async def test_bootstrap_peers_are_dialled_again_when_they_come_back(
     libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshgen.net.libp2p_dial.REDIAL_FIRST_S", 0.05)
+    monkeypatch.setattr("meshgen.net.libp2p.dial.REDIAL_FIRST_S", 0.05)
     a = await libp2p_world.join(1)
     address = a.addresses()[0]
     await libp2p_world.kill(a)

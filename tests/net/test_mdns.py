@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zeroconf import ServiceInfo
 
-from meshgen.net import libp2p_mdns
-from meshgen.net.libp2p_mdns import make_record, outside, read_record
+from meshgen.net.libp2p import mdns as libp2p_mdns
+from meshgen.net.libp2p.mdns import make_record, outside, read_record
 from meshgen.protocols.invite import neighbours_tag
 from tests.net.conftest import identity
 from tests.netns.world import NoNamespacesError, World, world

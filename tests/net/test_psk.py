@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.bindings import crypto_secretbox
 
-from meshgen.net.libp2p_psk import HELLO, NONCE_BYTES, AnotherKeyError, KeyedConn, MeshSecurity, xsalsa20
+from meshgen.net.libp2p.psk import HELLO, NONCE_BYTES, AnotherKeyError, KeyedConn, MeshSecurity, xsalsa20
 from meshgen.net.port import Unreachable
 from tests.net.conftest import Libp2pWorld, echo
 

@@ -10,12 +10,14 @@ from libp2p.host.autonat.pb.autonat_pb2 import Message
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
-from meshgen.net import libp2p_dial, libp2p_reach_probe, libp2p_reach_upnp
-from meshgen.net.libp2p_dial import parse_address
-from meshgen.net.libp2p_reach_probe import AUTONAT, tcp_address
-from meshgen.net.libp2p_reach_upnp import RouterError, Upnp, wants_door
-from meshgen.net.libp2p_reach_votes import Vote, is_global, state_of
-from meshgen.net.libp2p_relay_wire import Pipe
+from meshgen.net.libp2p import dial as libp2p_dial
+from meshgen.net.libp2p import reach_probe as libp2p_reach_probe
+from meshgen.net.libp2p import reach_upnp as libp2p_reach_upnp
+from meshgen.net.libp2p.dial import parse_address
+from meshgen.net.libp2p.reach_probe import AUTONAT, tcp_address
+from meshgen.net.libp2p.reach_upnp import RouterError, Upnp, wants_door
+from meshgen.net.libp2p.reach_votes import Vote, is_global, state_of
+from meshgen.net.libp2p.relay_wire import Pipe
 from tests.net.conftest import Libp2pWorld, identity
 
 # -- votes

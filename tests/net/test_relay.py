@@ -13,10 +13,10 @@ from libp2p.io.exceptions import IOException
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
-from meshgen.net import libp2p_reach_direct
 from meshgen.net.libp2p import RelayLimits
-from meshgen.net.libp2p_relay import CIRCUITS_PER_PAIR
-from meshgen.net.libp2p_relay_wire import HOP, QUESTIONS, STOP, HopMessage, Pipe, Status, StopMessage
+from meshgen.net.libp2p import reach_direct as libp2p_reach_direct
+from meshgen.net.libp2p.relay import CIRCUITS_PER_PAIR
+from meshgen.net.libp2p.relay_wire import HOP, QUESTIONS, STOP, HopMessage, Pipe, Status, StopMessage
 from meshgen.net.port import CHUNK_BYTES, Channel, Net, Unreachable, request
 from tests.net.conftest import Libp2pWorld, echo, identity, until
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshgen.net.libp2p_relay_wire import Pipe
+from meshgen.net.libp2p.relay_wire import Pipe
 from meshgen.net.port import Unreachable, request
 from tests.net.conftest import Libp2pWorld
 from tests.net.test_relay import ECHO, hub_and

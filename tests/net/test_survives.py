@@ -19,8 +19,8 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from multiaddr import Multiaddr
 
-from meshgen.net.libp2p_addresses import MAX_BYTES, MOST, read_address
-from meshgen.net.libp2p_relay_wire import STOP, Pipe, StopMessage
+from meshgen.net.libp2p.addresses import MAX_BYTES, MOST, read_address
+from meshgen.net.libp2p.relay_wire import STOP, Pipe, StopMessage
 from meshgen.net.port import request
 from tests.net.conftest import Libp2pWorld, echo, until
 from tests.net.test_relay import hub_and

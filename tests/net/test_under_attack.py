@@ -16,10 +16,14 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.stream_muxer.yamux.yamux import YAMUX_HEADER_FORMAT
 from multiaddr import Multiaddr
 
-from meshgen.net import libp2p_door, libp2p_frames, libp2p_intake, libp2p_keeping, libp2p_wire
 from meshgen.net.conduct import LIMIT, Fault
-from meshgen.net.libp2p_host import Limits
-from meshgen.net.libp2p_prefixed import Prefixed
+from meshgen.net.libp2p import door as libp2p_door
+from meshgen.net.libp2p import frames as libp2p_frames
+from meshgen.net.libp2p import intake as libp2p_intake
+from meshgen.net.libp2p import keeping as libp2p_keeping
+from meshgen.net.libp2p import wire as libp2p_wire
+from meshgen.net.libp2p.host import Limits
+from meshgen.net.libp2p.prefixed import Prefixed
 from meshgen.net.port import PeerId, TooLarge, Unreachable, request
 from tests.attackers.attacks import FAILED
 from tests.attackers.hands import GONE, Field, gossip, rpc, stranger, stream, write

@@ -17,7 +17,7 @@ from libp2p.io.exceptions import IOException
 
 from meshgen.net.conduct import Fault
 from meshgen.net.guard import shielded
-from meshgen.net.libp2p_yamux import MeshYamux
+from meshgen.net.libp2p.yamux import MeshYamux
 from meshgen.net.port import MAX_MESSAGE_BYTES, TooLarge, Unreachable
 
 STALLED_S = 20.0

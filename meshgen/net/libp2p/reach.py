@@ -15,8 +15,8 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStoreError
 from multiaddr import Multiaddr
 
-from meshgen.net.libp2p_reach_probe import AUTONAT, Prober, place_of, tcp_address
-from meshgen.net.libp2p_reach_votes import State, Vote, is_global, is_loopback, state_of
+from meshgen.net.libp2p.reach_probe import AUTONAT, Prober, place_of, tcp_address
+from meshgen.net.libp2p.reach_votes import State, Vote, is_global, is_loopback, state_of
 
 ASKED = 3
 """Verdicts that are enough, for a while."""

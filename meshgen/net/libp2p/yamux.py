@@ -1,4 +1,4 @@
-"""The stream multiplexer, with four cures for py-libp2p 0.8's own; what comes in is taken in by its base, :mod:`libp2p_frames`.
+"""The stream multiplexer, with four cures for py-libp2p 0.8's own; what comes in is taken in by its base, :mod:`frames`.
 
 1. A frame is written whole or not at all. A task that is cancelled inside of a socket write leaves half an encrypted frame behind
    and with it a *connection* that nobody can read any more, though only one request had been given up.
@@ -29,7 +29,7 @@ from libp2p.stream_muxer.yamux.yamux import (
 )
 
 from meshgen.net.guard import shielded
-from meshgen.net.libp2p_frames import GuardedYamux, Watch
+from meshgen.net.libp2p.frames import GuardedYamux, Watch
 
 WRITE_TIMEOUT_S = 20.0
 """A frame (at most 64 KiB) that the socket doesn't take in this time: the peer is gone."""

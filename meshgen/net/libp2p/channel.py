@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from meshgen.net.guard import check_message, report_handler
-from meshgen.net.libp2p_wire import Frame, Wire
+from meshgen.net.libp2p.wire import Frame, Wire
 from meshgen.net.port import ChannelHandler, PeerId, TooLarge, Unreachable
 
 STALE_WITHIN_S = 2.0

@@ -14,8 +14,8 @@ import trio
 from multiaddr import Multiaddr
 
 from meshgen.net.guard import log, shielded
-from meshgen.net.libp2p_reach_probe import tcp_address
-from meshgen.net.libp2p_reach_votes import is_global, is_loopback
+from meshgen.net.libp2p.reach_probe import tcp_address
+from meshgen.net.libp2p.reach_votes import is_global, is_loopback
 
 SEARCH_MS = 2000
 LEASE_S = 3600

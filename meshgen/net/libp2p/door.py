@@ -26,7 +26,7 @@ from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from meshgen.identity import public_key_of
 from meshgen.net.conduct import Buckets, Conduct, Fault
 from meshgen.net.guard import log, where
-from meshgen.net.libp2p_frames import Watch
+from meshgen.net.libp2p.frames import Watch
 from meshgen.net.mailbox import Mailbox
 from meshgen.net.port import PeerId
 

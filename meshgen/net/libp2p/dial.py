@@ -18,8 +18,8 @@ from libp2p.peer.peerstore import PeerStoreError
 from multiaddr import Multiaddr
 
 from meshgen.net.guard import DIAL_TIMEOUT_S, log
-from meshgen.net.libp2p_reach import is_direct, own_ips
-from meshgen.net.libp2p_relay_client import Circuits, is_circuit, relay_of
+from meshgen.net.libp2p.reach import is_direct, own_ips
+from meshgen.net.libp2p.relay_client import Circuits, is_circuit, relay_of
 from meshgen.net.port import PeerId, Unreachable
 
 STAGGER_S = 0.25

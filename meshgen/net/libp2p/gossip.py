@@ -23,8 +23,8 @@ from libp2p.rcmgr import Direction
 from meshgen.identity import KEY_BYTES, peer_id, verify
 from meshgen.net.conduct import Conduct, Fault
 from meshgen.net.guard import GOSSIP_QUEUE, accepts, shielded
-from meshgen.net.libp2p_intake import Intake
-from meshgen.net.libp2p_prefixed import Prefixed
+from meshgen.net.libp2p.intake import Intake
+from meshgen.net.libp2p.prefixed import Prefixed
 from meshgen.net.mailbox import Mailbox
 from meshgen.net.port import MAX_GOSSIP_BYTES, Gossip, GossipValidator, PeerId, TooLarge
 

@@ -11,10 +11,10 @@ from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
 from meshgen.net.guard import log
-from meshgen.net.libp2p_reach import is_direct
-from meshgen.net.libp2p_relay import TAG
-from meshgen.net.libp2p_relay_client import Circuits, Held
-from meshgen.net.libp2p_relay_wire import HOP
+from meshgen.net.libp2p.reach import is_direct
+from meshgen.net.libp2p.relay import TAG
+from meshgen.net.libp2p.relay_client import Circuits, Held
+from meshgen.net.libp2p.relay_wire import HOP
 from meshgen.net.port import PeerId, Unreachable
 
 WANTED = 2

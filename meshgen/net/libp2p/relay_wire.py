@@ -17,7 +17,7 @@ from libp2p.io.exceptions import IOException
 from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, Reservation, Status, StopMessage
 
 from meshgen.net.guard import shielded
-from meshgen.net.libp2p_yamux import MeshYamux
+from meshgen.net.libp2p.yamux import MeshYamux
 
 M = TypeVar("M", bound=Message)
 

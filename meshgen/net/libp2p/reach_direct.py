@@ -14,7 +14,7 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 
 from meshgen.net.guard import log
-from meshgen.net.libp2p_reach import is_direct
+from meshgen.net.libp2p.reach import is_direct
 
 LOOK_S = 10.0
 FIRST_S = 2.0

@@ -1,6 +1,6 @@
 """The real net: py-libp2p behind :class:`meshgen.net.port.Net`.
 
-TCP, Noise and Yamux only; GossipSub 1.1 with strict signing; Kademlia as a server. The siblings ``libp2p_*`` hold one part each,
+TCP, Noise and Yamux only; GossipSub 1.1 with strict signing; Kademlia as a server. The siblings hold one part each,
 with the cures for what was found in py-libp2p 0.8; this file puts them together.
 """
 
@@ -26,18 +26,18 @@ from multiaddr import Multiaddr
 from meshgen.identity import Identity
 from meshgen.net.conduct import Fault
 from meshgen.net.guard import DIAL_TIMEOUT_S, check_gossip, single_errors
-from meshgen.net.libp2p_channel import IdleWires, StreamChannel, serve_stream
-from meshgen.net.libp2p_dial import parse_address
-from meshgen.net.libp2p_door import Door
-from meshgen.net.libp2p_gossip import MeshGossip, MeshPubsub
-from meshgen.net.libp2p_host import DEFAULT_LIMITS, Limits, make_host, parse_listen, quieten
-from meshgen.net.libp2p_keeping import guard_table
-from meshgen.net.libp2p_mdns import meet_neighbours
-from meshgen.net.libp2p_reach import is_direct
-from meshgen.net.libp2p_reach_ways import Ways
-from meshgen.net.libp2p_relay import RelayLimits
-from meshgen.net.libp2p_table import Table, make_dht
-from meshgen.net.libp2p_wire import Wire
+from meshgen.net.libp2p.channel import IdleWires, StreamChannel, serve_stream
+from meshgen.net.libp2p.dial import parse_address
+from meshgen.net.libp2p.door import Door
+from meshgen.net.libp2p.gossip import MeshGossip, MeshPubsub
+from meshgen.net.libp2p.host import DEFAULT_LIMITS, Limits, make_host, parse_listen, quieten
+from meshgen.net.libp2p.keeping import guard_table
+from meshgen.net.libp2p.mdns import meet_neighbours
+from meshgen.net.libp2p.reach import is_direct
+from meshgen.net.libp2p.reach_ways import Ways
+from meshgen.net.libp2p.relay import RelayLimits
+from meshgen.net.libp2p.table import Table, make_dht
+from meshgen.net.libp2p.wire import Wire
 from meshgen.net.port import (
     Channel,
     ChannelHandler,

@@ -24,9 +24,9 @@ from multiaddr import Multiaddr
 
 from meshgen.identity import Identity
 from meshgen.net.guard import DIAL_TIMEOUT_S
-from meshgen.net.libp2p_addresses import guard_addresses
-from meshgen.net.libp2p_psk import MeshSecurity
-from meshgen.net.libp2p_yamux import MeshMuxer, MeshYamux
+from meshgen.net.libp2p.addresses import guard_addresses
+from meshgen.net.libp2p.psk import MeshSecurity
+from meshgen.net.libp2p.yamux import MeshMuxer, MeshYamux
 from meshgen.net.port import NetError
 
 HANDSHAKE_TIMEOUT_S = 10

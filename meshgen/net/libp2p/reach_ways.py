@@ -9,18 +9,18 @@ import trio
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
-from meshgen.net.libp2p_dial import Dialer
-from meshgen.net.libp2p_host import forget_interfaces
-from meshgen.net.libp2p_reach import Reachability, own_ips
-from meshgen.net.libp2p_reach_direct import DirectPaths
-from meshgen.net.libp2p_reach_gossip import GossipMover
-from meshgen.net.libp2p_reach_probe import place_of
-from meshgen.net.libp2p_reach_relays import KEY, Relays
-from meshgen.net.libp2p_reach_upnp import Upnp, wants_door
-from meshgen.net.libp2p_reach_votes import is_loopback
-from meshgen.net.libp2p_relay import Relay, RelayLimits
-from meshgen.net.libp2p_relay_client import Circuits
-from meshgen.net.libp2p_table import Table
+from meshgen.net.libp2p.dial import Dialer
+from meshgen.net.libp2p.host import forget_interfaces
+from meshgen.net.libp2p.reach import Reachability, own_ips
+from meshgen.net.libp2p.reach_direct import DirectPaths
+from meshgen.net.libp2p.reach_gossip import GossipMover
+from meshgen.net.libp2p.reach_probe import place_of
+from meshgen.net.libp2p.reach_relays import KEY, Relays
+from meshgen.net.libp2p.reach_upnp import Upnp, wants_door
+from meshgen.net.libp2p.reach_votes import is_loopback
+from meshgen.net.libp2p.relay import Relay, RelayLimits
+from meshgen.net.libp2p.relay_client import Circuits
+from meshgen.net.libp2p.table import Table
 from meshgen.net.port import PeerId, Reach
 
 ANNOUNCE_S = 30 * 60.0

@@ -20,7 +20,7 @@ from libp2p.io.exceptions import IOException
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 
-from meshgen.net.libp2p_relay_wire import HOP, STOP, BadMessage, HopMessage, Pipe, Questions, Status, StopMessage
+from meshgen.net.libp2p.relay_wire import HOP, STOP, BadMessage, HopMessage, Pipe, Questions, Status, StopMessage
 
 CIRCUITS_PER_PAIR = 8
 """From one peer to one other: nobody can take up all that a peer is granted."""

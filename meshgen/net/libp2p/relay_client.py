@@ -23,7 +23,7 @@ from libp2p.peer.id import ID
 from libp2p.rcmgr import Direction
 from multiaddr import Multiaddr
 
-from meshgen.net.libp2p_relay_wire import HOP, STOP, HopMessage, Pipe, Questions, Status, StopMessage
+from meshgen.net.libp2p.relay_wire import HOP, STOP, HopMessage, Pipe, Questions, Status, StopMessage
 from meshgen.net.port import PeerId, Unreachable
 
 MAX_HANDSHAKES = 32

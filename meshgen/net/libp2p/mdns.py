@@ -22,7 +22,7 @@ import trio
 from zeroconf import Error, IPVersion, ServiceBrowser, ServiceInfo, ServiceStateChange, Zeroconf
 
 from meshgen.net.guard import log, shielded
-from meshgen.net.libp2p_dial import parse_address
+from meshgen.net.libp2p.dial import parse_address
 from meshgen.net.port import Unreachable
 
 GOODBYE_S = 3.0

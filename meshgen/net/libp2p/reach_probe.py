@@ -23,7 +23,7 @@ from libp2p.transport.exceptions import OpenConnectionError, SecurityUpgradeFail
 from multiaddr import Multiaddr
 
 from meshgen.net.guard import shielded
-from meshgen.net.libp2p_relay_wire import ANSWER_S, Pipe, Questions
+from meshgen.net.libp2p.relay_wire import ANSWER_S, Pipe, Questions
 
 AUTONAT = "/libp2p/autonat/1.0.0"
 TRY_S = 4.0
