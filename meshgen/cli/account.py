@@ -8,7 +8,7 @@ from meshgen.cli.client import Api
 from meshgen.cli.credit_text import SHORT
 from meshgen.cli.credit_words import ask, parse_kudos, unasked
 from meshgen.cli.faults import BadHome, Fault
-from meshgen.cli.verb import Call, kudos, verb
+from meshgen.cli.verb import Call, Verbs, kudos, verb
 from meshgen.cli.whom import People, is_peer_id
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ ROTATE_STOPPED = """Close this key's log and go on with the next key? The peer i
 If this home came from a backup, run the node first: it asks others for what the backup lacks. Without it the log forks."""
 
 
-@click.group()
+@click.group(cls=Verbs)
 def account() -> None:
     """Your devices' keys: who speaks for your account, and how a key follows another.
 

@@ -6,6 +6,7 @@ of the running node. The log is copied as SQLite does it, whole, while its node 
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import io
 import json
@@ -16,11 +17,14 @@ import sys
 import tarfile
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
+
+import click
 
 from meshgen import __version__
 from meshgen.cli.faults import BadHome, Fault
@@ -236,6 +240,17 @@ def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, manifest: Manifes
 
 
 # -- the passphrase
+
+
+def ask_passphrase(*, twice: bool = False) -> str:
+    """Raises Fault where there is no terminal: asked there, it would be seen, or read from the wrong input."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True))
+        except getpass.GetPassWarning:
+            cure = "write it into a file that you alone may read, and give that: --passphrase-file FILE"
+            raise Fault("there is no terminal to ask for the passphrase at", cure) from None
 
 
 def read_passphrase(file: str) -> str:

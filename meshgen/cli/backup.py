@@ -40,9 +40,9 @@ def backup(call: Call, file: str, passphrase_file: str | None, no_encrypt: bool)
 
 
 def _new_passphrase(file: str | None) -> str:
-    from meshgen.cli.backing import read_passphrase
+    from meshgen.cli.backing import ask_passphrase, read_passphrase
 
-    given = read_passphrase(file) if file else click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    given = read_passphrase(file) if file else ask_passphrase(twice=True)
     if len(given) < MIN_PASSPHRASE:
         raise Fault(f"a passphrase has at least {MIN_PASSPHRASE} characters", "several words are easy to keep in mind")
     return str(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import http.client
 import json
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ __all__ = ["Api", "Event", "NotRunning"]
 
 ANSWER_S = 60.0
 """The node keeps event streams alive every 15 s, so a minute of silence means that it hangs."""
+START_S, LOOK_S = 30.0, 0.2
+"""How long a node may take from its start until its API is open, and how often to look."""
 _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
 
 
@@ -43,12 +46,12 @@ class Api:
     @classmethod
     def of(cls, home: Path) -> Api:
         info = read_run(home)
+        if info is not None and not info.url:
+            info = _once_open(home)
         if info is None:
             made = (home / "identity.key").exists()
-            raise NotRunning(
-                f"no node runs in {home}",
-                "start it with `meshgen run`" if made else "make one with `meshgen init`, then `meshgen run`",
-            )
+            first = "" if made else "make one with `meshgen join LINE` or `meshgen init`, then `meshgen run`"
+            raise NotRunning(f"no node runs in {home}", first or "start it with `meshgen run`")
         if not info.alive():
             raise NotRunning(f"the node in {home} was killed (its process {info.pid} is gone)")
         try:
@@ -116,6 +119,16 @@ class Api:
         if isinstance(error, OSError) and error.errno in _NO_WAY:
             return NotRunning(f"{self.info.url} can't be reached: {error.strerror}", "see that this machine's loopback is up")
         return NotRunning(f"the node at {self.info.url} went away", "see its log; start it with `meshgen run`")
+
+
+def _once_open(home: Path) -> RunInfo | None:
+    """The node that is on its way up, or what has become of it. Raises NotRunning if it takes too long."""
+    for _ in range(int(START_S / LOOK_S)):
+        info = read_run(home)
+        if info is None or info.url or not info.alive():
+            return info
+        time.sleep(LOOK_S)
+    raise NotRunning(f"the node in {home} has not come up in {START_S:.0f} s", "see its log")
 
 
 def _refused(answer: bytes) -> Fault:

@@ -11,7 +11,7 @@ from meshgen.cli.credit_files import export, verify
 from meshgen.cli.credit_words import tip, unvouch, vouch
 from meshgen.cli.since import HELP as SINCE_HELP
 from meshgen.cli.since import parse_since
-from meshgen.cli.verb import Call, verb
+from meshgen.cli.verb import Call, Verbs, verb
 from meshgen.cli.whom import People
 
 PAGE = 20
@@ -20,7 +20,7 @@ of_peer = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Verbs)
 def credit() -> None:
     """Kudos: balances, the log behind them, its proof.
 

@@ -29,11 +29,11 @@ def outcome(call: Call, file: Path, signed: SignedCharter, rules: Charter) -> tu
         if signed.charter.version == 0:
             hint += f"\nthen every home, this one too, joins before its first `meshgen run`: meshgen mesh join {file.name}"
         return file_document(signed, rules), f"{file_text(signed, rules)}\n{file} is signed; {hint}"
-    effect = _take_effect(call.home, file, signed)
+    effect = _take_effect(call.home, signed)
     return file_document(signed, rules) | {"in_force": True}, f"{file_text(signed, rules)}\n{effect}"
 
 
-def _take_effect(home: Path, file: Path, signed: SignedCharter) -> str:
+def _take_effect(home: Path, signed: SignedCharter) -> str:
     before = joined(home)
     if signed.charter.version == 0:
         lineage = Lineage.founded(signed)
@@ -48,23 +48,29 @@ def _take_effect(home: Path, file: Path, signed: SignedCharter) -> str:
         return "it is in force at the running node, and on its way to the others"
     keep_at(home, lineage)
     if signed.charter.version == 0:
-        return "it is in force at this home; the others join before their first `meshgen run`: meshgen mesh join " + file.name
+        return "it is in force at this home; next: meshgen run, then invite others with `meshgen mesh invite`"
     return "it is in force at this home; others get it from the node when it runs"
 
 
 def keep_at(home: Path, lineage: Lineage) -> None:
     """Raises Fault if the home belongs elsewhere."""
-    before, logged = joined(home), mesh_of_log(home)
-    other = before.net if before else logged
-    if other not in (b"", lineage.net):
-        name = f"the mesh {before.current.name}" if before else "another mesh"
-        raise BadHome(
-            f"{home} belongs to {name} ({other.hex()}), not to {lineage.current.name} ({lineage.net.hex()})",
-            "credit never crosses from one mesh to another; use another home: meshgen --home FOLDER mesh join ...",
-            code="other_mesh",
-        )
+    ensure_free(home, lineage.net, f"{lineage.current.name} ({lineage.net.hex()})")
+    before = joined(home)
     if before is None or len(before.documents) < len(lineage.documents):
         keep(home, lineage)
+
+
+def ensure_free(home: Path, net: bytes, name: str) -> None:
+    """May it belong to the mesh ``net``? Raises Fault if it belongs elsewhere, CharterError."""
+    before = joined(home)
+    other = before.net if before else mesh_of_log(home)
+    if other not in (b"", net):
+        its = f"the mesh {before.current.name}" if before else "another mesh"
+        raise BadHome(
+            f"{home} belongs to {its} ({other.hex()}), not to {name}",
+            "credit never crosses from one mesh to another; use another home: meshgen --home FOLDER join ...",
+            code="other_mesh",
+        )
 
 
 def write_charter(file: Path, signed: SignedCharter) -> None:

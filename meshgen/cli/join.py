@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from meshgen.cli.charter_words import mesh_document
-from meshgen.cli.enacting import ensure_stopped, explained, line_with
+from meshgen.cli.enacting import ensure_free, ensure_stopped, explained, line_with
 from meshgen.cli.faults import Fault
 from meshgen.cli.verb import Call, count, verb
 
@@ -115,6 +115,7 @@ def _invited(call: Call, invite: Invite, charter: str | None, offline: bool) -> 
     from meshgen.peers.charter_home import read_charter
     from meshgen.protocols.charter import Lineage
 
+    ensure_free(call.home, invite.net, invite.name or f"that of the invite ({invite.net.hex()})")
     if charter:
         lineage = ensured(line_with(call.home, read_charter(Path(charter)), ""), invite)
         return Entry(lineage, invite.addresses, invite.psk)
@@ -143,9 +144,7 @@ def _text(entry: Entry, peer: str, run_then: bool) -> str:
     whose = "private, its key is kept here" if entry.psk else f"mesh id {mesh.net.hex()}"
     lines = [f"this home is a member of {mesh.current.name}{version} ({whose}), as {peer}", _doors(entry)]
     if mesh.current.members == "listed":
-        lines.append(f"its charter lists its members; if this node is none yet, send {peer} to a delegate: meshgen mesh admit")
-    if mesh.current.members == "listed":
-        lines.append(f"members are admitted by name: a delegate runs `meshgen mesh admit {peer}`")
+        lines.append(f"its charter lists its members; if this node is none yet, a delegate runs `meshgen mesh admit {peer}`")
     return "\n".join(lines if run_then else [*lines, "next: meshgen run"])
 
 

@@ -9,13 +9,13 @@ import click
 from meshgen.cli.client import Api
 from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.since import parse_span
-from meshgen.cli.verb import Call, kudos, table, verb
+from meshgen.cli.verb import Call, Verbs, kudos, table, verb
 
 NONE = "no key is shared; make one with `meshgen key new NAME`"
 DAY_MS = 24 * 3600 * 1000
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @verb
 def key(call: Call) -> None:
     """The key by which AI Horde's clients use this node as you; `new`, `ls` and `rm` are about keys for others.

@@ -22,7 +22,7 @@ from meshgen.cli.join import join
 from meshgen.cli.mesh_keys import key
 from meshgen.cli.mesh_members import admit, expel, members
 from meshgen.cli.screen import screen_width
-from meshgen.cli.verb import Call, verb
+from meshgen.cli.verb import Call, Verbs, verb
 from meshgen.peers.charter_home import joined, lineage_of, read_charter
 from meshgen.peers.charter_text import render_charter
 from meshgen.peers.mesh_key import keep_key, mesh_key, new_key
@@ -31,7 +31,7 @@ from meshgen.protocols.charter import SignedCharter
 FILE = click.Path(dir_okay=False)
 
 
-@click.group()
+@click.group(cls=Verbs)
 def mesh() -> None:
     """The mesh: found one, invite to it, join one, show or change what it agrees on."""
 

@@ -8,13 +8,13 @@ import click
 
 from meshgen.cli.enacting import ensure_stopped, explained
 from meshgen.cli.faults import Fault
-from meshgen.cli.verb import Call, verb
+from meshgen.cli.verb import Call, Verbs, verb
 
 MAX_PASTED = 4096
 INVITE = "the others get it by `meshgen mesh invite`"
 
 
-@click.group()
+@click.group(cls=Verbs)
 def key() -> None:
     """A private mesh's key, mesh.key in the home: nodes without it can't even begin a handshake with those that have it."""
 

@@ -25,14 +25,14 @@ from meshgen.cli.model_views import (
     size_of,
 )
 from meshgen.cli.progress import Progress
-from meshgen.cli.verb import Call, count, verb
+from meshgen.cli.verb import Call, Verbs, count, verb
 
 if TYPE_CHECKING:
     from meshgen.engine.models.catalog import Catalog
     from meshgen.engine.models.entries import Entry
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @verb
 def models(call: Call) -> None:
     """Models of the mesh; with ls, add, rm, show, check, scan those of this node."""

@@ -9,12 +9,12 @@ from meshgen.cli.credit_advice import advise
 from meshgen.cli.model_views import cut
 from meshgen.cli.peers_advice import advice
 from meshgen.cli.peers_lists import allow, block, blocked, follow, followed, unallow, unblock, unfollow
-from meshgen.cli.verb import Call, table, verb
+from meshgen.cli.verb import Call, Verbs, table, verb
 
 MODELS_WIDTH = 24
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @verb
 def peers(call: Call) -> None:
     """Who else is in the mesh; whom this node blocks, allows and follows."""

@@ -7,7 +7,7 @@ import click
 
 from meshgen.cli.credit_text import when
 from meshgen.cli.faults import FAULT, BadHome, NotRunning
-from meshgen.cli.verb import Call, count, kudos, verb
+from meshgen.cli.verb import Call, Verbs, count, kudos, verb
 
 if TYPE_CHECKING:
     from meshgen.cli.receipts import Check
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MARKS = {True: "yes", False: "NO", None: "?"}
 
 
-@click.group()
+@click.group(cls=Verbs)
 def receipt() -> None:
     """Receipts: what was paid for, and its proof.
 

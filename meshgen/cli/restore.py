@@ -38,9 +38,9 @@ def restore(call: Call, file: str, passphrase_file: str | None, force: bool, new
 
 
 def _passphrase(file: str | None) -> str:
-    from meshgen.cli.backing import read_passphrase
+    from meshgen.cli.backing import ask_passphrase, read_passphrase
 
-    return read_passphrase(file) if file else str(click.prompt("Passphrase", hide_input=True, err=True))
+    return read_passphrase(file) if file else ask_passphrase()
 
 
 def _text(home: Path, done: Manifest, aside: Path | None, newest: bool) -> str:

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from meshgen.cli.config import loaded, source_of
 from meshgen.cli.faults import BadHome
 from meshgen.cli.verb import Call, verb
+from meshgen.gateway.runfile import starting
 from meshgen.home import INCOMING_KEY_FILE
+
+if TYPE_CHECKING:
+    from meshgen.settings import Settings, Source
 
 
 @click.command()
@@ -25,10 +30,16 @@ def run(call: Call, profile: str | None, config: str | None, changes: tuple[str,
     source = source_of(call.home, config, profile, changes)
     settings = loaded(source)
     _make(call.home)
+    with starting(call.home):
+        _run(settings, call.home, source)
+
+
+def _run(settings: Settings, home: Path, source: Source) -> None:
+    """Raises BadHome."""
     from meshgen.node import NodeError, run_node
 
     try:
-        run_node(settings, call.home, source)
+        run_node(settings, home, source)
     except NodeError as error:
         raise BadHome(str(error)) from None
 

@@ -12,7 +12,7 @@ import click
 
 import meshgen
 from meshgen.cli.faults import BadHome, Fault, NotRunning
-from meshgen.cli.verb import Call, verb
+from meshgen.cli.verb import Call, Verbs, verb
 from meshgen.home import CONFIG_FILE, home_dir
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _of_which(function: Callable[..., Any]) -> Callable[..., Any]:
     return named(system(function))
 
 
-@click.group()
+@click.group(cls=Verbs)
 def service() -> None:
     """Run the node in the background, from when the machine starts on.
 

@@ -15,6 +15,8 @@ from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.screen import fold_last, screen_width
 from meshgen.home import HomeError, home_dir, home_version
 
+MAX_SENTENCE = 240
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -28,6 +30,16 @@ class Call:
 
     def result(self, document: Any, text: str = "") -> None:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False) if self.json else text)
+
+
+class Verbs(click.Group):
+    """Its --help folds what each verb is for; click's cuts it off."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, command.get_short_help_str(MAX_SENTENCE)) for name, command in commands if command and not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from meshgen.cli.client import Api
-from meshgen.cli.verb import Call, verb
+from meshgen.cli.verb import Call, Verbs, verb
 from meshgen.cli.working import show_reasons
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @verb
 def worker(call: Call) -> None:
     """Whether this node takes work, and by which rules; `import` takes over an AI Horde worker's settings."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +17,8 @@ TOKEN_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
+    """``url`` is empty as long as the node is on its way up."""
+
     url: str
     pid: int
     token_file: str
@@ -56,6 +60,19 @@ def remove_run(home: Path, pid: int) -> None:
     info = read_run(home)
     if info is not None and info.pid == pid:
         (home / RUN_FILE).unlink(missing_ok=True)
+
+
+@contextmanager
+def starting(home: Path) -> Iterator[None]:
+    """Whoever asks before the API is open waits for it. The file of another node that runs is left alone."""
+    info = read_run(home)
+    with suppress(OSError):  # the node itself says what is wrong with its home
+        if info is None or info.pid == os.getpid() or not info.alive():
+            write_run(home, RunInfo("", os.getpid(), ""))
+    try:
+        yield
+    finally:
+        remove_run(home, os.getpid())
 
 
 def make_token(home: Path) -> str:

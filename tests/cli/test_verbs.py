@@ -16,7 +16,7 @@ from click.testing import Result
 from meshgen.cli import VERBS, main
 from meshgen.cli.client import Event, _parse
 from meshgen.cli.verb import kudos, table
-from meshgen.gateway.runfile import RunInfo, write_run
+from meshgen.gateway.runfile import RunInfo, starting, write_run
 from tests.cli.conftest import Running, process
 from tests.gateway.fake_node import ALICE, BOB, award, draw
 
@@ -98,7 +98,7 @@ def test_without_a_node_client_verbs_say_so(meshgen: Cli, home: Path, words: str
     failed = meshgen(*words.split(), code=3)
     assert failed.stdout == "" and failed.stderr.splitlines() == [
         f"no node runs in {home}",
-        "make one with `meshgen init`, then `meshgen run`",
+        "make one with `meshgen join LINE` or `meshgen init`, then `meshgen run`",
     ]
     assert json.loads(meshgen(*words.split(), "--json", code=3).stdout)["error"]["code"] == "not_running"
 
@@ -113,6 +113,22 @@ def test_a_killed_node_and_a_foreign_server_are_told_apart(meshgen: Cli, home: P
     assert "api.token can't be read" in meshgen("status", code=3).stderr
     token.write_text("x")
     assert "nothing listens at http://127.0.0.1:1" in meshgen("status", code=3).stderr
+
+
+def test_a_node_on_its_way_up_is_waited_for(meshgen: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_up(_: float) -> None:
+        write_run(home, RunInfo("http://127.0.0.1:1", os.getpid(), str(home / "api.token")))
+
+    with starting(home):
+        monkeypatch.setattr("time.sleep", open_up)
+        assert "api.token can't be read" in meshgen("status", code=3).stderr
+    with starting(home):
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        assert f"the node in {home} has not come up in 30 s" in meshgen("status", code=3).stderr
+    assert f"no node runs in {home}" in meshgen("status", code=3).stderr
+    write_run(home, RunInfo("http://127.0.0.1:1", os.getppid(), "x"))
+    with starting(home):
+        assert "x can't be read" in meshgen("status", code=3).stderr, "another node's file was overwritten"
 
 
 def test_a_home_given_at_either_place_counts(meshgen: Cli, tmp_path: Path) -> None:

@@ -35,8 +35,7 @@ def hubs(patient: Patient) -> Iterator[Finding]:
 
 def _judged(place: str, address: str, visit: Visit) -> Finding:
     if visit.how == "closed":
-        cure = "check this machine's network, or take another node for mesh.bootstrap"
-        return Finding("hub", "fault", f"{place} does not answer: {visit.why}", cure)
+        return Finding("hub", "fault", f"{place} does not answer: {visit.why}", _cure_of(visit.why))
     if visit.how == "refuses":
         cure = "ask for its address again: its key has changed, or its mesh is private (`meshgen join` takes an invite line)"
         text = f"{place} answers, but not as the node {address.rpartition('/')[2]} of this mesh: {visit.why}"
@@ -44,6 +43,12 @@ def _judged(place: str, address: str, visit: Visit) -> Finding:
     if visit.how == "reserved":
         return Finding("hub", "note", f"{place} is that node, but tells strangers nothing: {visit.why}")
     return Finding("hub", "ok", f"{place} answers as a node of this mesh")
+
+
+def _cure_of(why: str) -> str:
+    """Refused is an answer: the way there is good."""
+    look = "see that its node runs" if why.endswith("refused") else "check this machine's network"
+    return f"{look}, or take another node for mesh.bootstrap"
 
 
 def _place(address: str) -> str:
