@@ -157,10 +157,12 @@ class Door:
             await stream.reset()
 
     async def _let_one_go(self, inbound: list[Any]) -> bool:
-        """Hang up on the peer that did least for this node; False if all of them did something, or just came."""
+        """Hang up on the peer that did least for this node; False if all of them did something, just came, or are protected:
+        those that this node relays for have no other way to be reached."""
         now = time.time()
         merits = {each: self.conduct.merit(PeerId(str(each.muxed_conn.peer_id))) for each in inbound}
-        idle = [each for each in inbound if merits[each] < NEWCOMER and now - each._created_at > SETTLED_S]
+        new = [each for each in inbound if merits[each] < NEWCOMER and now - each._created_at > SETTLED_S]
+        idle = [each for each in new if not self._swarm.is_protected(each.muxed_conn.peer_id)]
         if not idle:
             return False
         with trio.move_on_after(HANG_UP_S):

@@ -314,8 +314,10 @@ class Libp2pNet:
             self._door.sweep()
 
     async def _cut_off(self) -> None:
-        async for peer in self._door.doomed:
-            await self._hang_up_on(peer)
+        """Each by itself: who does not read holds up its own end alone."""
+        async with trio.open_nursery() as nursery:
+            async for peer in self._door.doomed:
+                nursery.start_soon(self._hang_up_on, peer)
 
     async def hang_up(self) -> None:
         """Close connections and listeners. libp2p would too, but in tasks that are cancelled by then, and so leave them open."""

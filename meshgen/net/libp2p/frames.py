@@ -23,7 +23,6 @@ from libp2p.stream_muxer.yamux.yamux import (
     FLAG_FIN,
     FLAG_RST,
     FLAG_SYN,
-    MAX_WINDOW_SIZE,
     TYPE_DATA,
     TYPE_GO_AWAY,
     TYPE_PING,
@@ -45,6 +44,8 @@ SYNS_S, SYNS_BURST = 50.0, 400.0
 """Streams opened: each costs a negotiation."""
 FRAMES_S, FRAMES_BURST = 2000.0, 20000.0
 PINGS_S, PINGS_BURST = 5.0, 100.0
+FRAME_BYTES = 1024 * 1024
+"""In one piece, and held until it is whole; implementations send 64 KiB."""
 BYTES_S, BYTES_BURST = 8 * 1024 * 1024.0, 64 * 1024 * 1024.0
 """Of a stranger's; a picture has one or two MiB. Friends are read as fast as they write."""
 UNREAD_BYTES = 20 * 1024 * 1024
@@ -151,8 +152,8 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
     async def _stream_frame(self, kind: int, flags: int, stream_id: int, length: int) -> None:
         if not stream_id:
             raise Violation("a stream without a number")
-        if kind == TYPE_DATA and length > MAX_WINDOW_SIZE:
-            raise Violation("a frame larger than any window")
+        if kind == TYPE_DATA and length > FRAME_BYTES:
+            raise Violation("a frame larger than any that is sent")
         data = await self._read_data_body(length) if kind == TYPE_DATA and length else b""
         stream = self.streams.get(stream_id)
         opened = stream is None and flags & FLAG_SYN
