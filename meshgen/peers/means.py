@@ -83,10 +83,14 @@ class Means:
 
     def advised_against(self) -> dict[PeerId, No]:
         """Known workers that those whom this node follows say to avoid."""
+        if not self.advice.follow:
+            return {}  # a directory of thousands is not gone through for nothing, four times a job
         return {PeerId(signed.peer): No("advised") for signed in self.directory.adverts() if self.advice.avoids(signed.author)}
 
     def kept_out(self, whom: Whom) -> dict[PeerId, No]:
         """Known workers that a request is not for."""
+        if whom == ANYBODY:
+            return {}
         return {PeerId(one.peer): No("not_chosen") for one in self.directory.adverts() if not whom.allows(one.peer)}
 
     def may_do(self, whom: Whom) -> bool:
