@@ -106,7 +106,7 @@ async def test_an_announced_monster_ends_the_negotiation(libp2p_world: Libp2pWor
 
 
 async def test_a_cut_off_peer_burdens_its_address(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libp2p_door, "_place", lambda _connection: "192.0.2.1")
+    monkeypatch.setattr(libp2p_door, "household", lambda _connection: "192.0.2.1")
     hub: Any = await libp2p_world.join(1)
     for number in range(2, 6):
         guest = await libp2p_world.join(number)

@@ -1,4 +1,4 @@
-"""Addresses that others wrote: only those that can be read get in, and so many a peer.
+"""Addresses and peer ids that others wrote: only those that can be read get in, and so many a peer.
 
 A multiaddr is parsed when somebody first looks at it, not when it is made, and raises a dozen unrelated types then: one bad
 address in what a peer says of itself would end whatever task of this node looks next.
@@ -6,6 +6,7 @@ address in what a peer says of itself would end whatever task of this node looks
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,9 +14,13 @@ from typing import Any
 from libp2p.peer.peerdata import PeerData
 from multiaddr import Multiaddr
 
+from meshgen.identity import public_key_of
+
 MOST = 64
 """Of one peer, whoever told them. The first stay: a peer's own word about itself comes in the place of all before it."""
 MAX_BYTES = 512
+PREFIX_IPV6 = 64
+"""What one household has of IPv6."""
 
 
 def read_address(raw: bytes) -> Multiaddr | None:
@@ -51,3 +56,26 @@ def _guarded(add: Callable[[Any, Sequence[Multiaddr]], None]) -> Callable[[Any, 
 
     add_addrs.guarded = True  # type: ignore[attr-defined]
     return add_addrs
+
+
+def is_peer(peer: object) -> bool:
+    """Is this a peer id, or its text, with an Ed25519 key in it? The mesh has no others."""
+    try:
+        return bool(public_key_of(str(peer)))
+    except ValueError:
+        return False
+
+
+def household(connection: Any) -> str:
+    """What shares a limit: an IPv4 address, the /64 of an IPv6 one; "" for this machine itself, and for what is relayed."""
+    remote = connection.get_remote_address()
+    if remote is None:
+        return ""
+    address = ipaddress.ip_address(remote[0].partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if str(address) in ("127.0.0.1", "::1"):
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, PREFIX_IPV6), strict=False))
+    return str(address)

@@ -7,7 +7,6 @@ CPU time and is nobody's yet; a connection costs memory and has a peer id that c
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -23,9 +22,9 @@ from libp2p.protocol_muxer import multiselect_communicator
 from libp2p.rcmgr import Direction
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
-from meshgen.identity import public_key_of
 from meshgen.net.conduct import Buckets, Conduct, Fault
 from meshgen.net.guard import log, where
+from meshgen.net.libp2p.addresses import household, is_peer
 from meshgen.net.libp2p.frames import Watch
 from meshgen.net.mailbox import Mailbox
 from meshgen.net.port import PeerId
@@ -37,8 +36,6 @@ HANDSHAKES_PER_S = 10.0
 HANDSHAKE_BURST = 60.0
 CONNECTIONS_PER_ADDRESS = 32
 """A household, or a whole site behind its NAT, has one address. This machine's own, 127.0.0.1 and ::1, are not limited."""
-PREFIX_IPV6 = 64
-"""What one household has of IPv6."""
 RESERVED = 0.1
 """So much of the connections is kept for those that this node dials itself."""
 SETTLED_S = 10.0
@@ -80,7 +77,7 @@ class Door:
             return
         log.warning("a peer is kept out for %.0f s: too many faults", self.conduct.shut_for_s(peer))
         for connection in self._swarm.get_connections():
-            if str(connection.muxed_conn.peer_id) == peer and (place := _place(connection.muxed_conn)):
+            if str(connection.muxed_conn.peer_id) == peer and (place := household(connection.muxed_conn)):
                 self._addresses.blame(PeerId(place), CUT_OFF_POINTS)
         self.doomed.put(peer)
 
@@ -91,7 +88,7 @@ class Door:
 
     async def _admit(self, stream: Any, listener: Any) -> None:
         """From the accepted socket to the connection's end; returning closes the socket."""
-        place = _place(stream)
+        place = household(stream)
         if not self._may_knock(place) or not await self._has_room():
             return
         self._places[place] += 1
@@ -139,9 +136,7 @@ class Door:
         return await self._add_conn(muxed, direction=direction)
 
     def _why_not(self, peer: PeerId) -> str:
-        try:
-            public_key_of(peer)
-        except ValueError:  # libp2p knows RSA and others, too; who has one signs nothing here, and is in no list
+        if not is_peer(peer):  # libp2p knows RSA and others, too; who has one signs nothing here, and is in no list
             return "this peer's key is no Ed25519 key"
         return "this peer is kept out" if self.conduct.is_shut(peer) else ""
 
@@ -177,18 +172,3 @@ async def _read_line(reader: Any) -> bytes:
     if not line.endswith(b"\n") or not line.isascii():
         raise ParseError("not a line of a negotiation")
     return line[:-1]
-
-
-def _place(connection: Any) -> str:
-    """What shares a limit: an IPv4 address, the /64 of an IPv6 one; "" for this machine itself, and for what is relayed."""
-    remote = connection.get_remote_address()
-    if remote is None:
-        return ""
-    address = ipaddress.ip_address(remote[0].partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    if str(address) in ("127.0.0.1", "::1"):
-        return ""
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, PREFIX_IPV6), strict=False))
-    return str(address)
