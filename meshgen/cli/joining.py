@@ -109,7 +109,7 @@ async def _mesh_from(net: Libp2pNet, addresses: list[str], invite: Invite) -> tu
 
 async def _reach(net: Libp2pNet, addresses: list[str]) -> PeerId:
     """At the first of a peer's addresses that answers. Raises NetError, ValueError."""
-    from meshgen.net.libp2p_dial import parse_address
+    from meshgen.net.libp2p.dial import parse_address
 
     parsed = [parse_address(address) for address in addresses]
     peer = parsed[0][0]

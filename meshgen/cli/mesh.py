@@ -66,7 +66,7 @@ def create(call: Call, name: str, threshold: int | None, private: bool, out: str
     document, text = outcome(call, file, signed, charter)
     if private and joined(call.home):
         keep_key(call.home, mesh_key(call.home) or new_key())
-        text += "\nit is private: invite others with `meshgen mesh invite`"
+        text += "\nit is private: its invites hold the key, so they are secrets"
     elif private:
         text += "\nonce this home has joined it, make its key: meshgen mesh key new"
     call.result(document | {"private": private}, text)
