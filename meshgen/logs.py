@@ -50,8 +50,8 @@ class JournalLines(logging.Formatter):
 
 
 def start_logging(level: str, form: Literal["text", "json"] = "text", file: Path | None = None) -> None:
-    """For this process, once. Raises OSError if the file can't be opened."""
-    logging.basicConfig(level=level.upper(), handlers=list(_handlers(form, file)))
+    """For this process, in place of what a library has set up. Raises OSError if the file can't be opened."""
+    logging.basicConfig(level=level.upper(), handlers=list(_handlers(form, file)), force=True)
 
 
 def _handlers(form: str, file: Path | None) -> Iterator[logging.Handler]:

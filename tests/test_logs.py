@@ -60,6 +60,7 @@ import logging, os, sys
 from pathlib import Path
 from meshgen import logs
 logs.FILE_BYTES = 1000
+logging.getLogger().addHandler(logging.StreamHandler())  # as a library may have done
 if sys.argv[3:]:
     found = os.fstat(2)
     os.environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
