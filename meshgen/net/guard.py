@@ -78,9 +78,10 @@ def accepts(validator: GossipValidator, message: Gossip) -> bool | None:
 def report_handler(protocol: str, error: Exception) -> None:
     """Log why a channel's handler failed, without the error's text: it may quote what the peer sent.
 
-    A ValueError is the peer's fault (malformed bytes), which a stranger can repeat as often as he likes: no reason for alarm.
+    A ValueError (malformed bytes) or a TooSlowError is the peer's fault, which a stranger can repeat as often as he likes: no
+    reason for alarm.
     """
-    level = logging.DEBUG if isinstance(error, Unreachable | ValueError) else logging.ERROR
+    level = logging.DEBUG if isinstance(error, Unreachable | ValueError | trio.TooSlowError) else logging.ERROR
     log.log(level, "the handler of %s failed and its channel was reset: %s", protocol, where(error))
 
 

@@ -37,6 +37,8 @@ NO_S = 2.5
 STALLED_S = 1.0
 """A ping that took so much longer than its patience tells of this machine, which stood still, and not of the peer."""
 HANG_UP_S = 2.0
+AWAY_S = 0.1
+"""It may come back at once; but to let in whom the owner or the net keeps out is not for here to do."""
 
 
 @dataclass(slots=True)
@@ -136,4 +138,4 @@ class Pulse:
         for listener in self.on_dead:
             listener(peer)
         with trio.move_on_after(HANG_UP_S):
-            await self._net.drop(peer)
+            await self._net.drop(peer, AWAY_S)

@@ -23,6 +23,9 @@ class IdleWire:
     def is_live(self) -> bool:
         return not self.closed
 
+    async def reset(self) -> None:
+        await self.close()
+
     async def close(self) -> None:
         self.closed = True
         if self._closing is not None:
@@ -40,4 +43,17 @@ async def test_a_sweep_and_somebody_who_takes_meet(autojump_clock: object) -> No
         await idle.keep(peer, PROTOCOL, cast(Wire, wire))
     await trio.sleep(IDLE_S + 1)
     await idle.sweep()
+    assert len(idle) == 0 and all(wire.closed for wire in wires.values())
+
+
+async def test_a_hang_up_and_somebody_who_takes_meet(autojump_clock: object) -> None:
+    idle = IdleWires(8)
+
+    async def take_the_other() -> None:
+        assert await idle.take(ONE, "/meshgen/other/1") is None, "it goes with the first"
+
+    wires = {PROTOCOL: IdleWire(take_the_other), "/meshgen/other/1": IdleWire()}
+    for protocol, wire in wires.items():
+        await idle.keep(ONE, protocol, cast(Wire, wire))
+    await idle.drop(ONE)
     assert len(idle) == 0 and all(wire.closed for wire in wires.values())

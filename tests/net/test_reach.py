@@ -80,6 +80,32 @@ async def test_only_where_the_asker_comes_from_is_dialled(libp2p_world: Libp2pWo
     assert (await b._ways.reachability._prober.ask(a._host.get_id(), elsewhere)).reached is None
 
 
+async def test_a_verdict_about_another_address_is_none(libp2p_world: Libp2pWorld) -> None:
+    """It would be told to everybody as one of this node's, and they would dial a third."""
+    a: Any = await libp2p_world.join(1)
+    b: Any = await libp2p_world.join(2)
+
+    async def lie(stream: Any) -> None:
+        pipe = Pipe(stream)
+        await pipe.hear(Message)
+        answer = Message(type=Message.DIAL_RESPONSE)
+        answer.dialResponse.status, answer.dialResponse.addr = Message.OK, tcp_address("192.0.2.1", 22).to_bytes()
+        await pipe.say(answer)
+        await pipe.end()
+
+    a._host.set_stream_handler(AUTONAT, lie)
+    assert (await b._ways.reachability._prober.ask(a._host.get_id(), ports(b))).reached is None
+
+
+async def test_who_went_away_meanwhile_is_not_asked(libp2p_world: Libp2pWorld) -> None:
+    a: Any = await libp2p_world.join(1)
+    b: Any = await libp2p_world.join(2)
+    connection = b._swarm.get_connections()[0]
+    b._ways.reachability.remove_conn(connection)
+    await b._ways.reachability._ask(a._host.get_id(), connection)
+    assert b.reach().state == "unknown"
+
+
 @pytest.mark.parametrize("claims", ["another peer", "another question"])
 async def test_bad_questions_get_no_dial(libp2p_world: Libp2pWorld, claims: str) -> None:
     a: Any = await libp2p_world.join(1)

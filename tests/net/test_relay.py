@@ -13,7 +13,7 @@ from libp2p.io.exceptions import IOException
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
-from meshgen.net.libp2p import RelayLimits
+from meshgen.net.libp2p import RelayLimits, relay
 from meshgen.net.libp2p import reach_direct as libp2p_reach_direct
 from meshgen.net.libp2p.relay import CIRCUITS_PER_PAIR
 from meshgen.net.libp2p.relay_wire import HOP, QUESTIONS, STOP, HopMessage, Pipe, Status, StopMessage
@@ -214,6 +214,17 @@ async def test_a_full_relay_refuses_and_says_so(libp2p_world: Libp2pWorld) -> No
     assert answer.status == Status.RESERVATION_REFUSED
     assert not other.reach().relays
     assert a.reach().relays
+
+
+async def test_one_address_holds_so_many_reservations(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "household", lambda _connection: "192.0.2.1")
+    monkeypatch.setattr(relay, "RESERVATIONS_PER_HOUSEHOLD", 1)
+    hub, a = await hub_and(libp2p_world, 2)
+    b: Any = await libp2p_world.join(3, **HIDDEN)
+    refused = await asked(b, hub.peer_id, HOP, HopMessage(type=HopMessage.RESERVE), HopMessage)
+    assert refused.status == Status.RESERVATION_REFUSED
+    renewed = await asked(a, hub.peer_id, HOP, HopMessage(type=HopMessage.RESERVE), HopMessage)
+    assert renewed.status == Status.OK
 
 
 async def test_circuits_a_peer_are_limited(libp2p_world: Libp2pWorld) -> None:

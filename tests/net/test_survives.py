@@ -10,9 +10,9 @@ from libp2p import new_host
 from libp2p.crypto.secp256k1 import create_new_key_pair as secp256k1_keys
 from libp2p.crypto.x25519 import create_new_key_pair as x25519_keys
 from libp2p.exceptions import BaseLibp2pError
+from libp2p.host.exceptions import StreamFailure
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.identity.update import update_peerstore_from_identify
-from libp2p.io.exceptions import IOException
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
@@ -20,9 +20,9 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from multiaddr import Multiaddr
 
 from meshgen.net.libp2p.addresses import MAX_BYTES, MOST, read_address
-from meshgen.net.libp2p.relay_wire import STOP, Pipe, StopMessage
-from meshgen.net.port import request
-from tests.net.conftest import Libp2pWorld, echo, until
+from meshgen.net.libp2p.relay_wire import HOP, STOP, HopMessage, Pipe, Status, StopMessage
+from meshgen.net.port import Unreachable, request
+from tests.net.conftest import Libp2pWorld, echo, identity, until
 from tests.net.test_relay import hub_and
 
 ECHO = "/test/echo/1"
@@ -49,7 +49,8 @@ async def test_a_handler_that_trips_ends_its_stream_alone(libp2p_world: Libp2pWo
         raise ValueError("somebody's bytes")
 
     a._host.set_stream_handler("/test/trip/1", trip)
-    await b._host.new_stream(ID.from_base58(a.peer_id), ["/test/trip/1"])
+    with suppress(StreamFailure):  # it may be over before it is agreed on
+        await b._host.new_stream(ID.from_base58(a.peer_id), ["/test/trip/1"])
     await until(lambda: a.conduct.score(b.peer_id) > 0)
     assert await request(b, a.peer_id, ECHO, b"alive") == b"alive"
 
@@ -72,10 +73,42 @@ async def test_a_relay_that_brings_nobody_harms_nobody(libp2p_world: Libp2pWorld
     question.peer.id = b"\x00"
     pipe = Pipe(await hub._host.new_stream(ID.from_base58(a.peer_id), [STOP]))
     await pipe.say(question)
-    with suppress(IOException):  # refused, or accepted and given up
-        await pipe.hear(StopMessage)
-        await pipe.take()
+    assert (await pipe.hear(StopMessage)).status == Status.MALFORMED_MESSAGE
     assert await request(hub, a.peer_id, ECHO, b"alive") == b"alive"
+
+
+async def test_a_relay_that_says_nonsense_in_a_peers_place_is_passed_over(libp2p_world: Libp2pWorld) -> None:
+    hub: Any = await libp2p_world.join(1)
+    a: Any = await libp2p_world.join(2)
+
+    async def pretend(stream: Any) -> None:
+        pipe = Pipe(stream)
+        await pipe.hear(HopMessage)
+        await pipe.say(HopMessage(type=HopMessage.STATUS, status=Status.OK))
+        await pipe.write(b"\x13/multistream/1.0.0\n\x07/noise\n" + (200).to_bytes(2) + bytes(200))
+        await pipe.take()
+
+    hub._host.set_stream_handler(HOP, pretend)
+    with pytest.raises(Unreachable, match="shakes no hands"):
+        await a.connect(f"{hub.addresses()[0]}/p2p-circuit/p2p/{identity(9).peer_id}")
+
+
+async def test_addresses_of_a_relay_that_are_none_are_passed_over(libp2p_world: Libp2pWorld) -> None:
+    hub: Any = await libp2p_world.join(1)
+
+    async def grant(stream: Any) -> None:
+        pipe = Pipe(stream)
+        await pipe.hear(HopMessage)
+        answer = HopMessage(type=HopMessage.STATUS, status=Status.OK)
+        answer.reservation.expire = 2**40
+        answer.reservation.addrs.extend(BAD)
+        await pipe.say(answer)
+        await pipe.end()
+
+    hub._host.set_stream_handler(HOP, grant)
+    a: Any = await libp2p_world.join(2, listen=[])
+    await until(lambda: a.reach().relays)
+    assert a.addresses() == [f"{hub.addresses()[0]}/p2p-circuit/p2p/{a.peer_id}"]
 
 
 async def test_addresses_that_are_none_are_not_kept(libp2p_world: Libp2pWorld) -> None:

@@ -162,10 +162,11 @@ class IdleWires:
 
     async def drop(self, peer: PeerId) -> None:
         """Close all that wait for this peer."""
-        for key in [key for key in self._idle if key[0] == peer]:
-            for _since_s, wire in self._idle.pop(key):
-                self._count -= 1
-                await wire.reset()
+        keys = [key for key in self._idle if key[0] == peer]
+        wires = [wire for key in keys for _since_s, wire in self._idle.pop(key)]
+        self._count -= len(wires)
+        for wire in wires:  # others come and go meanwhile
+            await wire.reset()
 
     async def sweep(self) -> None:
         """Close what has been idle for too long, or died meanwhile."""

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from libp2p.io.exceptions import IOException
 from libp2p.network.stream.exceptions import StreamError
 from libp2p.peer.id import ID
+from libp2p.peer.peerstore import env_to_send_in_RPC
 from libp2p.pubsub.gossipsub import PROTOCOL_ID as MESHSUB_1_0
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11 as MESHSUB_1_1
 from libp2p.pubsub.gossipsub import GossipSub
@@ -23,6 +24,7 @@ from libp2p.rcmgr import Direction
 from meshgen.identity import KEY_BYTES, peer_id, verify
 from meshgen.net.conduct import Conduct, Fault
 from meshgen.net.guard import GOSSIP_QUEUE, accepts, shielded
+from meshgen.net.libp2p.control import bounded, wanted
 from meshgen.net.libp2p.intake import Intake
 from meshgen.net.libp2p.prefixed import Prefixed
 from meshgen.net.mailbox import Mailbox
@@ -92,6 +94,14 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
                     chosen.update(self.pubsub.peer_topics[topic] & self._dialled())
                     chosen.update(self._get_in_topic_gossipsub_peers_from_minus(topic, FLOOD_PEERS, chosen))
         return chosen
+
+    async def handle_iwant(self, iwant_msg: Any, sender_peer_id: ID) -> None:
+        """In one packet that the other side takes."""
+        if self._check_iwant_rate_limit(sender_peer_id):
+            packet = rpc_pb2.RPC(publish=wanted(iwant_msg.messageIDs, self.mcache))
+            if packet.publish:
+                packet.senderRecord, _ = env_to_send_in_RPC(self.pubsub.host)
+                self.send_rpc(sender_peer_id, packet)
 
     def _dialled(self) -> set[ID]:
         connections = self.pubsub.host.get_network().get_connections()
@@ -183,6 +193,7 @@ class MeshPubsub(Pubsub):  # type: ignore[misc]
                 if len(each.topicid) <= MAX_TOPIC_BYTES:
                     self.handle_subscription(peer, each)
             if rpc.HasField("control"):
+                rpc.control.CopyFrom(bounded(rpc.control, self._topics))
                 await self.router.handle_rpc(rpc, peer)
 
     async def _hear(self, peer: ID, neighbour: PeerId, raw: Any) -> None:

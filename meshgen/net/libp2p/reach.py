@@ -152,6 +152,8 @@ class Reachability(INotifee):  # type: ignore[misc]
         return connection in self._seen and _ip(self._seen[connection]) not in self._own
 
     async def _ask(self, peer: ID, connection: Any) -> None:
+        if connection not in self._seen:
+            return  # it ended while others were asked
         before, outside = (self.state, self.doors), self._is_outside(connection)
         verdict = await self._prober.ask(peer, self._candidates(connection))
         if verdict.reached is None:

@@ -19,7 +19,6 @@ from libp2p.host.exceptions import StreamFailure
 from libp2p.io.exceptions import IOException
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
-from libp2p.transport.exceptions import OpenConnectionError, SecurityUpgradeFailure
 from multiaddr import Multiaddr
 
 from meshgen.net.guard import shielded
@@ -61,9 +60,10 @@ class Prober:
     # -- asking
     async def ask(self, peer: ID, addresses: Iterable[Multiaddr]) -> Verdict:
         """What the peer found when it dialled those of the addresses that it sees this node's connection come from."""
+        asked = [address.to_bytes() for address in addresses]
         question = Message(type=Message.DIAL)
         question.dial.peer.id = self._host.get_id().to_bytes()
-        question.dial.peer.addrs.extend(address.to_bytes() for address in addresses)
+        question.dial.peer.addrs.extend(asked)
         try:
             pipe = Pipe(await self._host.new_stream(peer, [AUTONAT]))
         except (StreamFailure, SwarmException, IOException):
@@ -76,7 +76,8 @@ class Prober:
         finally:
             await pipe.reset()
         if answer.status == Message.OK and (place := place_of(answer.addr)) is not None:
-            return Verdict(True, tcp_address(*place))
+            found = tcp_address(*place)  # another than those asked about would send everybody to a third
+            return Verdict(True, found) if found.to_bytes() in asked else Verdict(None)
         return Verdict(False if answer.status == Message.E_DIAL_ERROR else None)
 
     # -- answering
@@ -126,7 +127,7 @@ class Prober:
         try:
             connection = await transport.dial(address)
             await self._swarm.upgrader.upgrade_security(connection, True, peer)
-        except (OpenConnectionError, SecurityUpgradeFailure, IOException, OSError):
+        except Exception:  # noqa: BLE001 - nobody there, or somebody whose bytes make no handshake
             return False
         finally:
             if connection is not None:

@@ -164,6 +164,7 @@ class Ways:
                     nursery.start_soon(Upnp(self._door_opened).run, port)
                 await moved.wait()
                 nursery.cancel_scope.cancel()
+            self._door_opened(None)  # that was the door of the network before
 
     def _outer_port(self) -> int | None:
         """The first that is not for this machine alone."""

@@ -20,8 +20,11 @@ from libp2p.io.exceptions import IOException
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 
+from meshgen.net.libp2p.addresses import household
 from meshgen.net.libp2p.relay_wire import HOP, STOP, BadMessage, HopMessage, Pipe, Questions, Status, StopMessage
 
+RESERVATIONS_PER_HOUSEHOLD = 8
+"""From one address. Keys cost nothing: else one machine would hold all of them."""
 CIRCUITS_PER_PAIR = 8
 """From one peer to one other: nobody can take up all that a peer is granted."""
 TAG = "relay"
@@ -107,9 +110,15 @@ class Relay:
         if not self._is_open() or not _is_direct(stream):
             return Status.PERMISSION_DENIED
         self.sweep()
-        if peer not in self._reserved and len(self._reserved) >= self._limits.reservations:
+        full = len(self._reserved) >= self._limits.reservations or self._is_crowded(household(stream.muxed_conn))
+        if peer not in self._reserved and full:
             return Status.RESERVATION_REFUSED
         return Status.OK
+
+    def _is_crowded(self, home: str) -> bool:
+        """Does it hold as many as one address may?"""
+        held = (each for peer in self._reserved for each in self._swarm.get_connections(peer)[:1])
+        return bool(home) and sum(household(each.muxed_conn) == home for each in held) >= RESERVATIONS_PER_HOUSEHOLD
 
     def sweep(self) -> None:
         """Reservations end with their time, or with the connection that they were made on."""

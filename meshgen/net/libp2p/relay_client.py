@@ -23,6 +23,8 @@ from libp2p.peer.id import ID
 from libp2p.rcmgr import Direction
 from multiaddr import Multiaddr
 
+from meshgen.net.guard import where
+from meshgen.net.libp2p.addresses import is_peer, read_address
 from meshgen.net.libp2p.relay_wire import HOP, STOP, HopMessage, Pipe, Questions, Status, StopMessage
 from meshgen.net.port import PeerId, Unreachable
 
@@ -99,7 +101,7 @@ class Circuits:
 
     def _addresses(self, relay: ID, told: Iterable[bytes]) -> tuple[Multiaddr, ...]:
         """What the relay says of itself, and first of all what this node reached it by."""
-        known = [*self._swarm_addresses(relay), *filter(_leads_out, map(_parsed, islice(told, 8)))]
+        known = [*self._swarm_addresses(relay), *filter(_leads_out, map(read_address, islice(told, 8)))]
         suffix = Multiaddr(f"/p2p/{relay}")
         bare = [_without(each, suffix) for each in known if each is not None]
         usable = [each for each in dict.fromkeys(bare) if _is_tcp(each)]
@@ -119,6 +121,12 @@ class Circuits:
             await _asked(pipe, relay, question)
             address = through.encapsulate(Multiaddr(f"/p2p/{peer}"))
             await self._swarm.upgrade_outbound_raw_conn(_ground(pipe, initiator=True, address=address), peer)
+        except (SwarmException, Unreachable):
+            await pipe.reset()
+            raise
+        except Exception as error:  # what Noise raises for bytes that don't decrypt is its secret
+            await pipe.reset()
+            raise Unreachable(f"{peer} shakes no hands through {relay}: {where(error)}") from error
         except BaseException:
             await pipe.reset()
             raise
@@ -140,8 +148,10 @@ class Circuits:
             await pipe.reset()
 
     def _judge(self, relay: ID, request: StopMessage) -> Status.ValueType:
-        if request.type != StopMessage.CONNECT or not request.peer.id:
+        if request.type != StopMessage.CONNECT:
             return Status.UNEXPECTED_MESSAGE
+        if not is_peer(ID(request.peer.id)):
+            return Status.MALFORMED_MESSAGE
         if relay not in self.expected:
             return Status.PERMISSION_DENIED
         return Status.RESOURCE_LIMIT_EXCEEDED if self._handshakes >= MAX_HANDSHAKES else Status.OK
@@ -179,13 +189,6 @@ async def _asked(pipe: Pipe, relay: ID, question: HopMessage) -> HopMessage:
 
 def _ground(pipe: Pipe, *, initiator: bool, address: Multiaddr) -> RawConnection:
     return RawConnection(pipe, initiator, connection_type=ConnectionType.RELAYED, addresses=[address])
-
-
-def _parsed(raw: bytes) -> Multiaddr | None:
-    try:
-        return Multiaddr(raw)
-    except Exception:  # noqa: BLE001 - the library raises a dozen unrelated types for malformed bytes
-        return None
 
 
 def _leads_out(address: Multiaddr | None) -> bool:
