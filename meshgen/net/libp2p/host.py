@@ -24,7 +24,7 @@ from multiaddr import Multiaddr
 
 from meshgen.identity import Identity
 from meshgen.net.guard import DIAL_TIMEOUT_S
-from meshgen.net.libp2p.addresses import guard_addresses
+from meshgen.net.libp2p.addresses import AddressBook, guard_addresses
 from meshgen.net.libp2p.psk import MeshSecurity
 from meshgen.net.libp2p.yamux import MeshMuxer, MeshYamux
 from meshgen.net.port import NetError
@@ -56,6 +56,7 @@ def make_host(
         key_pair=keys,
         sec_opt=security,
         muxer_opt={YAMUX: MeshYamux},
+        peerstore_opt=AddressBook(),
         listen_addrs=listen,
         negotiate_timeout=HANDSHAKE_TIMEOUT_S,
         resource_manager=new_resource_manager(enable_memory_pooling=False, enable_circuit_breaker=False, enable_metrics=False),
