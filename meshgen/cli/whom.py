@@ -23,9 +23,10 @@ class People:
         """The peer id that is meant; "" stays "". Raises Fault."""
         if not text or is_peer_id(text):
             return text
-        name, sign, end = text.rpartition("#")  # as the node calls peers: bob#x7f2qA
+        name, sign, end = text.rpartition("#")  # as the node calls peers: bob#x7f2qA, peer#x7f2qA
         fitting = [peer for peer, alias in self._aliases.items() if alias == text]
-        fitting += [peer for peer, alias in self._aliases.items() if sign and alias == name and end and peer.endswith(end)]
+        called = {peer: alias or "peer" for peer, alias in self._aliases.items()}
+        fitting += [peer for peer, known in called.items() if sign and known == name and end and peer.endswith(end)]
         fitting = fitting or [peer for peer in (*self._aliases, self._own) if _is_part(text, peer)]
         if len(fitting) == 1:
             return fitting[0]
