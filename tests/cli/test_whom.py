@@ -19,7 +19,8 @@ class Known:
 
     def get(self, path: str) -> dict[str, Any]:
         rows = [{"peer_id": BOB, "alias": "bob"}, {"peer_id": NAMELESS, "alias": ""}]
-        return {"/v1/status": {"peer_id": OWN}, "/v1/peers": {"peers": rows}}[path]
+        said: dict[str, dict[str, Any]] = {"/v1/status": {"peer_id": OWN}, "/v1/peers": {"peers": rows}}
+        return said[path]
 
 
 @pytest.mark.parametrize(

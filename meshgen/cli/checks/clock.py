@@ -36,7 +36,8 @@ def _ahead_s(patient: Patient) -> tuple[float | None, str]:
     if patient.ahead_s is not None:
         peers = int(patient.running["clock"]["peers"])
         return patient.ahead_s, f"its {peers} peers' (median)" if peers > 1 else "its only peer's"
-    found = sorted(visit.ahead_s for visit in patient.visits.values() if visit.ahead_s is not None)
+    doors = (patient.visits.get(door) for door in patient.doors)  # not what a visit to itself may have found
+    found = sorted(visit.ahead_s for visit in doors if visit and visit.ahead_s is not None)
     return (found[len(found) // 2], "the clock at its hub") if found else (None, "")
 
 
