@@ -186,6 +186,16 @@ async def test_half_a_message_does_not_hold_a_stream(libp2p_world: Libp2pWorld, 
     await until(lambda: victim.conduct.score(mallory.peer_id) >= Fault.SLOW / 2)
 
 
+async def test_messages_that_are_begun_are_bounded(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libp2p_wire, "BEGUN_BYTES", 250)
+    mallory, victim, field = await pair(libp2p_world)
+    for _ in range(3):
+        opened = await stream(mallory, field, ECHO)
+        await opened.write(struct.pack("!IB", 100, 0) + b"x")
+    await until(lambda: victim.conduct.score(mallory.peer_id) >= Fault.REFUSED / 2)
+    assert await request(mallory, victim.peer_id, ECHO, b"y") == b"y"
+
+
 # -- gossip
 
 

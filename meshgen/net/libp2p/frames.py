@@ -84,6 +84,8 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
         self._bytes = Bucket(BYTES_S, BYTES_BURST, monotonic)
         self._since_yield = 0
         self._rtt = 0.0
+        self.begun_bytes = 0
+        """Of messages on its streams that have begun and are not whole yet, see :mod:`wire`."""
 
     async def handle_incoming(self) -> None:
         """Until the connection ends, for whatever reason."""

@@ -23,6 +23,8 @@ from meshgen.net.port import MAX_MESSAGE_BYTES, TooLarge, Unreachable
 STALLED_S = 20.0
 SLOWEST_BYTES_S = 8 * 1024
 """A message that has begun is there after STALLED_S, and the time that its size takes at this rate."""
+BEGUN_BYTES = 32 * 1024 * 1024
+"""Of messages that one connection has begun and not ended, as it announced them: each holds its place in memory."""
 _GOODBYE_S = 1.0
 
 _HEADER = struct.Struct("!IB")
@@ -106,9 +108,17 @@ class Wire:
 
     async def _fill_soon(self, count: int) -> None:
         """What has begun goes on: a message half sent holds a stream, and whoever waits for its end."""
-        with trio.move_on_after(STALLED_S + count / SLOWEST_BYTES_S):
-            await self._fill(count)
-            return
+        if self._mux.begun_bytes + count > BEGUN_BYTES:
+            self.broken = True
+            self._mux.blame(Fault.REFUSED)
+            raise Unreachable("the peer begins more messages than it ends")
+        self._mux.begun_bytes += count
+        try:
+            with trio.move_on_after(STALLED_S + count / SLOWEST_BYTES_S):
+                await self._fill(count)
+                return
+        finally:
+            self._mux.begun_bytes -= count
         self.broken = True
         self._mux.blame(Fault.SLOW)
         raise Unreachable("the peer sends too slowly")
