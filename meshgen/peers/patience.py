@@ -6,8 +6,9 @@ import trio
 
 from meshgen.net.port import Net
 
-CUT_OFF_S = 120.0
-"""A node that was linked and is not any more moves, sleeps or has lost its network: its jobs wait so much longer."""
+CUT_OFF_S = 20.0
+"""A node that was linked and is not any more may be on its way to another network, as a laptop is: its jobs wait so much longer.
+Or all others have died, and nobody should wait for ever to hear it."""
 
 
 class Patience:

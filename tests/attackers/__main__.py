@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--plenty", type=int, default=10_000, help="messages that an attacker makes before it begins")
     parser.add_argument("--attack", action="store_true", help="be the attacker (used by the harness itself): name@address ...")
+    parser.add_argument("--until", action="append", default=[], help="...and go on until this one is cut off (repeatable)")
     given = parser.parse_args()
     if given.attack:
-        be_attacker(given.names, given.seconds, given.plenty)
+        be_attacker(given.names, given.seconds, given.plenty, given.until)
     with tempfile.TemporaryDirectory() as root, honest_town(Path(root)) as town:
         town.draw_for(3)
         print(HEAD, flush=True)
@@ -47,10 +49,13 @@ def _row(town: Town, name: str, seconds: float, plenty: int) -> str:
     return _line(name, victim, (before, during, after), (start, end), seen)
 
 
-def attacking(town: Town, names: tuple[str, ...], seconds: float, plenty: int) -> subprocess.Popen[bytes]:
-    """An attacker that has begun."""
+def attacking(
+    town: Town, names: tuple[str, ...], seconds: float, plenty: int, until: Iterable[str] = ()
+) -> subprocess.Popen[bytes]:
+    """An attacker that has begun. Those in ``until`` go on until they are cut off."""
     targets = [f"{name}@{town.address(names_of()[name])}" for name in names]
-    command = [sys.executable, "-m", "tests.attackers", "--attack", "--seconds", str(seconds), "--plenty", str(plenty), *targets]
+    command = [sys.executable, "-m", "tests.attackers", "--attack", "--seconds", str(seconds), "--plenty", str(plenty)]
+    command += [*(f"--until={name}" for name in until), *targets]
     attacker = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert attacker.stdout is not None
     attacker.stdout.readline()

@@ -13,6 +13,7 @@ from tests.attackers.attacks import ATTACKS
 from tests.attackers.hands import Field, by_the_wall_clock
 
 assert jobs  # it enters its attacks
+PATIENCE_S = 45.0
 BEGIN_S = 2.0
 """What an attack has for its first connections, before others' jobs count."""
 
@@ -22,14 +23,15 @@ def names_of() -> dict[str, str]:
     return {name: victim for name, (victim, _) in ATTACKS.items()}
 
 
-def be_attacker(targets: list[str], seconds: float, plenty: int) -> NoReturn:
-    """``targets`` are attacks, each with the address that it goes for: name@address."""
+def be_attacker(targets: list[str], seconds: float, plenty: int, until: list[str]) -> NoReturn:
+    """``targets`` are attacks, each with the address that it goes for: name@address. Those in ``until`` go on until they are cut
+    off, for PATIENCE_S more at most."""
     with by_the_wall_clock():
-        trio.run(_attack, dict(target.split("@", 1) for target in targets), seconds, plenty)
+        trio.run(_attack, dict(target.split("@", 1) for target in targets), seconds, plenty, until)
     raise AssertionError("it leaves by itself")
 
 
-async def _attack(targets: dict[str, str], seconds: float, plenty: int) -> None:
+async def _attack(targets: dict[str, str], seconds: float, plenty: int, until: list[str]) -> None:
     fields = {name: Field(address, plenty=plenty) for name, address in targets.items()}
     async with trio.open_nursery() as nursery:
         for name, field in fields.items():
@@ -37,6 +39,9 @@ async def _attack(targets: dict[str, str], seconds: float, plenty: int) -> None:
         await trio.sleep(BEGIN_S)
         print("begun", flush=True)
         await trio.sleep(seconds)
+        with trio.move_on_after(PATIENCE_S):
+            while any(fields[name].cut_off_s is None for name in until):  # noqa: ASYNC110 - being cut off has no event
+                await trio.sleep(0.1)
         print(
             json.dumps({name: {"tries": field.tries, "cut_off_s": field.cut_off_s} for name, field in fields.items()}), flush=True
         )
