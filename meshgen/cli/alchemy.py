@@ -41,7 +41,7 @@ def alchemy(call: Call, form: str, picture: Path, out: str | None, **given: Any)
             click.echo(found["file"] if "file" in found else json.dumps(found["found"], indent=2))
         done = f"{form} for {kudos(job['mkudos'])} kudos"
         click.echo(done if job["state"] == "done" else why_not_done(job, "answer"), err=True)
-    leave(job)
+    leave(job, api)
 
 
 def _follow(api: Api, body: dict[str, Any], saver: Saver, name: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -72,10 +72,13 @@ def why_not_done(job: dict[str, Any], noun: str, kept: str = "") -> str:
     return f"{job['state']}: {job['error']}" if job["error"] else str(job["state"])
 
 
-def leave(job: dict[str, Any]) -> None:
+def leave(job: dict[str, Any], api: Api) -> None:
     """Ends the program, if not all went well."""
-    if job["state"] != "done":
-        click.get_current_context().exit(INTERRUPTED if job["state"] == "cancelled" else FAULT)
+    if job["state"] == "done":
+        return
+    if job["state"] == "failed" and api.get("/v1/status").get("connected") == 0:
+        click.echo("this node is connected to nobody: `meshgen doctor` says more", err=True)
+    click.get_current_context().exit(INTERRUPTED if job["state"] == "cancelled" else FAULT)
 
 
 def _events(api: Api, job_id: str) -> Iterator[Event]:

@@ -63,7 +63,7 @@ def generate(call: Call, out: str | None, source: Path | None, mask: Path | None
     else:  # files to stdout, one a line, for whatever comes next in a pipe
         click.echo("".join(f"{files[index]}\n" for index in sorted(files)), nl=False)
         click.echo(_summary(job), err=True)
-    leave(job)
+    leave(job, api)
 
 
 def follow_job(api: Api, body: dict[str, Any], saver: Saver) -> tuple[dict[str, Any], dict[int, Path]]:

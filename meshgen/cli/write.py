@@ -61,7 +61,7 @@ def write(call: Call, **given: Any) -> None:
     else:
         reader.finish("\n\n".join(_numbered(job, result, texts[result["index"]]) for result in job["results"]))
         click.echo(_summary(job), err=True)
-    leave(job)
+    leave(job, api)
 
 
 def _body(

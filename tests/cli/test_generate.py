@@ -84,6 +84,17 @@ def test_a_failed_job_says_why_and_keeps_what_came(meshgen: Cli, running: Runnin
     result = meshgen("generate", "x", "-n", "2", code=1)
     assert result.stderr.splitlines()[-1] == "failed: 3 workers know the model, all are full"
     assert (tmp_path / "sd15-7.png").exists()
+
+
+def test_a_node_that_is_alone_is_told_so(meshgen: Cli, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    running.node.requester.on_submit = lambda job: job.enter("failed", "no worker in the mesh offers any model")
+    told = running.node.status()
+    monkeypatch.setattr(running.node, "status", lambda: told | {"connected": 0})
+    said = meshgen("generate", "x", code=1).stderr.splitlines()
+    assert said[-2:] == [
+        "failed: no worker in the mesh offers any model",
+        "this node is connected to nobody: `meshgen doctor` says more",
+    ]
     assert json.loads(meshgen("generate", "x", "-n", "2", "--json", code=1).stdout)["state"] == "failed"
 
 

@@ -85,7 +85,9 @@ def gossip(patient: Patient) -> Iterator[Finding]:
 
 
 def _is_explained(patient: Patient) -> bool:
-    """By a fault that another check names."""
+    """By a fault that another check names, or because all that are connected may be strangers, whose word does not count."""
+    if patient.running.get("membership", "open") != "open":
+        return True
     return abs(patient.ahead_s or 0) >= HURTS_S or any(map(patient.elsewhere, patient.doors))
 
 
