@@ -81,7 +81,7 @@ class Charters:
                     for document in documents:
                         await self.adopt(document)
         except (NetError, Malformed, CharterError) as error:
-            log.info("no newer charter from %s: %s", peer, error)
+            log.debug("no newer charter from %s: %s", peer, error)
         finally:
             self._asking.discard(peer)
 

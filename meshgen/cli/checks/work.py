@@ -33,7 +33,10 @@ def engine(patient: Patient) -> Iterator[Finding]:
     if settings.worker.engine == "fake":
         cure = "set worker.engine: auto for real ones"
         yield Finding("engine", "note", "the fake engine draws labels instead of pictures", cure)
-    elif absent := missing():
+    elif (absent := missing()) == list(NEEDED):
+        text = "torch is not installed: this machine draws nothing itself, and works for others through AI Horde's workers alone"
+        yield Finding("engine", "note", text, "to draw: pip install 'meshgen-node[worker]'")
+    elif absent:
         cure = "run: pip install 'meshgen-node[worker]', or take worker out of node.roles"
         yield Finding("engine", "fault", f"{', '.join(absent)} not installed: this worker can't draw", cure)
     else:

@@ -7,6 +7,7 @@ after the direct ones.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -169,16 +170,18 @@ class Dialer:
         """Stay connected to a bootstrap peer, at any of its addresses, for as long as the task lives, with back-off."""
         if peer == self._host.get_id():
             return  # a charter's bootstrap list names the hub to the hub itself, too
-        wait_s = REDIAL_FIRST_S
+        wait_s, missed = REDIAL_FIRST_S, False
         while True:
-            if self.is_connected(peer):
-                wait_s = REDIAL_FIRST_S
-            else:
+            if not self.is_connected(peer):
                 try:
                     await self.reach(peer, ways)
                 except Unreachable as error:
-                    log.info("bootstrap peer not reached, trying again in %.0f s: %s", wait_s, error)
-                    wait_s = min(wait_s * 2, REDIAL_MOST_S)
+                    log.log(logging.DEBUG if missed else logging.INFO, "a bootstrap peer is tried again and again: %s", error)
+                    wait_s, missed = min(wait_s * 2, REDIAL_MOST_S), True
+            if self.is_connected(peer):
+                if missed:
+                    log.info("the bootstrap peer %s is reached again", peer)
+                wait_s, missed = REDIAL_FIRST_S, False
             await trio.sleep(wait_s * random.uniform(0.8, 1.2))
 
 
