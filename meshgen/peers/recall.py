@@ -11,13 +11,14 @@ import logging
 
 import trio
 
+from meshgen.identity import peer_id
 from meshgen.ledger.errors import Fork, LedgerError
 from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Net, NetError, PeerId, request
 from meshgen.peers.archivist import Archivist
 from meshgen.peers.directory import Directory
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import PROTOCOL, Frontier, Heads, HeadsRequest
+from meshgen.protocols.credit import HOLD, PROTOCOL, Frontier, Heads, HeadsRequest, Hold, decode_entry
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,11 @@ MEET_S = 3.0
 PATIENCE_S = 15.0
 """So long somebody is looked for who keeps any of it; then the first answer is enough, for in a young mesh nobody does. It is
 never enough for a log that `meshgen restore` has brought back: of that one it is known that something happened to it."""
+LOST_PATIENCE_S = 180.0
+"""Once something was lost, so long those are waited for who were dealt with last: the very last entry may be known to one of them
+alone, and whoever does not hear of it forks the chain."""
+DEALT_LATELY = 64
+"""Entries."""
 
 
 class Recall:
@@ -42,6 +48,8 @@ class Recall:
         self._knowing: set[PeerId] = set()
         self._ignorant: set[PeerId] = set()
         self._round_s = 0.0
+        self._lost = False
+        """Something was, and was taken back."""
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until somebody has answered. Own appends wait as long; if this is cancelled they are refused."""
@@ -63,6 +71,8 @@ class Recall:
             self._ledger.allow_appends(refusal=why)
 
     def _is_enough(self, waited_s: float) -> bool:
+        if self._lost and waited_s < LOST_PATIENCE_S and self._partners() - self._knowing - self._ignorant:
+            return False
         if self._knowing & set(self._archivists()):
             return True
         if waited_s < PATIENCE_S:
@@ -75,11 +85,19 @@ class Recall:
             self._round_s = now_s
             self._ignorant.clear()
 
+    def _partners(self) -> set[PeerId]:
+        """Who was dealt with lately, as far as the own chain is known by now."""
+        mine, last = self._ledger.identity.public_key, self._ledger.head().seq
+        wires = self._ledger.entries(mine, max(1, last - DEALT_LATELY), last)
+        entries = [decode_entry(wire, view=False) for wire in wires]
+        return {PeerId(peer_id(Hold.from_entry(entry).payee)) for entry in entries if entry.kind == HOLD}
+
     def _archivists(self) -> list[PeerId]:
         return [PeerId(advert.peer) for advert in self._directory.adverts() if "archivist" in advert.message.roles]
 
     def _unasked(self) -> list[PeerId]:
-        whom = dict.fromkeys((*self._archivists(), *(link.peer for link in self._net.links())))
+        partners = sorted(self._partners()) if self._lost else ()
+        whom = dict.fromkeys((*partners, *self._archivists(), *(link.peer for link in self._net.links())))
         return [peer for peer in whom if peer not in self._knowing | self._ignorant]
 
     async def _ask_some(self) -> None:
@@ -105,7 +123,7 @@ class Recall:
         """True if we hold all that they say there is."""
         mine, held = self._ledger.identity.public_key, self._ledger.head().seq
         if theirs.seq > held:
-            lost = theirs.seq - held
+            lost, self._lost = theirs.seq - held, True
             log.warning("others hold %d entries of the own log that this home has lost (a backup?): taking them back", lost)
             await self._archivist.pull(peer, mine)
         if theirs.seq > self._ledger.head().seq:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
@@ -13,11 +14,12 @@ from meshgen.home import RESTORED_FILE
 from meshgen.ledger.ledger import open_ledger
 from meshgen.ledger.store import Disk
 from meshgen.peers.peer import Peer
-from meshgen.peers.recall import PATIENCE_S
+from meshgen.peers.recall import LOST_PATIENCE_S, PATIENCE_S
+from meshgen.peers.request import ImageRequest, Whom
 from meshgen.peers.trouble import own_trouble
 from meshgen.protocols.credit import NO_HEAD, Transfer
 from meshgen.settings import load_settings
-from meshgen.testing import NET, VirtualMesh, identity, now_ms, virtual_mesh
+from meshgen.testing import NET, VirtualMesh, identity, now_ms, simulate, virtual_mesh
 
 GIFT = Transfer(identity("friend").public_key, 1, 0, b"")
 ME = identity("me")
@@ -105,3 +107,40 @@ async def test_a_log_that_no_backup_holds_comes_back_whole(autojump_clock: trio.
             assert (await ledger.append(GIFT)).seq == 8
             assert not (tmp_path / RESTORED_FILE).exists() and not hub.ledger.forks()
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_last_partner_alone_knows_the_end(seed: int) -> None:
+    """An old copy of the folder, and whoever holds the last entries is away while all others tell of earlier ones."""
+
+    async def study(mesh: VirtualMesh) -> None:
+        hub = await mesh.add("hub", "hub archivist")
+        workers = {name: await mesh.worker(name, seconds=0.5) for name in ("near", "far")}
+        asker = await mesh.requester()
+
+        async def draw(name: str) -> str:
+            assert asker.requester
+            whom = Whom(only=frozenset({workers[name].peer_id}))
+            job = asker.requester.submit(ImageRequest(prompt="a fjord", steps=4, whom=whom))
+            await job.wait()
+            return job.state
+
+        assert await draw("near") == "done"
+        old = mesh.backup("asker")
+        assert await draw("near") == await draw("far") == "done"
+        await trio.sleep(30)  # the hub has it all
+        mesh.partition(["asker", "far"])
+        await trio.sleep(30)
+        assert await draw("far") == "done"
+        mesh.partition(["far"])
+        await mesh.kill("asker")
+        asker = await mesh.restore("asker", old)
+        await trio.sleep(LOST_PATIENCE_S / 2)
+        assert asker.ledger.known(asker.identity.public_key).seq == hub.ledger.known(asker.identity.public_key).seq
+        mesh.heal()
+        await trio.sleep(LOST_PATIENCE_S)
+        assert await draw("near") == "done"
+        await trio.sleep(60)
+        assert not any(node.ledger.forks() for node in (hub, asker, *workers.values())), seed
+
+    simulate(study, seed, calm=False)
