@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -105,6 +105,7 @@ class VirtualMesh:
         self.seed = seed
         self.rng = random.Random(f"{seed}/mesh")
         self.nodes: dict[str, Peer] = {}
+        self._cut: set[tuple[PeerId, PeerId]] = set()
         self._places: dict[str, _Place] = {}
         self._nursery = nursery
 
@@ -171,12 +172,24 @@ class VirtualMesh:
 
     def partition(self, *islands: Iterable[str]) -> None:
         """Only nodes of one island reach each other; those named in none form one more."""
+        linked = {(net.peer_id, other) for net in self.net.nets.values() for other in net.linked()}
         self.net.partition([{PeerId(identity(name).peer_id) for name in island} for island in islands])
+        self._cut |= {(one, other) for one, other in linked if one < other and not self.net.reachable(one, other)}
         self._note("partition", "")
 
     def heal(self) -> None:
+        """Where nobody looks after links, those that the split has cut are made again."""
         self.net.heal()
         self._note("heal", "")
+        cut, self._cut = sorted(self._cut), set()
+        if self.calm:
+            for one, other in cut:
+                self._nursery.start_soon(self._link_again, one, other)
+
+    async def _link_again(self, one: PeerId, other: PeerId) -> None:
+        if {one, other} <= self.net.nets.keys():
+            with suppress(NetError):
+                await self.net.nets[one].connect(self.net.nets[other].addresses()[0])
 
     def digest(self) -> str:
         """Of everything that happened so far: the same seed and study give the same."""
