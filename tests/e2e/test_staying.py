@@ -29,7 +29,6 @@ def test_a_suspended_worker_is_noticed_and_comes_back(town: Town) -> None:
     assert (job["state"], len(job["results"])) == ("done", COUNT)
     assert [part["state"] for part in job["parts"] if part["worker"] == victim_id] == ["lost"]
     town.await_workers()
-    assert "this machine slept" in victim.log
 
 
 def test_a_node_finds_back_though_its_only_door_is_shut(town: Town) -> None:

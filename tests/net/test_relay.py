@@ -178,8 +178,9 @@ async def test_a_relay_that_dies_ends_its_circuits_and_another_takes_over(libp2p
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask_on, a, b.peer_id)
+        await until(lambda: hub.carried() + second.carried() > 0)  # at the same time, they might dial through one relay each
         nursery.start_soon(ask_on, b, a.peer_id)
-        await until(lambda: hub.carried() + second.carried() > MIB)
+        await until(lambda: hub.carried() + second.carried() > 2 * MIB)
         carrier, other = (hub, second) if hub.carried() > second.carried() else (second, hub)
         await libp2p_world.kill(carrier)
         with trio.fail_after(10):
