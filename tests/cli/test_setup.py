@@ -131,7 +131,7 @@ def test_doctor_finds_a_healthy_node_healthy(meshgen: Cli, running: Running, hom
 def test_doctor_finds_what_is_wrong(meshgen: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meshgen("init", "--profile", "laptop")
     (home / KEY_FILE).chmod(0o644)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "diffusers" else object())
     monkeypatch.setattr("time.time", lambda: 0.0)
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as closed:
         port, gone = taken.getsockname()[1], closed.getsockname()[1]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PIL import Image
 
+from meshgen.cli.local_mesh import LocalMesh
 from meshgen.pictures import text_of
 from tests.e2e.page.conftest import SCENE, Visitor, browser_tools
 
@@ -31,6 +34,16 @@ def test_the_gallery_after_a_reload(ada: Visitor) -> None:
     expect(page.locator("[data-first]")).to_have_value("a lighthouse at dusk")
     page.locator("summary", has_text="Quality").click()
     expect(page.get_by_label("Seed", exact=True)).to_have_value(seed)
+
+
+def test_a_link_comes_in_at_once(mesh: LocalMesh, chromium: Any) -> None:
+    visitor = Visitor(mesh, chromium)
+    loaded: list[str] = []
+    visitor.page.on("request", lambda request: loaded.append(request.url) if request.resource_type == "document" else None)
+    visitor.come_in()
+    visitor.run("a lighthouse at dusk")
+    visitor.leave()
+    assert len(loaded) == 1, "what was typed while the page loads again is lost"
 
 
 def test_a_picture_leaves_with_or_without_its_prompt(ada: Visitor) -> None:

@@ -20,7 +20,7 @@ export class Unreachable extends Error {
 
 const watchers = new Set();
 
-/** f("in" | "out" | "away" | "back"): the session is there or over, the node is gone or back. */
+/** f("out" | "away" | "back"): the session is over, the node is gone or back. */
 export function watch(f) {
   watchers.add(f);
 }
@@ -88,7 +88,6 @@ export async function isSignedIn() {
 
 export async function signIn(given) {
   await post("/session", given);
-  tell("in");
 }
 
 export async function signOut() {

@@ -6,9 +6,7 @@ import { jobs } from "./jobs.js";
 import { startRail } from "./rail.js";
 import { startRouter } from "./router.js";
 import { askForKey } from "./session.js";
-import { toast, toastError } from "./toast.js";
-
-let started = false;
+import { toast } from "./toast.js";
 
 async function begin() {
   const given = new URLSearchParams(location.hash.slice(1)).get("code");
@@ -30,8 +28,6 @@ async function begin() {
 }
 
 async function start() {
-  if (started) return location.reload();
-  started = true;
   await jobs.load();
   startRail();
   startKeys();
@@ -50,7 +46,6 @@ function lost() {
 }
 
 watch((what) => {
-  if (what === "in") start().catch(toastError);
   if (what === "out") askForKey();
   if (what === "away") lost();
   if (what === "back") document.getElementById("offline")?.remove();
