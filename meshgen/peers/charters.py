@@ -13,7 +13,8 @@ import trio
 
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import Ledger
-from meshgen.net.port import Channel, Net, NetError, PeerId, request
+from meshgen.net.port import Channel, Net, PeerId, request
+from meshgen.peers.asking import Asking
 from meshgen.peers.charter_file import CharterError
 from meshgen.protocols.charter import (
     MAX_ANSWERED,
@@ -29,7 +30,6 @@ from meshgen.protocols.credit import CHARTER, CharterEntry
 
 log = logging.getLogger(__name__)
 
-QUESTION_S = 5.0
 ASK_S = 3600.0
 """Those linked are asked so often whether there is a newer version, beside when they are met."""
 
@@ -51,7 +51,7 @@ class Charters:
         self._save = save
         self._adopting = trio.Lock()
         self._recording = trio.Lock()
-        self._asking: set[PeerId] = set()
+        self._asking = Asking(net, "charter", self._take_newer, CharterError, ASK_S)
         self._nursery: trio.Nursery | None = None
         self.lineage = lineage
         self.on_change: list[Callable[[], None]] = []
@@ -65,25 +65,18 @@ class Charters:
             self._nursery = nursery
             self._net.serve(PROTOCOL, self._serve)
             await self._record_signed(nursery)
-            task_status.started()
-            while True:
-                await trio.sleep(ASK_S)
-                self._ask_linked()
+            await self._asking.run(task_status)
 
     async def ask(self, peer: PeerId) -> None:
         """Take what this peer has that is newer. A peer that has nothing, or nothing good, is no error."""
-        if not self.lineage.documents or peer in self._asking:
+        await self._asking.one(peer)
+
+    async def _take_newer(self, peer: PeerId) -> None:
+        if not self.lineage.documents:
             return
-        self._asking.add(peer)
-        try:
-            with trio.move_on_after(QUESTION_S):
-                while documents := await fetch_charters(self._net, peer, self.lineage.net, self.current.version + 1):
-                    for document in documents:
-                        await self.adopt(document)
-        except (NetError, Malformed, CharterError) as error:
-            log.debug("no newer charter from %s: %s", peer, error)
-        finally:
-            self._asking.discard(peer)
+        while documents := await fetch_charters(self._net, peer, self.lineage.net, self.current.version + 1):
+            for document in documents:
+                await self.adopt(document)
 
     async def adopt(self, document: SignedCharter) -> None:
         """The next version, kept and in force when this returns. Raises Malformed if it is not, or too few have signed it;
@@ -96,14 +89,9 @@ class Charters:
             for tell in self.on_change:
                 tell()
         log.info("version %d of the charter of %s is in force", self.current.version, self.current.name)
-        self._ask_linked()
+        self._asking.all_linked()
         if self._nursery is not None:
             await self._record_signed(self._nursery)
-
-    def _ask_linked(self) -> None:
-        if self._nursery is not None:
-            for link in self._net.links():
-                self._nursery.start_soon(self.ask, link.peer)
 
     # -- others' questions
 
@@ -115,8 +103,8 @@ class Charters:
         known = self.lineage.documents if question.net == self.lineage.net else ()
         documents = _encoded(known[question.from_version :])
         await channel.send(CharterAnswer(question.net, documents).encode(), last=True)
-        if known and question.from_version > len(known) and self._nursery is not None:
-            self._nursery.start_soon(self.ask, channel.peer)
+        if known and question.from_version > len(known):
+            self._asking.soon(channel.peer)
 
     # -- on the record
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 import trio
 
 from meshgen.identity import Identity
-from meshgen.net.port import Channel, Net, NetError, PeerId, request
+from meshgen.net.port import Channel, Net, PeerId, request
+from meshgen.peers.asking import Asking
 from meshgen.peers.charters import Charters
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.envelope import Signed, sign, unsign
@@ -20,7 +21,6 @@ from meshgen.protocols.roll import MAX_ANSWERED, PROTOCOL, Held, Page, Roll, Rol
 
 log = logging.getLogger(__name__)
 
-QUESTION_S = 5.0
 ASK_S = 600.0
 """Those linked are asked so often whether the roll has changed, beside when they are met."""
 
@@ -40,8 +40,7 @@ class Rolls:
         self._charters = charters
         self._save = save
         self._adopting = trio.Lock()
-        self._asking: set[PeerId] = set()
-        self._nursery: trio.Nursery | None = None
+        self._asking = Asking(net, "roll", self._take_newer, RollError, ASK_S)
         self.pages = dict(pages)
         self.on_change: list[Callable[[], None]] = []
         self.roll = Roll()
@@ -49,13 +48,8 @@ class Rolls:
         charters.on_change.append(self._follow_charter)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            self._net.serve(PROTOCOL, self._serve)
-            task_status.started()
-            while True:
-                await trio.sleep(ASK_S)
-                self._ask_linked()
+        self._net.serve(PROTOCOL, self._serve)
+        await self._asking.run(task_status)
 
     # -- what is known
 
@@ -69,7 +63,7 @@ class Rolls:
     def _follow_charter(self) -> None:
         self._count()
         self._tell()
-        self._ask_linked()
+        self._asking.all_linked()
 
     def _tell(self) -> None:
         for tell in self.on_change:
@@ -106,7 +100,7 @@ class Rolls:
             self._count()
             self._tell()
         log.info("the roll has changed: page %d of %s", page.message.version, page.peer)
-        self._ask_linked()
+        self._asking.all_linked()
         return True
 
     def _judge(self, page: Signed[Page]) -> None:
@@ -117,17 +111,11 @@ class Rolls:
 
     async def ask(self, peer: PeerId) -> None:
         """Take what this peer has that is newer. A peer that has nothing, or nothing good, is no error."""
-        if not self._wanted or peer in self._asking:
-            return
-        self._asking.add(peer)
-        try:
-            with trio.move_on_after(QUESTION_S):
-                while await self._ask_once(peer):
-                    pass
-        except (NetError, Malformed, RollError) as error:
-            log.info("no newer roll from %s: %s", peer, error)
-        finally:
-            self._asking.discard(peer)
+        await self._asking.one(peer)
+
+    async def _take_newer(self, peer: PeerId) -> None:
+        while self._wanted and await self._ask_once(peer):
+            pass
 
     @property
     def _wanted(self) -> bool:
@@ -153,11 +141,6 @@ class Rolls:
         """The pages of those who are delegates now: what others take."""
         return {key: page for key, page in self.pages.items() if key in self._charters.current.delegates}
 
-    def _ask_linked(self) -> None:
-        if self._nursery is not None:
-            for link in self._net.links():
-                self._nursery.start_soon(self.ask, link.peer)
-
     # -- others' questions
 
     async def _serve(self, channel: Channel) -> None:
@@ -173,8 +156,8 @@ class Rolls:
         newest = [page.wire for key, page in sorted(ours.items()) if _is_older(theirs.get(key), page)]
         await channel.send(RollAnswer(question.net, tuple(newest[:MAX_ANSWERED])).encode(), last=True)
         behind = any((one.version, one.id) > _place(ours.get(one.delegate)) for one in question.held)
-        if behind and self._nursery is not None:
-            self._nursery.start_soon(self.ask, channel.peer)
+        if behind:
+            self._asking.soon(channel.peer)
 
 
 def _is_older(theirs: Held | None, page: Signed[Page]) -> bool:
