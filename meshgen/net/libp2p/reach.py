@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -60,6 +61,14 @@ class Reachability(INotifee):  # type: ignore[misc]
         """IPs, as multiaddrs: ports differ from connection to connection."""
         ips = {ip for each in self._seen.values() if (ip := _ip(each)) and not is_loopback(ip)}
         return tuple(f"/{'ip6' if ':' in ip else 'ip4'}/{ip}" for ip in sorted(ips))[:8]
+
+    @property
+    def seen_at(self) -> list[Multiaddr]:
+        """Where peers outside see this node's connections come from, with their ports: what most of them see first."""
+        places = Counter(
+            place for each in self._seen.values() if (place := place_of(each.to_bytes())) and place[0] not in self._own
+        )
+        return [tcp_address(*place) for place, _count in places.most_common(8)]
 
     @property
     def doors(self) -> list[Multiaddr]:

@@ -12,6 +12,7 @@ import trio
 from libp2p.io.exceptions import IOException
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
+from multiaddr import Multiaddr
 
 from meshgen.net.guard import log
 from meshgen.net.libp2p.reach import is_direct
@@ -28,8 +29,10 @@ GOSSIP = ("/meshsub/", "/floodsub/")
 class DirectPaths:
     """``try_directly`` dials a peer's direct addresses, and tells whether it got through."""
 
-    def __init__(self, swarm: Any, try_directly: Callable[[ID], Awaitable[bool]]) -> None:
-        self._swarm = swarm
+    def __init__(self, host: Any, try_directly: Callable[[ID], Awaitable[bool]], seen_at: Callable[[], list[Multiaddr]]) -> None:
+        """``seen_at``: where peers outside see this node's connections come from."""
+        self._swarm = host.get_network()
+        self._seen_at = seen_at
         self._try_directly = try_directly
         self._due: dict[ID, tuple[float, float]] = {}
         """When to try a peer, and how long to wait after that."""

@@ -64,7 +64,7 @@ class Ways:
             connect=self.dialer.reach,
         )
         self.relay = None if limits is None else Relay(host, limits, lambda: limits.always or not self._is_private())
-        self._direct = DirectPaths(host.get_network(), self.dialer.reach_directly)
+        self._direct = DirectPaths(host, self.dialer.reach_directly, lambda: self.reachability.seen_at)
         self._plain: Callable[[], list[Multiaddr]] = host.get_addrs
         self._more: list[Multiaddr] = []
         self._told: tuple[str, tuple[PeerId, ...]] = ("unknown", ())
