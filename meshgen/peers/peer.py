@@ -48,8 +48,8 @@ from meshgen.peers.own import OwnEngine
 from meshgen.peers.queue import Queue
 from meshgen.peers.requester import Requester
 from meshgen.peers.selftest import selftest
+from meshgen.peers.status import mesh_status, status_of
 from meshgen.peers.staying import Staying, Surroundings
-from meshgen.peers.trouble import own_trouble
 from meshgen.peers.views import local_model, mesh_adapters, mesh_models, peer_rows, report_as_dict
 from meshgen.peers.worker import Worker
 from meshgen.peers.worth import worth
@@ -105,7 +105,7 @@ class Peer:
         self.home = home
         self.catalog = catalog
         self.started_ms = now_ms()
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._advert_seq = 0
         self._stop = trio.Event()
         self.directory = Directory(net, identity, ledger.net, now_ms, self._describe)
@@ -128,7 +128,7 @@ class Peer:
         follow = frozenset(map(public_key_of, self.settings.node.follow))
         kin = frozenset((read_kin(self.home),) if self.home else ()) - {b""}
         keep_all = self.settings.has_role("archivist")
-        books = Bookkeeping(self.net, self.ledger, self.directory, self._now_ms, rng, keep_all=keep_all, follow=follow, kin=kin)
+        books = Bookkeeping(self.net, self.ledger, self.directory, self.now_ms, rng, keep_all=keep_all, follow=follow, kin=kin)
         books.interest.stranger_entries = self.charters.current.limits.stranger_entries
         self.community.attend(self.directory, books)
         self.ledger.on_append.append(lambda _: self.directory.changed())
@@ -146,10 +146,10 @@ class Peer:
         policy = worker_policy(self.settings, self.charters.current)
         archivist = self.bookkeeping.archivist
         self.overseer = overseer = Overseer(
-            self.settings, self.charters.current, engine, self._now_ms, self.directory.changed, home=self.home
+            self.settings, self.charters.current, engine, self.now_ms, self.directory.changed, home=self.home
         )
         self.worker = worker = Worker(
-            self.net, self.identity, self.ledger, archivist, engine, queue, policy, self._now_ms, self._own_advert, overseer
+            self.net, self.identity, self.ledger, archivist, engine, queue, policy, self.now_ms, self._own_advert, overseer
         )
         worker.heed(self.bookkeeping.advice.avoids)
         self.bridge = bridge_of(engine)
@@ -166,10 +166,10 @@ class Peer:
             identity=self.identity,
             ledger=self.ledger,
             directory=self.directory,
-            market=Market(self.net, self.identity, self.ledger.net, self.directory, self._now_ms, rng),
+            market=Market(self.net, self.identity, self.ledger.net, self.directory, self.now_ms, rng),
             own=own,
             policy=RequesterPolicy.of(self.settings),
-            now_ms=self._now_ms,
+            now_ms=self.now_ms,
             rng=rng,
             charter=lambda: self.charters.current,
             advice=self.bookkeeping.advice,
@@ -225,12 +225,12 @@ class Peer:
 
     def _own_advert(self) -> Advert:
         """The one that went out last: what it says there is what offers are held against."""
-        now = self._now_ms()
+        now = self.now_ms()
         return self.directory.own.message if self.directory.own else self._describe(now, now + 1)
 
     def _describe(self, now_ms: int, expires_ms: int) -> Advert:
         worker, settings, head = self.settings.worker, self.settings, self.ledger.head()
-        device = self.engine.device() if self.engine and self._works else None
+        device = self.engine.device() if self.engine and self.works else None
         self._advert_seq = max(self._advert_seq + 1, now_ms)
         advert = Advert(
             net=self.ledger.net,
@@ -238,7 +238,7 @@ class Peer:
             expires_ms=expires_ms,
             alias=settings.node.alias,
             agent=f"meshgen/{__version__}",
-            roles=tuple(role for role in settings.node.roles if role != "worker" or self._works),
+            roles=tuple(role for role in settings.node.roles if role != "worker" or self.works),
             addresses=tuple(address for address in self.net.addresses() if len(address) <= MAX_ADDRESS_BYTES)[:MAX_ADDRESSES],
             device_kind=device.kind if device else "",
             device_name=plain(device.name)[:64] if device else "",
@@ -258,7 +258,7 @@ class Peer:
         return filled(advert, self._model_adverts(), self._adapter_adverts())
 
     @property
-    def _works(self) -> bool:
+    def works(self) -> bool:
         """A bridge alone is no worker before somebody asks it for jobs."""
         return self.worker is not None and (self.engine is not self.bridge or bool(self.engine and self.engine.models()))
 
@@ -271,72 +271,12 @@ class Peer:
     # -- what the gateway shows
 
     def status(self) -> dict[str, Any]:
-        balance = self.ledger.balance(self.identity.public_key)
-        return {
-            "version": __version__,
-            "peer_id": self.peer_id,
-            "alias": self.settings.node.alias,
-            "roles": list(self.settings.node.roles),
-            "mesh": self._mesh_status(),
-            "membership": self.community.membership.state,
-            "trouble": own_trouble(self.ledger) or self.staying.clocks_trouble,
-            "clock": self.staying.pulse.clocks.status(),
-            "home": str(self.home) if self.home else None,
-            "uptime_s": (self._now_ms() - self.started_ms) // 1000,
-            "addresses": self.net.addresses(),
-            "reach": self._reach_status(),
-            "connected": len(self.net.links()),
-            "peers_known": len({signed.peer for signed in self.directory.adverts()} | {link.peer for link in self.net.links()}),
-            "jobs": self._job_counts(),
-            "worker": self._worker_status(),
-            "credit": {"net_mkudos": balance.net, "held_mkudos": balance.held, "entries": self.ledger.head().seq}
-            | {"digest": self.ledger.digest().hex()},
-        }
-
-    def _mesh_status(self) -> dict[str, Any]:
-        charter = self.charters.current
-        signed = {"hash": self.charters.lineage.hash.hex(), "delegates": len(charter.delegates), "threshold": charter.threshold}
-        return {"charter": charter.name, "version": charter.version, "net": self.ledger.net.hex()} | signed
-
-    def _reach_status(self) -> dict[str, Any]:
-        reach, relayed = self.net.reach(), self.net.relayed()
-        return {
-            "state": reach.state,
-            "relays": len(reach.relays),
-            "through": [self.directory.alias(relay) for relay in reach.relays],
-            "observed": list(reach.observed),
-            "relayed_bytes": sum(relayed.values()),
-            "carried_bytes": self.net.carried(),
-        }
-
-    def _job_counts(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for job in self.requester.jobs.values() if self.requester else ():
-            counts[job.state] = counts.get(job.state, 0) + 1
-        return counts
-
-    def _worker_status(self) -> dict[str, Any] | None:
-        if self.worker is None or self.engine is None or self.overseer is None or not self._works:
-            return None
-        device, tally = self.engine.device(), self.worker.tally
-        return {
-            "device": device.kind,
-            "device_name": device.name,
-            "vram_total_mib": device.vram_total_mib,
-            "vram_free_mib": device.vram_free_mib,
-            "models": [model.name for model in self.overseer.models()],
-            "queued": self.worker.queued,
-            "current": [delivery.state() for delivery in self.worker.current],
-            "jobs": tally.jobs,
-            "pictures": tally.pictures,
-            "failed": tally.failed,
-            "unpaid": tally.unpaid,
-            "estimate_error": self.engine.estimate_error(),
-        } | self.overseer.brief()
+        """For its owner's eyes."""
+        return status_of(self)
 
     async def selftest(self) -> dict[str, Any]:
         """For `meshgen doctor`: its place in the mesh."""
-        return await selftest(self, self._now_ms())
+        return await selftest(self, self.now_ms())
 
     def figures(self) -> Iterable[Metric]:
         """For a monitor."""
@@ -379,7 +319,7 @@ class Peer:
     async def adopt_charter(self, text: str) -> dict[str, Any]:
         """Take the next version of the charter, as YAML. Raises ValueError with a text for people."""
         await self.charters.adopt(parse_charter(text))
-        return self._mesh_status()
+        return mesh_status(self)
 
     def verify_credit(self) -> dict[str, Any]:
         if self.home is None:
