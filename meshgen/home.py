@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 CONFIG_FILE = "config.yaml"
@@ -28,7 +29,7 @@ RESTORED_FILE = "ledger.restored"
 RESTORING_DIR = ".restoring"
 """There only while, or because, a restore was cut off."""
 RUN_FILE = "run/api.json"
-"""Where the running node's API is: {url, pid, token_file, pictures_dir}; there only while it runs."""
+"""Where the running node's API is: {url, pid, token_file, pictures_dir, born}; there only while it runs."""
 
 
 class HomeError(Exception):
@@ -88,9 +89,9 @@ def _account_words(home: Path) -> list[str]:
         return [""]
 
 
-def home_dir() -> Path:
+def home_dir(environment: Mapping[str, str] = os.environ) -> Path:
     """The folder of this node's key, logs, models and state: ``MESHGEN_HOME``, else the platform's data directory."""
-    if given := os.environ.get("MESHGEN_HOME"):
+    if given := environment.get("MESHGEN_HOME"):
         return Path(given).expanduser().absolute()
     from platformdirs import user_data_path
 

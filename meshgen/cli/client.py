@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import http.client
 import json
-import time
+import select
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,15 +14,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from meshgen.cli.faults import Fault, NotRunning
+import click
+
+from meshgen.cli.awaiting import running_node
+from meshgen.cli.faults import Fault, NotRunning, Silent
+from meshgen.gateway.process import is_stopped
 from meshgen.gateway.runfile import RunInfo, read_run
 
 __all__ = ["Api", "Event", "NotRunning"]
 
-ANSWER_S = 60.0
-"""The node keeps event streams alive every 15 s, so a minute of silence means that it hangs."""
-START_S, LOOK_S = 30.0, 0.2
-"""How long a node may take from its start until its API is open, and how often to look."""
+ANSWER_S = 30.0
+"""The node keeps event streams alive every 15 s, and nothing that it is asked takes so long: it hangs."""
+SILENT_S = 5.0
+"""Whoever waits is told after so long what for."""
 _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
 
 
@@ -44,11 +49,10 @@ class Api:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     @classmethod
-    def of(cls, home: Path) -> Api:
-        info = read_run(home)
-        if info is not None and not info.url:
-            info = _once_open(home)
-        if info is None:
+    def of(cls, home: Path, *, wait: bool = True) -> Api:
+        """``wait`` for a node that is just starting, and say so."""
+        info = running_node(home) if wait else read_run(home)
+        if info is None or not info.url:
             made = (home / "identity.key").exists()
             first = "" if made else "make one with `meshgen join LINE` or `meshgen init`, then `meshgen run`"
             raise NotRunning(f"no node runs in {home}", first or "start it with `meshgen run`")
@@ -102,6 +106,7 @@ class Api:
         headers = self._headers | headers | {"Content-Type": "application/json"}
         try:
             connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+            self._ensure_not_stopped(connection.sock)
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -111,24 +116,24 @@ class Api:
                 raise _refused(answer.read())
         return connection, answer
 
+    def _ensure_not_stopped(self, connection: socket.socket) -> None:
+        """Returns once the answer begins, or has been waited for long enough to say so. Raises Silent."""
+        if select.select([connection], [], [], SILENT_S)[0]:
+            return
+        pid = self.info.pid
+        if is_stopped(pid):
+            raise Silent(f"the node's process {pid} is stopped, by Ctrl-Z or a debugger", f"let it go on with: kill -CONT {pid}")
+        click.echo(f"the node (process {pid}) has not answered for {SILENT_S:.0f} s; still waiting ...", err=True)
+
     def _lost(self, error: Exception) -> NotRunning:
         if isinstance(error, TimeoutError):
-            return NotRunning(f"the node at {self.info.url} does not answer", "see its log, or stop and start it")
+            cure = f"its log tells why; if it stays so, end it with `kill {self.info.pid}` (or kill -9), and start it again"
+            return Silent(f"the node at {self.info.url} (process {self.info.pid}) does not answer", cure)
         if isinstance(error, ConnectionRefusedError):
             return NotRunning(f"nothing listens at {self.info.url}")
         if isinstance(error, OSError) and error.errno in _NO_WAY:
             return NotRunning(f"{self.info.url} can't be reached: {error.strerror}", "see that this machine's loopback is up")
         return NotRunning(f"the node at {self.info.url} went away", "see its log; start it with `meshgen run`")
-
-
-def _once_open(home: Path) -> RunInfo | None:
-    """The node that is on its way up, or what has become of it. Raises NotRunning if it takes too long."""
-    for _ in range(int(START_S / LOOK_S)):
-        info = read_run(home)
-        if info is None or info.url or not info.alive():
-            return info
-        time.sleep(LOOK_S)
-    raise NotRunning(f"the node in {home} has not come up in {START_S:.0f} s", "see its log")
 
 
 def _refused(answer: bytes) -> Fault:

@@ -42,6 +42,14 @@ class NotRunning(Fault):
         super().__init__(message, hint, code="not_running")
 
 
+class Silent(NotRunning):
+    """It runs, and does not answer."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.code = "no_answer"
+
+
 class BadHome(Fault):
     """The settings, the key or the folder."""
 

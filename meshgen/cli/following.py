@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from meshgen.cli.client import Api, Event, NotRunning
-from meshgen.cli.faults import FAULT, INTERRUPTED
+from meshgen.cli.faults import FAULT, INTERRUPTED, Silent
 from meshgen.cli.verb import count
 from meshgen.cli.watching import Bars, Watcher
 
@@ -48,6 +48,8 @@ def follow(
     except NotRunning as gone:
         if hear:
             hear(Event("", "interrupted", {}))
+        if isinstance(gone, Silent):
+            raise Silent(gone.message, f"{gone.hint}\nonce it answers again: meshgen jobs {job_id}") from None
         raise NotRunning(f"{gone.message}: it ended before the job did, and what had not arrived is lost", gone.hint) from None
     return dict(api.get(address))
 

@@ -114,7 +114,7 @@ class LocalMesh:
 
     def reach(self, node: LocalNode) -> Api:
         """Raises NotRunning as long as it does not run."""
-        return Api.of(node.home)
+        return Api.of(node.home, wait=False)
 
     def stop(self) -> None:
         """All at once, so that it takes as long as the slowest."""

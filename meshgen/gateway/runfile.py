@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from meshgen.gateway.process import born_at, lives
 from meshgen.home import RUN_FILE, TOKEN_FILE
 
 TOKEN_BYTES = 32
@@ -23,24 +24,17 @@ class RunInfo:
     pid: int
     token_file: str
     pictures_dir: str = ""
+    born: str = ""
+    """When that process began, see :func:`born_at`."""
+
+    @classmethod
+    def own(cls, url: str = "", token_file: str = "", pictures_dir: str = "") -> RunInfo:
+        """Of this process."""
+        return cls(url, os.getpid(), token_file, pictures_dir, born_at(os.getpid()))
 
     def alive(self) -> bool:
         """False for what a killed node left behind."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass  # it lives, as somebody else's
-        return not _is_zombie(self.pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    """Has it ended, and its parent not yet noticed? Known on Linux; elsewhere such a process counts as living."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return False
+        return lives(self.pid, self.born)
 
 
 def read_run(home: Path) -> RunInfo | None:
@@ -68,7 +62,7 @@ def starting(home: Path) -> Iterator[None]:
     info = read_run(home)
     with suppress(OSError):  # the node itself says what is wrong with its home
         if info is None or info.pid == os.getpid() or not info.alive():
-            write_run(home, RunInfo("", os.getpid(), ""))
+            write_run(home, RunInfo.own())
     try:
         yield
     finally:

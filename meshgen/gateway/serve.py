@@ -45,7 +45,7 @@ async def serve_gateway(
             app = _app(node, token, home, settings.api, nursery, lag)
             await nursery.start(serve_http, app, _config(), listener)
             url = _reachable(listener)
-            write_run(home, RunInfo(url, os.getpid(), str(home / TOKEN_FILE), settings.requester.pictures_dir))
+            write_run(home, RunInfo.own(url, str(home / TOKEN_FILE), settings.requester.pictures_dir))
             task_status.started(url)
     finally:
         remove_run(home, os.getpid())

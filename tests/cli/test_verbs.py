@@ -162,7 +162,7 @@ def test_a_fault_of_the_program_is_two_lines_unless_debugged(meshgen: Cli, monke
     def stumble(home: Path) -> None:
         raise ZeroDivisionError("of course")
 
-    monkeypatch.setattr("meshgen.cli.client.read_run", stumble)
+    monkeypatch.setattr("meshgen.cli.awaiting.read_run", stumble)
     assert "meshgen stumbled: ZeroDivisionError: of course" in meshgen("status", code=1).stderr
     with pytest.raises(ZeroDivisionError):
         main(["--debug", "status"])
@@ -172,7 +172,7 @@ def test_a_full_disk_is_no_fault_of_the_program(meshgen: Cli, monkeypatch: pytes
     def full(home: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(home / "x.json"))
 
-    monkeypatch.setattr("meshgen.cli.client.read_run", full)
+    monkeypatch.setattr("meshgen.cli.awaiting.read_run", full)
     said = meshgen("status", code=1).stderr
     assert said.endswith("x.json can't be written: No space left on device\n") and "stumbled" not in said
 

@@ -18,6 +18,7 @@ import pytest
 import trio
 
 from meshgen.gateway import events
+from meshgen.gateway.process import born_at
 from meshgen.gateway.runfile import RunInfo, make_token, read_run, remove_run, write_run
 from meshgen.gateway.serve import GatewayError, serve_gateway
 from meshgen.home import KEY_FILE, RUN_FILE, TOKEN_FILE
@@ -49,6 +50,7 @@ async def test_the_home_says_where_the_api_is_while_it_runs(tmp_path: Path) -> N
             "pid": os.getpid(),
             "token_file": str(tmp_path / TOKEN_FILE),
             "pictures_dir": "/pictures",
+            "born": born_at(os.getpid()),
         }
         assert mode(tmp_path / TOKEN_FILE) == 0o600 and mode(tmp_path / RUN_FILE) == 0o600
         assert (await api.get("/v1/status")).status_code == 200

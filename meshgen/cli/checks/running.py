@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from meshgen.cli.checks.finding import Finding
 from meshgen.cli.checks.patient import Patient
-from meshgen.cli.faults import Fault, NotRunning
+from meshgen.cli.faults import Fault, NotRunning, Silent
 
 
 def node(patient: Patient) -> Iterator[Finding]:
     status = patient.status
     if isinstance(status, NotRunning):
-        yield Finding("node", "note", status.message, status.hint)
+        yield Finding("node", "fault" if isinstance(status, Silent) else "note", status.message, status.hint)
     else:
         yield Finding("node", "ok", f"has run for {status.get('uptime_s', 0)} s")
 
