@@ -156,8 +156,11 @@ class Net(Protocol):
     def watch_reach(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called whenever :meth:`reach` or :meth:`addresses` says something new. It must not block or raise."""
 
-    def relayed(self) -> Mapping[PeerId, int]:
-        """Bytes of this peer's own, both ways, that each relay has carried since the start."""
+    def relayed(self) -> int:
+        """Bytes of this peer's own, both ways, that relays have carried since the start."""
+
+    def dialled_through(self) -> Mapping[PeerId, int]:
+        """Of these, by relay, those on circuits that this peer dialled itself. One that carried little may be forgotten."""
 
     def carried(self) -> int:
         """Bytes, both ways, that this peer has carried for others as a relay since the start."""

@@ -63,7 +63,7 @@ def _reach(net: Net) -> Iterator[Metric]:
     states = {state: int(state == reach.state) for state in REACH}
     yield gauge("reach", "1 for whether others can dial this node.", states, "state")
     yield gauge("relays", "Relays that hold a reservation for this node.", len(reach.relays))
-    yield counter("relayed_bytes", "The node's own, carried by relays.", sum(net.relayed().values()))
+    yield counter("relayed_bytes", "The node's own, carried by relays.", net.relayed())
     yield counter("carried_bytes", "Others', carried by this node as a relay.", net.carried())
 
 

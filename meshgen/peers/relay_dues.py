@@ -1,6 +1,8 @@
 """What relays are given for carrying this node's bytes, where the mesh's charter says how much: a gift from time to time.
 
-Nobody can claim it: the bytes are those that this node counted itself. What is not paid yet when it stops is forgotten.
+Nobody can claim it: the bytes are those that this node counted itself. Nobody can bring it about either: whoever dialled a circuit
+pays for it, both ways, so that a relay, or a friend of its, that sends this node bytes on a circuit of its own is owed nothing.
+What is not paid yet when this node stops is forgotten.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class RelayDues:
     async def pay(self) -> int:
         """Give what is due to whom most is due first, as far as this node has it; how much that came to. Raises LedgerError."""
         rate, given = self._gib_mkudos(), 0
-        due = {peer: mkudos for peer in self._net.relayed() if (mkudos := self._due(peer, rate)) >= MIN_DUE_MKUDOS}
+        carried = self._net.dialled_through()
+        self._paid_bytes = Counter({peer: paid for peer, paid in self._paid_bytes.items() if peer in carried})
+        due = {peer: mkudos for peer in carried if (mkudos := self._due(peer, carried[peer], rate)) >= MIN_DUE_MKUDOS}
         for peer, mkudos in sorted(due.items(), key=lambda item: (-item[1], item[0])):
             amount = min(mkudos, self._free())
             if amount < MIN_DUE_MKUDOS:
@@ -58,9 +62,8 @@ class RelayDues:
             log.info("gave %d mkudos to the relay %s", amount, peer)
         return given
 
-    def _due(self, peer: PeerId, rate: int) -> int:
+    def _due(self, peer: PeerId, carried: int, rate: int) -> int:
         """In mkudos. A charter that gives nothing forgives what was carried meanwhile; the own account is paid nothing."""
-        carried = self._net.relayed().get(peer, 0)
         key = public_key_of(peer)
         if not rate or not self._deals_with(key) or self._ledger.accounts.same(key, self._ledger.identity.public_key):
             self._paid_bytes[peer] = carried

@@ -43,13 +43,13 @@ def mesh_status(peer: Peer) -> dict[str, Any]:
 
 
 def _reach_status(peer: Peer) -> dict[str, Any]:
-    reach, relayed = peer.net.reach(), peer.net.relayed()
+    reach = peer.net.reach()
     return {
         "state": reach.state,
         "relays": len(reach.relays),
         "through": [peer.directory.alias(relay) for relay in reach.relays],
         "observed": list(reach.observed),
-        "relayed_bytes": sum(relayed.values()),
+        "relayed_bytes": peer.net.relayed(),
         "carried_bytes": peer.net.carried(),
     }
 

@@ -53,7 +53,7 @@ async def test_two_hidden_nodes_reach_each_other(libp2p_world: Libp2pWorld) -> N
     [link] = [link for link in a.links() if link.peer == b.peer_id]
     assert link.relayed
     assert link.outbound
-    assert a.relayed()[hub.peer_id] > 0
+    assert a.relayed() > 0
     assert hub.carried() > 0
 
 

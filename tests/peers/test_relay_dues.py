@@ -26,7 +26,7 @@ class Carried:
     def __init__(self) -> None:
         self.bytes: dict[PeerId, int] = {}
 
-    def relayed(self) -> dict[PeerId, int]:
+    def dialled_through(self) -> dict[PeerId, int]:
         return self.bytes
 
 
@@ -93,6 +93,6 @@ async def test_a_running_node_pays_by_itself(autojump_clock: trio.testing.MockCl
     async with earner() as node:
         current = replace(node.charters.current, relay_gib_mkudos=RATE)
         monkeypatch.setattr(type(node.charters), "current", property(lambda _: current))
-        monkeypatch.setattr(type(node.net), "relayed", lambda _: {HUB: GIB}, raising=False)
+        monkeypatch.setattr(type(node.net), "dialled_through", lambda _: {HUB: GIB}, raising=False)
         await trio.sleep(2 * PAY_S)
         assert [gift.amount for gift in gifts(node)] == [RATE]

@@ -177,8 +177,11 @@ class Libp2pNet:
     def watch_reach(self, changed: Callable[[], None]) -> None:
         self._ways.watch(changed)
 
-    def relayed(self) -> Mapping[PeerId, int]:
+    def relayed(self) -> int:
         return self._ways.relayed()
+
+    def dialled_through(self) -> Mapping[PeerId, int]:
+        return self._ways.dialled_through()
 
     def carried(self) -> int:
         return self._ways.carried()

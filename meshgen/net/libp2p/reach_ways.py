@@ -88,8 +88,11 @@ class Ways:
         local = [each for each in plain if each not in outside]
         return list(dict.fromkeys([*outside[:MAX_BEFORE], *more, *outside[MAX_BEFORE:], *local]))
 
-    def relayed(self) -> Mapping[PeerId, int]:
+    def relayed(self) -> int:
         return self._circuits.moved
+
+    def dialled_through(self) -> Mapping[PeerId, int]:
+        return self._circuits.dialled
 
     def carried(self) -> int:
         return self.relay.carried if self.relay is not None else 0

@@ -36,6 +36,8 @@ SKEWED_S = 120.0
 """What a reservation is taken for that seems to be over already: the relay's clock is another."""
 MAX_ADDRESSES = 2
 """Of one relay, that others are told."""
+MAX_COUNTED = 256
+"""Relays whose bytes are counted one by one; of one more, the one with least is forgotten."""
 REFUSALS = {
     Status.RESERVATION_REFUSED: "has no room for another reservation",
     Status.RESOURCE_LIMIT_EXCEEDED: "carries as many circuits as it wants to",
@@ -66,8 +68,10 @@ class Circuits:
         """Relays that circuits may come in from: those that hold a reservation."""
         self._handshakes = 0
         self._questions = Questions()
-        self.moved: Counter[PeerId] = Counter()
-        """Bytes of this node's own, both ways, by relay."""
+        self.moved = 0
+        """Bytes of this node's own, both ways, through whatever relay."""
+        self.dialled: Counter[PeerId] = Counter()
+        """Of these, by relay, those on circuits that this node dialled."""
         host.set_stream_handler(STOP, self._serve)
 
     # -- out
@@ -92,12 +96,18 @@ class Circuits:
 
     async def _open(self, relay: ID) -> Pipe:
         try:
-            return Pipe(await self._host.new_stream(relay, [HOP]), partial(self._count, PeerId(str(relay))))
+            return Pipe(await self._host.new_stream(relay, [HOP]), partial(self._count_dialled, PeerId(str(relay))))
         except (StreamFailure, SwarmException, IOException) as error:
             raise Unreachable(f"{relay} is no relay") from error
 
-    def _count(self, relay: PeerId, count: int) -> None:
-        self.moved[relay] += count
+    def _count(self, count: int) -> None:
+        self.moved += count
+
+    def _count_dialled(self, relay: PeerId, count: int) -> None:
+        self._count(count)
+        self.dialled[relay] += count
+        if len(self.dialled) > MAX_COUNTED:
+            del self.dialled[min(self.dialled, key=self.dialled.__getitem__)]
 
     def _addresses(self, relay: ID, told: Iterable[bytes]) -> tuple[Multiaddr, ...]:
         """What the relay says of itself, and first of all what this node reached it by."""
@@ -135,7 +145,7 @@ class Circuits:
     async def _serve(self, stream: Any) -> None:
         """Runs for as long as the connection that comes through lives, so that the stream stays accounted for."""
         relay = stream.muxed_conn.peer_id
-        pipe = Pipe(stream, partial(self._count, PeerId(str(relay))))
+        pipe = Pipe(stream, self._count)
         try:
             request = await self._questions.hear(pipe, StopMessage)
             status = self._judge(relay, request)
