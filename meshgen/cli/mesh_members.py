@@ -29,7 +29,9 @@ def members(call: Call) -> None:
     rows = sorted(found["rows"], key=lambda row: (_HOW[row["how"]], row["peer_id"]))
     cells = [(_who(row, people), row["how"], _by(row, people), row["peer_id"] or row["account"]) for row in rows]
     told = table(("WHO", "HOW", "BY", "PEER ID"), cells)
-    call.result(found, told if found["membership"] == "member" else f"{told}\n{outside(api.get('/v1/status')['peer_id'])}")
+    if found["membership"] != "member":
+        told += f"\n{outside(found['membership'], api.get('/v1/status')['peer_id'])}"
+    call.result(found, told)
 
 
 @click.command()
@@ -69,8 +71,10 @@ def expel(call: Call, peers: tuple[str, ...], yes: bool) -> None:
     _change(call, api, {"expel": chosen}, f"expelled {count(len(chosen), 'peer')}")
 
 
-def outside(peer: str) -> str:
-    """What somebody does who is no member yet."""
+def outside(membership: str, peer: str) -> str:
+    """What somebody does who is no member."""
+    if membership == "expelled":
+        return f"this node was expelled: those delegates who did so can let it in again, with: meshgen mesh admit {peer}"
     return f"this node is no member yet: send its peer id to a delegate, who runs: meshgen mesh admit {peer}"
 
 

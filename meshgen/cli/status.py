@@ -25,7 +25,7 @@ def _text(found: dict[str, Any], url: str) -> str:
         ("alias", found.get("alias") or "none"),
         ("roles", ", ".join(found.get("roles", []))),
         ("mesh", _mesh(found.get("mesh") or {})),
-        *([("member", f"not yet: a delegate has to run: meshgen mesh admit {found['peer_id']}")] if _is_outside(found) else []),
+        *_member(found),
         ("peers", f"{found.get('peers_known', 0)} known, {found.get('connected', 0)} connected"),
         ("running for", _duration(int(found.get("uptime_s", 0)))),
         ("own jobs", ", ".join(f"{number} {state}" for state, number in sorted(jobs.items())) or "none"),
@@ -50,8 +50,13 @@ def _reach(reach: dict[str, Any]) -> str:
     return "nobody has tried yet, except on this machine"
 
 
-def _is_outside(found: dict[str, Any]) -> bool:
-    return bool(found.get("membership") == "stranger")
+def _member(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Why it is none of the mesh's, if it is not."""
+    if found.get("membership") == "expelled":
+        return [("member", "no more: a delegate has expelled this node; those who did can admit it again")]
+    if found.get("membership") == "stranger":
+        return [("member", f"not yet: a delegate has to run: meshgen mesh admit {found['peer_id']}")]
+    return []
 
 
 def _mesh(mesh: dict[str, Any]) -> str:

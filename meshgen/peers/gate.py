@@ -33,6 +33,7 @@ WORDS = {
     "not_allowed": "this node's owner deals with nobody but those whom node.allow names",
     "stranger": "it is no member of this mesh, whose charter lists them",
     "outside": "this node is no member of this mesh yet: a delegate admits it with `meshgen mesh admit`",
+    "expelled": "a delegate of this mesh has expelled this node",
 }
 
 
@@ -79,7 +80,7 @@ class Gate:
             return ""
         if not self.membership.includes(key):
             return "stranger"
-        return "outside" if self.membership.state == "stranger" else ""
+        return self.why_outside()
 
     def deals_with(self, key: bytes) -> bool:
         return not self.why_not(key)
@@ -101,9 +102,10 @@ class Gate:
     def is_stranger(self, key: bytes) -> bool:
         return self.membership is not None and not self.membership.includes(key)
 
-    def is_outside(self) -> bool:
-        """Is this node itself none of the members?"""
-        return self.membership is not None and self.membership.state == "stranger"
+    def why_outside(self) -> str:
+        """Why this node itself is none of the members: a key of WORDS, "" if it is one."""
+        state = self.membership.state if self.membership else "open"
+        return {"stranger": "outside", "expelled": "expelled"}.get(state, "")
 
     def _names(self, key: bytes) -> tuple[str, str]:
         return peer_id(key), self.ledger.account_of(key).hex()
@@ -161,8 +163,8 @@ class _Gated:
             yield _Heeded(heard, self._gate)
 
     async def publish(self, topic: str, data: bytes) -> None:
-        if self._gate.is_outside():
-            log.debug("nothing is published: %s", WORDS["outside"])
+        if why := self._gate.why_outside():
+            log.debug("nothing is published: %s", WORDS[why])
             return
         await self._net.publish(topic, data)
 

@@ -76,8 +76,8 @@ class Means:
     charter: Callable[[], Charter]
     """As it stands now."""
     advice: Advice
-    is_outside: Callable[[], bool] = lambda: False
-    """Is this node no member of a mesh that lists them?"""
+    why_outside: Callable[[], str] = lambda: ""
+    """Why this node is no member of a mesh that lists them: "outside" or "expelled"."""
     clocks_trouble: Callable[[], str] = lambda: ""
     """Why nobody may answer, where it is this machine's clock."""
 

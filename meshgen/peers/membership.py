@@ -13,7 +13,7 @@ from meshgen.peers.rolls import Rolls
 
 FRESH_MS = 3000
 """A new device of a member's is known so soon after the member's log told of it."""
-State = Literal["open", "member", "stranger"]
+State = Literal["open", "member", "stranger", "expelled"]
 
 
 class Membership:
@@ -38,7 +38,8 @@ class Membership:
         """This node's own."""
         if self.open:
             return "open"
-        return "member" if self.includes(self._ledger.identity.public_key) else "stranger"
+        own = self._ledger.identity.public_key
+        return "member" if self.includes(own) else "expelled" if self._is_expelled(own) else "stranger"
 
     def includes(self, key: bytes) -> bool:
         """And a key that one of them named for its recovery: it has no other way to be heard."""
@@ -70,8 +71,11 @@ class Membership:
         return frozenset(key for key in found if not accounts.members(key))
 
     def _is_out(self, key: bytes) -> bool:
-        expelled, member = self._rolls.roll.expelled, self._ledger.accounts.member(key)
-        return key in expelled or self._ledger.account_of(key) in expelled or (member is not None and member.retired)
+        member = self._ledger.accounts.member(key)
+        return self._is_expelled(key) or (member is not None and member.retired)
+
+    def _is_expelled(self, key: bytes) -> bool:
+        return not self._rolls.roll.expelled.isdisjoint((key, self._ledger.account_of(key)))
 
     # -- for people
 

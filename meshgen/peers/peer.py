@@ -173,7 +173,7 @@ class Peer:
             rng=rng,
             charter=lambda: self.charters.current,
             advice=self.bookkeeping.advice,
-            is_outside=self.gate.is_outside,
+            why_outside=self.gate.why_outside,
             clocks_trouble=lambda: self.staying.clocks_trouble,
         )
 

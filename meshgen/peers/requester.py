@@ -36,10 +36,11 @@ MAX_OPEN_INPUT_BYTES = 256 * 2**20
 _ANY_MODEL = ModelAdvert("any", bytes(32), "other", 64, 1, (), 0)
 """Stands for the one that is found later: a request must fit into an order whatever that will be."""
 
-OUTSIDE = (
-    "this node is no member of the mesh yet, whose charter lists them: send its peer id, from `meshgen status`, to a delegate, "
-    "who runs `meshgen mesh admit`"
-)
+NO_MEMBER = {
+    "outside": "this node is no member of the mesh yet, whose charter lists them: send its peer id, from `meshgen status`, to a"
+    " delegate, who runs `meshgen mesh admit`",
+    "expelled": "this node was expelled from the mesh by a delegate, and asks nobody there; those who did so can admit it again",
+}
 
 
 class Requester:
@@ -71,8 +72,8 @@ class Requester:
         check_request(request)
         if self._nursery is None:
             raise RequestError("not_ready", "the node is still starting")
-        if self._means.is_outside():
-            raise RequestError("not_member", OUTSIDE)
+        if why := self._means.why_outside():
+            raise RequestError("not_member", NO_MEMBER[why])
         if sum(not job.final for job in self.jobs.values()) >= self.policy.open_jobs:
             raise RequestError("too_many_jobs", f"{self.policy.open_jobs} jobs are open already; wait for one, or cancel one")
         held = sum(input_bytes(job.request) for job in self.jobs.values() if not job.final)

@@ -91,12 +91,15 @@ async def test_who_is_expelled_takes_part_no_more(autojump_clock: trio.testing.M
         asker, worker = ours.members["asker"], ours.members["worker"]
         assert (await pictures_of(asker)).state == "done"
         await expel(ours, "asker", by="second")
-        assert states(ours, "asker", "worker") == ["stranger", "member"]
+        assert states(ours, "asker", "worker") == ["expelled", "member"]
         assert {row["peer_id"]: row["kept_out"] for row in worker.peers()}[asker.peer_id] == "stranger"
+        assert {row["peer_id"]: row["kept_out"] for row in asker.peers()}[worker.peer_id] == "expelled"
+        with pytest.raises(RequestError, match="was expelled from the mesh by a delegate"):
+            await pictures_of(asker)
         assert asker.peer_id not in {signed.peer for signed in worker.directory.adverts()}
         assert not worker.bookkeeping.interest.keeps(key("asker"))
         await admit(ours, "asker", by="hub")
-        assert states(ours, "asker") == ["stranger"], "an expulsion outweighs an admission"
+        assert states(ours, "asker") == ["expelled"], "an expulsion outweighs an admission"
         await admit(ours, "asker", by="second")
         assert states(ours, "asker") == ["member"], "who expelled took it back"
 

@@ -46,7 +46,10 @@ def _mesh_of_log(home: Path) -> bytes:
 def membership(patient: Patient) -> Iterator[Finding]:
     found = patient.running.get("membership", "open")
     if found == "stranger":
-        cure = "ask one of the mesh's delegates to take this peer id in: meshgen mesh members"
-        yield Finding("member", "fault", "this mesh deals with members alone, and this node is none", cure)
+        cure = f"ask a delegate of the mesh to run: meshgen mesh admit {patient.running['peer_id']}"
+        yield Finding("member", "fault", "this mesh deals with members alone, and this node is none yet", cure)
+    elif found == "expelled":
+        cure = "ask those who did so; `meshgen mesh members` names the delegates"
+        yield Finding("member", "fault", "a delegate has expelled this node from the mesh: nobody there deals with it", cure)
     elif found == "member":
         yield Finding("member", "ok", "of a mesh that deals with members alone")
