@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -34,6 +34,7 @@ from libp2p.stream_muxer.yamux.yamux import (
 
 from meshgen.net.conduct import Bucket, Fault
 from meshgen.net.guard import log, where
+from meshgen.net.libp2p.budget import Budget
 from meshgen.net.port import PeerId
 
 _HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
@@ -64,10 +65,11 @@ class Violation(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who is told of faults, and who knows friends from strangers."""
+    """Who is told of faults, who knows friends from strangers, and what there is room for."""
 
     blame: Callable[[PeerId, float], None] = lambda _peer, _points: None
     is_friend: Callable[[PeerId], bool] = lambda _peer: False
+    budget: Budget = field(default_factory=Budget)
 
 
 class GuardedYamux(Yamux):  # type: ignore[misc]
@@ -75,7 +77,6 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
 
     def __init__(self, conn: Any, peer_id: Any, is_initiator: bool) -> None:
         super().__init__(conn, peer_id, is_initiator)
-        self.watch = Watch()
         self.heard_s = trio.current_time()
         self._neighbour = PeerId(str(peer_id))
         self._syns = Bucket(SYNS_S, SYNS_BURST, monotonic)
@@ -86,18 +87,26 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
         self._rtt = 0.0
         self.begun_bytes = 0
         """Of messages on its streams that have begun and are not whole yet, see :mod:`wire`."""
+        self._aside_bytes = 0
+        self._arriving_bytes = 0
+        self._reading = trio.CancelScope()
+        self.watched_by(Watch())
+
+    def watched_by(self, watch: Watch) -> None:
+        """Before the first frame comes."""
+        self.watch = watch
+        self.account = watch.budget.open(self._held_bytes, self._is_friend, self._let_go)
+
+    def put_by(self, count: int) -> None:
+        """What was read off a stream, and waits where it is whole; less than 0: no longer."""
+        self._aside_bytes += count
+        self.account.update()
 
     async def handle_incoming(self) -> None:
         """Until the connection ends, for whatever reason."""
         try:
-            while not self.event_shutting_down.is_set():
-                version, kind, flags, stream_id, length = _HEADER.unpack(await read_exactly(self.secured_conn, _HEADER.size))
-                self.heard_s = trio.current_time()
-                if version != 0:
-                    raise Violation("a frame of another version")
-                if not await self._take_in(kind, flags, stream_id, length):
-                    break
-                await self._pace(length if kind == TYPE_DATA else 0)
+            with self._reading:
+                await self._read_on()
         except Violation as fault:
             log.debug("a connection is closed: %s", fault)
             self.watch.blame(self._neighbour, Fault.MALFORMED)
@@ -109,7 +118,31 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
             log.debug("a connection broke: %s", where(error))
             self.watch.blame(self._neighbour, Fault.MALFORMED)
         finally:
+            self.account.close()
             await self._cleanup_on_error()
+
+    async def _read_on(self) -> None:
+        while not self.event_shutting_down.is_set():
+            version, kind, flags, stream_id, length = _HEADER.unpack(await read_exactly(self.secured_conn, _HEADER.size))
+            self.heard_s = trio.current_time()
+            if version != 0:
+                raise Violation("a frame of another version")
+            if not await self._take_in(kind, flags, stream_id, length):
+                break
+            await self._pace(length if kind == TYPE_DATA else 0)
+            await self.account.room()
+
+    def _held_bytes(self) -> int:
+        return self._arriving_bytes + self._aside_bytes + sum(map(len, self.stream_buffers.values()))
+
+    def _is_friend(self) -> bool:
+        """Whom this node dialled itself is no stranger either."""
+        return self.is_initiator_value or self.watch.is_friend(self._neighbour)
+
+    def _let_go(self) -> None:
+        log.info("a connection is let go: it holds more than any other, and this node's memory for what waits is full")
+        self.watch.blame(self._neighbour, Fault.REFUSED)
+        self._reading.cancel()
 
     async def _pace(self, size: int) -> None:
         bytes_s = self._bytes.owe(size) if size and not self.watch.is_friend(self._neighbour) else 0.0
@@ -156,7 +189,7 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
             raise Violation("a stream without a number")
         if kind == TYPE_DATA and length > FRAME_BYTES:
             raise Violation("a frame larger than any that is sent")
-        data = await self._read_data_body(length) if kind == TYPE_DATA and length else b""
+        data = await self._body(length) if kind == TYPE_DATA and length else b""
         stream = self.streams.get(stream_id)
         opened = stream is None and flags & FLAG_SYN
         if opened:
@@ -173,6 +206,15 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
         self._close_by(stream, flags)
         if opened:
             await self._accept(stream)
+
+    async def _body(self, length: int) -> bytes:
+        self._arriving_bytes = length
+        self.account.update()
+        try:
+            data: bytes = await self._read_data_body(length)
+            return data
+        finally:
+            self._arriving_bytes = 0
 
     async def _open_theirs(self, stream_id: int) -> YamuxStream | None:
         """A stream that the peer opens; None if it has too many."""
@@ -223,6 +265,13 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
             self._wake(stream)
         if stream.closed:
             self._finalize_stream_locked(stream, fully_closed=True)
+
+    async def _finalize_stream(self, stream: YamuxStream, *, fully_closed: bool) -> None:
+        """What had come on a stream that this side gave up is nobody's: the base keeps it for a minute and more."""
+        if stream.reset_received and stream.recv_closed and stream.send_closed:
+            self.stream_buffers.get(stream.stream_id, bytearray()).clear()
+            self.account.update()
+        await super()._finalize_stream(stream, fully_closed=fully_closed)
 
     def _wake(self, stream: YamuxStream) -> None:
         event = self.stream_events.get(stream.stream_id)

@@ -93,7 +93,7 @@ class Wire:
         if len(self._buffer) < end:
             await self._fill_soon(end)
         payload = bytes(memoryview(self._buffer)[_HEADER.size : end])
-        del self._buffer[:end]
+        self._drop(end)
         return Frame(kind), payload
 
     async def wait(self) -> bool:
@@ -101,10 +101,20 @@ class Wire:
         if self._buffer:
             return True
         try:
-            self._buffer += await self._mux.take(self._muxed)
+            return bool(await self._take())
         except IOException:
             return False
-        return bool(self._buffer)
+
+    async def _take(self) -> int:
+        """Bytes that came; 0 at the end. Raises IOException."""
+        data: bytes = await self._mux.take(self._muxed)
+        self._buffer += data
+        self._mux.put_by(len(data))
+        return len(data)
+
+    def _drop(self, count: int) -> None:
+        del self._buffer[:count]
+        self._mux.put_by(-count)
 
     async def _fill_soon(self, count: int) -> None:
         """What has begun goes on: a message half sent holds a stream, and whoever waits for its end."""
@@ -126,14 +136,13 @@ class Wire:
     async def _fill(self, count: int) -> None:
         while len(self._buffer) < count:
             try:
-                data = await self._mux.take(self._muxed)
+                came = await self._take()
             except IOException as error:
                 self.broken = True
                 raise Unreachable("the peer reset the channel or went away") from error
-            if not data:
+            if not came:
                 self.broken = True
                 raise Unreachable("the peer went away")
-            self._buffer += data
 
     async def drain(self, limit_bytes: int) -> None:
         """Read on to the other side's END, dropping what nobody waits for. Raises Unreachable."""
@@ -147,15 +156,21 @@ class Wire:
 
     async def close(self) -> None:
         """Close both directions politely, within a second; reset a broken stream."""
-        with shielded(_GOODBYE_S):
-            if self.broken:
-                await self._stream.reset()
-            else:
-                self.broken = True
-                try:
-                    await self._stream.close()
-                except IOException:
+        try:
+            with shielded(_GOODBYE_S):
+                if self.broken:
                     await self._stream.reset()
+                else:
+                    self.broken = True
+                    await self._close_stream()
+        finally:
+            self._drop(len(self._buffer))
+
+    async def _close_stream(self) -> None:
+        try:
+            await self._stream.close()
+        except IOException:
+            await self._stream.reset()
 
     async def reset(self) -> None:
         self.broken = True

@@ -43,6 +43,8 @@ PIECE_BYTES = 64 * 1024 - 12
 SLOW_READER_S = 30.0
 """How long the other side may leave a full window unread."""
 _WINDOW_POLL_S = 0.01
+TAKE_BYTES = 256 * 1024
+"""In one piece: what waits for its turn waits in the window, where the other side feels it."""
 
 _HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
 
@@ -57,7 +59,7 @@ class MeshMuxer(MuxerMultistream):  # type: ignore[misc]
     async def new_conn(self, conn: Any, peer_id: Any) -> Any:
         protocol, muxer = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
         made = muxer(conn, peer_id, conn.is_initiator)
-        made.watch = self.watch
+        made.watched_by(self.watch)
         return self._annotate_connection(made, conn, protocol)
 
 
@@ -114,7 +116,8 @@ class MeshYamux(GuardedYamux):
                 await self.event_shutting_down.wait()
 
     async def take(self, stream: YamuxStream) -> bytes:
-        """All bytes that wait on a stream, at least one; ``b""`` at its end. Raises IOException when it was reset.
+        """The bytes that wait on a stream, at least one, at most TAKE_BYTES; ``b""`` at its end. Raises IOException when it was
+        reset.
 
         No checkpoint lies between taking bytes out of the buffer and returning them that could be cancelled, so a reader that
         gives up with ``trio.move_on_after`` finds its bytes the next time.
@@ -122,8 +125,9 @@ class MeshYamux(GuardedYamux):
         while True:
             buffer = self.stream_buffers.get(stream.stream_id)
             if buffer:
-                data = bytes(buffer)
-                buffer.clear()
+                data = bytes(memoryview(buffer)[:TAKE_BYTES])
+                del buffer[: len(data)]
+                self.account.update()
                 await self._give_credit(stream, len(data))
                 return data
             if stream.reset_received:
