@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import order
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a shell that has no job control: processes would inherit it and never hear of Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Every process of the tests would compile what it imports anew; they are hundreds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile(
     "meshgen",
@@ -18,3 +28,22 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("meshgen")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two a core: half of what the tests do is to wait for processes."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # by how many tests a file has, which says little
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=order.place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.Units | None:
+    return order.Units(config, log) if config.getoption("dist") == "loadfile" else None

@@ -99,7 +99,7 @@ def is_drawing(job: dict[str, Any], worker: str) -> bool:
     return any((part["worker"], part["state"]) == (worker, "running") for part in job["parts"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with local_mesh(tmp_path_factory.mktemp("town"), CHARTER) as mesh:
         town = Town(mesh)

@@ -12,7 +12,6 @@ import trio
 from meshgen.engine.fake import FakeEngine
 from meshgen.peers.request import ImageRequest
 from meshgen.testing import VirtualMesh, pictures_of, simulate
-from tests.simulation.story import tell
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_ANOTHER_PROCESS = "from tests.simulation.test_trace import trace; print(trace(7))"
@@ -61,8 +60,3 @@ def test_one_seed_one_trace_in_every_process() -> None:
         done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
         found.add(done.stdout)
     assert len(found) == 1
-
-
-def test_one_seed_one_story() -> None:
-    one, other = tell(3), tell(3)
-    assert (one.digest, one.counts, one.worst_loss) == (other.digest, other.counts, other.worst_loss)
