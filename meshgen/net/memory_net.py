@@ -87,6 +87,9 @@ class MemoryNet:
     def watch_reach(self, changed: Callable[[], None]) -> None:
         """Nothing ever changes here."""
 
+    def relay_among(self, includes: Callable[[PeerId], bool]) -> None:
+        """Nobody needs a relay here."""
+
     def relayed(self) -> int:
         return 0
 

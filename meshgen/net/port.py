@@ -165,6 +165,9 @@ class Net(Protocol):
     def carried(self) -> int:
         """Bytes, both ways, that this peer has carried for others as a relay since the start."""
 
+    def relay_among(self, includes: Callable[[PeerId], bool]) -> None:
+        """Whom this peer is a relay for, and who may be one of its own: all, until it is told. What runs with others ends."""
+
     # -- channels
     def serve(self, protocol: str, handler: ChannelHandler) -> None:
         """Answer channels opened for ``protocol`` (e.g. ``/meshgen/job/1``). Once per protocol."""

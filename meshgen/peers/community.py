@@ -48,6 +48,7 @@ class Community:
         self._dues = RelayDues(net, gate.ledger, lambda: charters.current.relay_gib_mkudos, gate.deals_with)
         self.membership = membership
         self.rolls = rolls
+        net.relay_among(lambda peer: gate.deals_with(public_key_of(peer)))
 
     def attend(self, directory: Directory, bookkeeping: Bookkeeping) -> None:
         """From now on these heed the gate."""
@@ -94,7 +95,7 @@ class Community:
         for peer in sorted(blocked - self._dropped):
             await self._net.drop(peer, math.inf)
         for peer in sorted(self._dropped - blocked):
-            await self._net.drop(peer, 0)
+            self._net.pardon(peer)
         self._dropped = blocked
 
     # -- what is said of people

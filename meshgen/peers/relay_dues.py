@@ -1,7 +1,7 @@
 """What relays are given for carrying this node's bytes, where the mesh's charter says how much: a gift from time to time.
 
-Nobody can claim it: the bytes are those that this node counted itself. Nobody can bring it about either: whoever dialled a circuit
-pays for it, both ways, so that a relay, or a friend of its, that sends this node bytes on a circuit of its own is owed nothing.
+Nobody can claim it: the bytes are those that this node counted itself. Nobody can bring it about: whoever dialled a circuit pays
+for it, both ways, so a relay or its friend that sends this node bytes on a circuit of its own is owed nothing.
 What is not paid yet when this node stops is forgotten.
 """
 

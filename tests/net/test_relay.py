@@ -15,7 +15,7 @@ from multiaddr import Multiaddr
 
 from meshgen.net.libp2p import RelayLimits, relay
 from meshgen.net.libp2p import reach_direct as libp2p_reach_direct
-from meshgen.net.libp2p.relay import CIRCUITS_PER_PAIR
+from meshgen.net.libp2p.relay_switch import CIRCUITS_PER_PAIR
 from meshgen.net.libp2p.relay_wire import HOP, QUESTIONS, STOP, HopMessage, Pipe, Status, StopMessage
 from meshgen.net.port import CHUNK_BYTES, Channel, Net, Unreachable, request
 from tests.net.conftest import Libp2pWorld, echo, identity, until

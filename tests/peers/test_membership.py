@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -15,6 +15,7 @@ import trio.testing
 
 from meshgen.identity import Identity
 from meshgen.ledger.accounts import Accounts
+from meshgen.net.memory_net import MemoryNet
 from meshgen.net.port import Channel, Net, NetError, PeerId, Unreachable, request
 from meshgen.peers.charter_text import render_charter
 from meshgen.peers.directory import PRESENCE_PROTOCOL
@@ -335,3 +336,13 @@ def test_a_page_has_its_limits() -> None:
     full = page.changed([index.to_bytes(32) for index in range(1500)], [index.to_bytes(32) for index in range(5000, 5400)])
     assert len(full.encode()) <= Page.LIMITS.max_bytes
     assert Page.decode(full.encode()) == full
+
+
+async def test_relays_are_for_members(autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Callable[[PeerId], bool]] = {}
+    monkeypatch.setattr(MemoryNet, "relay_among", lambda net, includes: told.update({net.peer_id: includes}))
+    async with club("in", "out") as town:
+        await admit(town, "in")
+        includes = told[town.members["hub"].peer_id]
+        assert includes(PeerId(town.members["in"].peer_id))
+        assert not includes(PeerId(town.members["out"].peer_id))

@@ -35,7 +35,7 @@ from meshgen.net.libp2p.keeping import guard_table
 from meshgen.net.libp2p.mdns import meet_neighbours
 from meshgen.net.libp2p.reach import is_direct
 from meshgen.net.libp2p.reach_ways import Ways
-from meshgen.net.libp2p.relay import RelayLimits
+from meshgen.net.libp2p.relay_switch import RelayLimits
 from meshgen.net.libp2p.table import Table, make_dht
 from meshgen.net.libp2p.wire import Wire
 from meshgen.net.port import (
@@ -176,6 +176,9 @@ class Libp2pNet:
 
     def watch_reach(self, changed: Callable[[], None]) -> None:
         self._ways.watch(changed)
+
+    def relay_among(self, includes: Callable[[PeerId], bool]) -> None:
+        self._ways.among = includes
 
     def relayed(self) -> int:
         return self._ways.relayed()

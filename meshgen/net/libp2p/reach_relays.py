@@ -51,8 +51,10 @@ class Relays:
         preferred: Iterable[ID],
         find: Callable[[], Awaitable[list[PeerId]]],
         connect: Callable[[ID], Awaitable[None]],
+        is_welcome: Callable[[PeerId], bool],
     ) -> None:
-        """``preferred`` are the peers to join through; ``find`` asks the network for others, ``connect`` dials one of them."""
+        """``preferred`` are the peers to join through; ``find`` asks the network for others, ``connect`` dials one of them;
+        ``is_welcome``: may this peer be a relay? None is asked, or kept, that may not."""
         self._host = host
         self._swarm = host.get_network()
         self._needed = needed
@@ -60,6 +62,7 @@ class Relays:
         self._preferred = frozenset(preferred)
         self._find = find
         self._connect = connect
+        self._is_welcome = is_welcome
         self._circuits = circuits
         self._kept: dict[ID, _Kept] = {}
         self._refused: dict[ID, tuple[int, float]] = {}
@@ -102,7 +105,12 @@ class Relays:
 
     def _drop_lost(self) -> None:
         now = trio.current_time()
-        lost = [relay for relay, kept in self._kept.items() if kept.held.until_s <= now or not is_direct(kept.connection)]
+        standing = (
+            relay
+            for relay, kept in self._kept.items()
+            if kept.held.until_s > now and is_direct(kept.connection) and self._is_welcome(PeerId(str(relay)))
+        )
+        lost = self._kept.keys() - standing
         for relay in lost:
             log.info("a relay is lost to this node; %d left", len(self._kept) - 1)
             self._forget(relay)
@@ -137,6 +145,7 @@ class Relays:
             if peer not in self._kept
             and self._refused.get(peer, (0, 0.0))[1] <= now
             and peerstore.supports_protocols(peer, [HOP])
+            and self._is_welcome(PeerId(str(peer)))
         ]
         return sorted(open_to_us, key=lambda peer: (peer not in self._preferred, near[peer]))
 
@@ -167,7 +176,7 @@ class Relays:
 
     async def _look_up(self) -> None:
         """Among the peers at hand there are too few: connect to relays that the network knows of."""
-        found = [ID.from_base58(peer) for peer in await self._find()]
+        found = [ID.from_base58(peer) for peer in await self._find() if self._is_welcome(peer)]
         for relay in [each for each in found if each not in self._kept and each not in self._refused][:WANTED]:
             try:
                 await self._connect(relay)

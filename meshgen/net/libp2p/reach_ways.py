@@ -18,8 +18,9 @@ from meshgen.net.libp2p.reach_probe import place_of
 from meshgen.net.libp2p.reach_relays import KEY, Relays
 from meshgen.net.libp2p.reach_upnp import Upnp, wants_door
 from meshgen.net.libp2p.reach_votes import is_loopback
-from meshgen.net.libp2p.relay import Relay, RelayLimits
+from meshgen.net.libp2p.relay import Relay
 from meshgen.net.libp2p.relay_client import Circuits
+from meshgen.net.libp2p.relay_switch import RelayLimits
 from meshgen.net.libp2p.table import Table
 from meshgen.net.port import PeerId, Reach
 
@@ -51,6 +52,9 @@ class Ways:
         self._moved = trio.Event()
         self._mapped: list[Multiaddr] = []
         self._upnp = upnp
+        self._always = limits is not None and limits.always
+        self.among: Callable[[PeerId], bool] = lambda _: True
+        """Whom this node relays for, and who may be a relay of its own."""
         self.reachability = Reachability(host, self._note, GossipMover(host, pubsub).lost)
         self._circuits = Circuits(host)
         self.dialer = Dialer(host, dht, self._circuits)
@@ -62,16 +66,20 @@ class Ways:
             preferred=preferred,
             find=self._find_relays,
             connect=self.dialer.reach,
+            is_welcome=self._belongs,
         )
-        self.relay = None if limits is None else Relay(host, limits, lambda: limits.always or not self._is_private())
+        self.relay = None if limits is None else Relay(host, limits, self._takes_reservations, self._belongs)
         self._direct = DirectPaths(host, self.dialer.reach_directly, lambda: self.reachability.seen_at)
         self._plain: Callable[[], list[Multiaddr]] = host.get_addrs
         self._more: list[Multiaddr] = []
         self._told: tuple[str, tuple[PeerId, ...]] = ("unknown", ())
         host.get_addrs = self.addresses
 
-    def _is_private(self) -> bool:
-        return self.reachability.state == "private"
+    def _belongs(self, peer: PeerId) -> bool:
+        return self.among(peer)
+
+    def _takes_reservations(self) -> bool:
+        return self._always or self.reachability.state != "private"
 
     # -- what is known
     def reach(self) -> Reach:

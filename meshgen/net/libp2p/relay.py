@@ -7,10 +7,7 @@ what goes beyond is refused with the protocol's own words, and a line that is fu
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -20,51 +17,36 @@ from libp2p.io.exceptions import IOException
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 
-from meshgen.net.libp2p.addresses import household
+from meshgen.net.libp2p.addresses import household, is_peer
+from meshgen.net.libp2p.relay_switch import RelayLimits, Switch
 from meshgen.net.libp2p.relay_wire import HOP, STOP, BadMessage, HopMessage, Pipe, Questions, Status, StopMessage
+from meshgen.net.port import PeerId
 
 RESERVATIONS_PER_HOUSEHOLD = 8
 """From one address. Keys cost nothing: else one machine would hold all of them."""
-CIRCUITS_PER_PAIR = 8
-"""From one peer to one other: nobody can take up all that a peer is granted."""
 TAG = "relay"
 """Keeps connections that carry reservations from being pruned."""
-
-
-@dataclass(frozen=True, slots=True)
-class RelayLimits:
-    """What a node carries for others. A circuit has no end by itself: a picture takes minutes, a log may be long."""
-
-    always: bool = False
-    """Also while others can't dial this node: a hub on a LAN, say."""
-    reservations: int = 64
-    circuits: int = 1024
-    circuits_per_peer: int = 128
-    """Circuits that one peer may have open, counting those to it and those from it."""
-    bytes_per_s: int = 0
-    """Of all circuits together, both ways; 0 = as fast as they go."""
-    reservation_s: float = 3600.0
-    """How long a reservation lasts unless it is renewed."""
 
 
 class Relay:
     """The serving side: HOP in, STOP out."""
 
-    def __init__(self, host: Any, limits: RelayLimits, is_open: Callable[[], bool]) -> None:
+    def __init__(self, host: Any, limits: RelayLimits, is_open: Callable[[], bool], is_served: Callable[[PeerId], bool]) -> None:
+        """``is_open``: does it take reservations now? ``is_served``: for this peer, at either end of a circuit?"""
         self._host = host
         self._swarm = host.get_network()
         self._limits = limits
         self._is_open = is_open
+        self._is_served = is_served
         self._reserved: dict[ID, float] = {}  # until when, in trio's time
-        self._circuits: Counter[ID | tuple[ID, ID]] = Counter()  # by either end, and by pair
         self._questions = Questions()
-        self._line = _Line(limits.bytes_per_s)
+        self._switch = Switch(limits)
         host.set_stream_handler(HOP, self._serve)
 
     @property
     def carried(self) -> int:
         """Bytes carried for others, both ways."""
-        return self._line.carried
+        return self._switch.carried
 
     @property
     def reservations(self) -> int:
@@ -72,7 +54,7 @@ class Relay:
 
     @property
     def circuits(self) -> int:
-        return self._circuits.total() // 3
+        return len(self._switch)
 
     async def _serve(self, stream: Any) -> None:
         pipe = Pipe(stream)
@@ -107,7 +89,7 @@ class Relay:
         await _linger(pipe)
 
     def _judge_reservation(self, peer: ID, stream: Any) -> Status.ValueType:
-        if not self._is_open() or not _is_direct(stream):
+        if not self._is_open() or not _is_direct(stream) or not self._serves(peer):
             return Status.PERMISSION_DENIED
         self.sweep()
         full = len(self._reserved) >= self._limits.reservations or self._is_crowded(household(stream.muxed_conn))
@@ -121,12 +103,17 @@ class Relay:
         return bool(home) and sum(household(each.muxed_conn) == home for each in held) >= RESERVATIONS_PER_HOUSEHOLD
 
     def sweep(self) -> None:
-        """Reservations end with their time, or with the connection that they were made on."""
+        """Reservations end with their time, or with the connection that they were made on, and all ends for whom it is no relay
+        any longer."""
         now = trio.current_time()
         for peer, until_s in list(self._reserved.items()):
-            if until_s <= now or not self._is_near(peer):
+            if until_s <= now or not self._is_near(peer) or not self._serves(peer):
                 del self._reserved[peer]
                 self._swarm.unprotect(peer, TAG)
+        self._switch.sweep(self._serves)
+
+    def _serves(self, peer: ID) -> bool:
+        return is_peer(peer) and self._is_served(PeerId(str(peer)))
 
     def _is_near(self, peer: ID) -> bool:
         return any(
@@ -141,41 +128,25 @@ class Relay:
         if status != Status.OK:
             await _refuse(pipe, status)
             return
-        with self._counted(source, target):
+        with self._switch.opened(source, target, household(stream.muxed_conn)) as circuit:
             onward = await self._ask(source, target)
             if onward is None:
                 await _refuse(pipe, Status.CONNECTION_FAILED)
                 return
             try:
                 await pipe.say(HopMessage(type=HopMessage.STATUS, status=Status.OK))
-                await self._splice(pipe, onward)
+                await self._switch.splice(circuit, pipe, onward)
             finally:
                 await onward.reset()
 
     def _judge_circuit(self, source: ID, target: ID, stream: Any) -> Status.ValueType:
-        if not _is_direct(stream) or source == target:
+        if not _is_direct(stream) or source == target or not self._serves(source):
             return Status.PERMISSION_DENIED
         self.sweep()
         if target not in self._reserved:
             return Status.NO_RESERVATION
-        full = (
-            max(self._circuits[source], self._circuits[target]) >= self._limits.circuits_per_peer
-            or self._circuits[source, target] >= CIRCUITS_PER_PAIR
-            or self.circuits >= self._limits.circuits
-        )
-        return Status.RESOURCE_LIMIT_EXCEEDED if full else Status.OK
-
-    @contextmanager
-    def _counted(self, source: ID, target: ID) -> Iterator[None]:
-        counted = (source, target, (source, target))
-        self._circuits.update(counted)
-        try:
-            yield
-        finally:
-            self._circuits.subtract(counted)
-            for each in counted:
-                if not self._circuits[each]:
-                    del self._circuits[each]
+        has_room = self._switch.has_room(source, target, household(stream.muxed_conn))
+        return Status.OK if has_room else Status.RESOURCE_LIMIT_EXCEEDED
 
     async def _ask(self, source: ID, target: ID) -> Pipe | None:
         """Whether the target takes the circuit; a stream to it if it does."""
@@ -198,37 +169,6 @@ class Relay:
             return onward
         await onward.reset()
         return None
-
-    async def _splice(self, one: Pipe, other: Pipe) -> None:
-        """Carry bytes both ways until both sides have ended, or either broke."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._carry, one, other, nursery.cancel_scope)
-            nursery.start_soon(self._carry, other, one, nursery.cancel_scope)
-
-    async def _carry(self, source: Pipe, sink: Pipe, circuit: trio.CancelScope) -> None:
-        try:
-            while data := await source.take():
-                await self._line.pay(len(data))
-                await sink.write(data)
-            await sink.end()
-        except IOException:
-            circuit.cancel()
-
-
-class _Line:
-    """The bytes of all circuits, and how fast they may go."""
-
-    def __init__(self, bytes_per_s: int) -> None:
-        self._bytes_per_s = bytes_per_s
-        self._free_at_s = 0.0
-        self.carried = 0
-
-    async def pay(self, count: int) -> None:
-        """Wait for one's turn: whoever sends much waits long, and his sender with him."""
-        self.carried += count
-        if self._bytes_per_s:
-            self._free_at_s = max(self._free_at_s, trio.current_time()) + count / self._bytes_per_s
-            await trio.sleep_until(self._free_at_s)
 
 
 async def _refuse(pipe: Pipe, status: Status.ValueType) -> None:

@@ -1,0 +1,59 @@
+"""Whom a relay serves, and who may be one: what is asked is the mesh's, for these tests a set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from libp2p.peer.id import ID
+
+from meshgen.net.libp2p.relay_wire import HOP, HopMessage, Status
+from meshgen.net.port import request
+from tests.net.conftest import Libp2pWorld, until
+from tests.net.test_relay import ECHO, HIDDEN, asked, hub_and
+
+
+def circuit_to(peer: str) -> HopMessage:
+    question = HopMessage(type=HopMessage.CONNECT)
+    question.peer.id = ID.from_base58(peer).to_bytes()
+    return question
+
+
+async def test_strangers_get_neither_a_reservation_nor_a_circuit(libp2p_world: Libp2pWorld) -> None:
+    hub, a, b = await hub_and(libp2p_world, 2, 3)
+    hub.relay_among({a.peer_id, b.peer_id}.__contains__)
+    stranger: Any = await libp2p_world.join(4, **HIDDEN)
+    for question in (HopMessage(type=HopMessage.RESERVE), circuit_to(b.peer_id)):
+        assert (await asked(stranger, hub.peer_id, HOP, question, HopMessage)).status == Status.PERMISSION_DENIED
+    assert not stranger.reach().relays
+    assert await request(a, b.peer_id, ECHO, b"members") == b"members"
+
+
+async def test_who_belongs_no_longer_loses_what_it_had(libp2p_world: Libp2pWorld) -> None:
+    hub, a, b = await hub_and(libp2p_world, 2, 3)
+    assert await request(a, b.peer_id, ECHO, b"still") == b"still"
+    hub.relay_among({a.peer_id}.__contains__)
+    hub._ways.relay.sweep()
+    await until(lambda: not hub._ways.relay.circuits)
+    assert hub._ways.relay.reservations == 1
+    await until(lambda: not any(link.peer == b.peer_id for link in a.links()))
+
+
+async def test_who_does_not_belong_is_no_relay(libp2p_world: Libp2pWorld) -> None:
+    hub, a = await hub_and(libp2p_world, 2)
+    a.relay_among(lambda peer: peer != hub.peer_id)
+    a._ways.relays.wake()
+    await until(lambda: not a.reach().relays)
+    assert not a.addresses()
+    a.relay_among(lambda _: True)
+    a._ways.relays.wake()
+    await until(lambda: a.reach().relays == (hub.peer_id,))
+
+
+async def test_a_circuit_that_ended_idle_is_dialled_again(libp2p_world: Libp2pWorld) -> None:
+    hub, a, b = await hub_and(libp2p_world, 2, 3)
+    assert await request(a, b.peer_id, ECHO, b"one") == b"one"
+    for circuit in hub._ways.relay._switch._open:
+        circuit.heard_s = 0.0
+    hub._ways.relay.sweep()
+    await until(lambda: not hub._ways.relay.circuits)
+    assert await request(a, b.peer_id, ECHO, b"two") == b"two"
