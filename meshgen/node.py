@@ -9,7 +9,7 @@ import importlib.util
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ ALCHEMY_FOLDER = "alchemy"
 
 FAULTS = (HomeError, IdentityError, LedgerError, NetError, GatewayError, EngineError, CharterError)
 """What can be wrong with the machine or the settings rather than with the program."""
+LOOPBACK = ("/ip4/127.", "/ip6/::1/", "/dns4/localhost/", "/dns/localhost/")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -111,8 +112,7 @@ async def _run(settings: Settings, home: Path, source: Source | None) -> None:
             await nursery.start(peer.run)
             url = await nursery.start(serve_gateway, peer, settings, home)
             log.info("node %s is ready; its API is at %s", peer.peer_id, url)
-            for address in net.addresses():
-                log.info("others can join through %s", address)
+            _tell_doors(net.addresses())
             if trouble := own_trouble(ledger):
                 log.log(logging.WARNING if ledger.is_restored else logging.ERROR, "%s", trouble)  # the first mends itself
             tell(READY="1")
@@ -122,6 +122,15 @@ async def _run(settings: Settings, home: Path, source: Source | None) -> None:
             tell(STOPPING="1", STATUS="stopping")
             await _end_jobs(peer, settings.node.drain_s)
             nursery.cancel_scope.cancel()
+
+
+def _tell_doors(addresses: Sequence[str]) -> None:
+    """Where others may join; what only this machine can dial is no such place."""
+    doors = [address for address in addresses if not address.startswith(LOOPBACK)]
+    for address in doors:
+        log.info("others can join through %s", address)
+    for address in addresses if not doors else ():
+        log.info("mesh.listen is for this machine alone, and nobody else can dial this node: %s", address)
 
 
 def _in_a_line(peer: Peer) -> str:

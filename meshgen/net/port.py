@@ -94,6 +94,12 @@ class Reach:
     """IPs (``/ip4/192.0.2.7``) that others see its connections come from; none of this machine alone."""
 
 
+def about(peer: PeerId, error: Exception) -> str:
+    """What went wrong with a peer, for the log: its id stands in it once."""
+    text = str(error) or "no answer in time"
+    return text if peer in text else f"{peer}: {text}"
+
+
 ChannelHandler = Callable[[Channel], Awaitable[None]]
 """Serves one incoming channel; when it returns the channel ends. What it raises resets the channel and harms nothing else."""
 
@@ -134,10 +140,13 @@ class Net(Protocol):
     def links(self) -> list[PeerLink]: ...
 
     async def drop(self, peer: PeerId, for_s: float = 0.0) -> None:
-        """Hang up on a peer, and neither dial it nor let it in for so long.
+        """Hang up on a peer, and neither dial it nor let it in for so long; 0 hangs up, and no more.
 
-        A longer time that runs already is kept; math.inf lasts until ``for_s=0``, which hangs up, and lets it in again. While it
-        is kept out, what wants to reach it raises Unreachable. A peer that is not connected is no error."""
+        A longer time that runs already is kept; math.inf lasts until :meth:`pardon`. While it is kept out, what wants to reach it
+        raises Unreachable. A peer that is not connected is no error."""
+
+    def pardon(self, peer: PeerId) -> None:
+        """Let a peer in again, whether it was dropped or had too many faults. Whoever is in already stays."""
 
     def blame(self, peer: PeerId, points: float) -> None:
         """Put a fault down to a peer (see :class:`meshgen.net.conduct.Fault`). Who gathers 100 points is dropped for a minute,
@@ -156,6 +165,9 @@ class Net(Protocol):
     def watch_reach(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called whenever :meth:`reach` or :meth:`addresses` says something new. It must not block or raise."""
 
+    def relay_among(self, includes: Callable[[PeerId], bool]) -> None:
+        """Whom this peer is a relay for, and who may be one of its own: all, until it is told. What runs with others ends."""
+
     def relayed(self) -> int:
         """Bytes of this peer's own, both ways, that relays have carried since the start."""
 
@@ -164,9 +176,6 @@ class Net(Protocol):
 
     def carried(self) -> int:
         """Bytes, both ways, that this peer has carried for others as a relay since the start."""
-
-    def relay_among(self, includes: Callable[[PeerId], bool]) -> None:
-        """Whom this peer is a relay for, and who may be one of its own: all, until it is told. What runs with others ends."""
 
     # -- channels
     def serve(self, protocol: str, handler: ChannelHandler) -> None:

@@ -17,7 +17,7 @@ from typing import TypeVar, cast
 import trio
 
 from meshgen.identity import Identity
-from meshgen.net.port import Channel, Net, NetError, PeerId, request
+from meshgen.net.port import Channel, Net, NetError, PeerId, about, request
 from meshgen.peers.directory import Directory
 from meshgen.peers.line import Line
 from meshgen.peers.matching import TRUST_FLOOR, No
@@ -199,7 +199,7 @@ class Market:
                 wire = await request(self._net, peer, OFFER_PROTOCOL, answers.offer.wire)
             self._take(peer, wire)
         except (NetError, Malformed, trio.TooSlowError) as error:
-            log.info("no answer from %s: %s", peer, error)
+            log.info("an offer was not answered: %s", about(peer, error))
             self.trust.silent(peer)
             answers.refuse(peer, No("silent"))
 
@@ -220,7 +220,7 @@ class Market:
                 self._take(channel.peer, wire)
         except Malformed as error:
             self.ignored += 1
-            log.info("%s sent no valid answer: %s", channel.peer, error)
+            log.info("an answer is not valid: %s", about(channel.peer, error))
 
     def _take(self, peer: PeerId, wire: bytes) -> None:
         signed: Signed[Record] = unsign(wire, Bid, Refusal)

@@ -14,7 +14,7 @@ import trio
 from meshgen.identity import peer_id
 from meshgen.ledger.errors import Fork, LedgerError
 from meshgen.ledger.ledger import Ledger
-from meshgen.net.port import Net, NetError, PeerId, request
+from meshgen.net.port import Net, NetError, PeerId, about, request
 from meshgen.peers.archivist import Archivist
 from meshgen.peers.directory import Directory
 from meshgen.protocols.codec import Malformed
@@ -59,7 +59,7 @@ class Recall:
         if self._ledger.is_new:
             return
         why = "this node is stopping, and nobody has confirmed yet where its own credit log ends"
-        began_s = trio.current_time()
+        began_s, restored = trio.current_time(), self._ledger.is_restored
         try:
             while not self._is_enough(trio.current_time() - began_s):
                 await self._ask_some()
@@ -69,6 +69,8 @@ class Recall:
             why = ""
         finally:
             self._ledger.allow_appends(refusal=why)
+        if restored or self._lost:
+            log.info("this home's credit log is whole again, with %d entries: this node asks and earns", self._ledger.head().seq)
 
     def _is_enough(self, waited_s: float) -> bool:
         if self._lost and waited_s < LOST_PATIENCE_S and self._partners() - self._knowing - self._ignorant:
@@ -114,10 +116,10 @@ class Recall:
                 knows = [await self._take_back(peer, frontier) for frontier in reply.frontiers if frontier.author == mine]
                 (self._knowing if any(knows) else self._ignorant).add(peer)
         except NetError as error:
-            log.info("%s could not be asked where the own log ends: %s", peer, error)
+            log.info("not told where the own log ends: %s", about(peer, error))
         except (Malformed, LedgerError) as error:
             self._ignorant.add(peer)
-            log.warning("%s could not say where the own log ends: %s", peer, error)
+            log.warning("a wrong answer to where the own log ends: %s", about(peer, error))
 
     async def _take_back(self, peer: PeerId, theirs: Frontier) -> bool:
         """True if we hold all that they say there is."""

@@ -19,6 +19,7 @@ from meshgen.peers.acquaintances_links import Links
 from meshgen.peers.directory import Directory
 from meshgen.peers.pulse import PATIENCE_S, WAKING_PATIENCE_S, Pulse
 from meshgen.peers.pulse_wake import Wake, machine_addresses
+from meshgen.peers.reaching import ReachLog
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Staying:
         self._links = Links(net, self.known, now_ms, rng, lambda peer: directory.last_of(peer) is not None)
         self._warned = False
         net.consult(self.addresses)
+        net.watch_reach(ReachLog(net).look)
         directory.on_advert.append(lambda signed: self.known.heard_of(PeerId(signed.peer), signed.message))
 
     @property

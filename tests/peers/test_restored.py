@@ -51,7 +51,10 @@ async def restored(mesh: VirtualMesh, backup: Disk, told: list[str], through: Pe
         nursery.cancel_scope.cancel()
 
 
-async def test_who_knows_nothing_of_it_is_not_enough(autojump_clock: trio.testing.MockClock) -> None:
+async def test_who_knows_nothing_of_it_is_not_enough(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     disk, backup = await lived(6)
     told: list[str] = []
     async with virtual_mesh() as mesh:
@@ -61,7 +64,7 @@ async def test_who_knows_nothing_of_it_is_not_enough(autojump_clock: trio.testin
             nursery.start_soon(me.ledger.append, GIFT)
             await trio.sleep(PATIENCE_S * 4)
             assert me.ledger.head().seq == held == 4 and not told
-            assert "came from a backup" in own_trouble(me.ledger)
+            assert "came from a backup" in own_trouble(me.ledger) and "whole again" not in caplog.text
             hub = await mesh.add("hub", "hub archivist")
             async with open_ledger(disk, ME, NET, now_ms=now_ms) as whole:
                 chain = whole.entries(ME.public_key, 1, 7)
@@ -69,7 +72,7 @@ async def test_who_knows_nothing_of_it_is_not_enough(autojump_clock: trio.testin
             await me.net.connect(hub.net.addresses()[0])
         assert me.ledger.head().seq == 8, "behind what the backup lacked"
         assert told == ["recalled"] and own_trouble(me.ledger) == "" and not me.ledger.is_restored
-        assert not hub.ledger.forks()
+        assert not hub.ledger.forks() and "this home's credit log is whole again, with 7 entries" in caplog.text
 
 
 async def test_one_that_was_not_brought_back_goes_on_where_nobody_knows(autojump_clock: trio.testing.MockClock) -> None:
