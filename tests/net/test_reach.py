@@ -16,27 +16,47 @@ from meshgen.net.libp2p import reach_upnp as libp2p_reach_upnp
 from meshgen.net.libp2p.dial import parse_address
 from meshgen.net.libp2p.reach_probe import AUTONAT, tcp_address
 from meshgen.net.libp2p.reach_upnp import RouterError, Upnp, wants_door
-from meshgen.net.libp2p.reach_votes import Vote, is_global, state_of
+from meshgen.net.libp2p.reach_votes import Vote, is_global, is_sure, state_of
 from meshgen.net.libp2p.relay_wire import Pipe
 from tests.net.conftest import Libp2pWorld, identity
 
 # -- votes
 
 
+INSIDE, LIAR = "192.168.0.2", "5.77.0.66"
+NO, HUB = (False, True, "5.77.0.1"), (True, True, "5.77.0.1")
+
+
 @pytest.mark.parametrize(
-    ("votes", "state"),
+    ("votes", "state", "sure"),
     [
-        ([], "unknown"),
-        ([(True, False)], "public"),
-        ([(False, False)], "private"),
-        ([(True, False), (True, False), (False, True)], "private"),
-        ([(False, False), (True, True)], "public"),
-        ([(True, True), (False, True)], "public"),
-        ([(True, True), (False, True), (False, True)], "private"),
+        ([], "unknown", True),
+        ([(True, False, INSIDE)], "public", True),
+        ([(False, False, INSIDE)], "private", True),
+        ([(True, False, INSIDE), (True, False, "192.168.0.3"), NO], "private", False),
+        ([(False, False, INSIDE), HUB], "public", False),
+        ([HUB, (True, True, "5.77.0.2")], "public", True),
+        ([HUB, (True, True, "5.77.0.2"), (False, True, "5.77.0.3")], "public", True),
+        ([NO, (True, True, LIAR)], "private", False),
+        ([NO, *[(True, True, LIAR)] * 5], "private", False),
+        ([HUB, (False, True, "5.77.0.1")], "private", False),
+        ([HUB, NO, (False, True, "5.77.0.2")], "private", False),
     ],
 )
-def test_who_looks_from_outside_decides(votes: list[tuple[bool, bool]], state: str) -> None:
-    assert state_of(Vote(reached, outside, 0.0) for reached, outside in votes) == state
+def test_who_looks_from_outside_decides(votes: list[tuple[bool, bool, str]], state: str, sure: bool) -> None:
+    said = [Vote(reached, outside, 0.0, home) for reached, outside, home in votes]
+    assert (state_of(said), is_sure(said)) == (state, sure)
+
+
+async def test_one_households_word_leaves_a_node_its_relays(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    a: Any = await libp2p_world.join(1)
+    monkeypatch.setattr(a._ways.reachability, "_own", frozenset())  # behind a NAT: seen where it is not
+    votes = a._ways.reachability._votes
+    for number, needed in ((1, True), (2, True), (3, False)):
+        home = "5.77.0.9" if number < 3 else "5.77.0.3"
+        votes[ID.from_base58(identity(number + 10).peer_id)] = Vote(True, True, 0.0, home)
+        assert a.reach().state == "public"
+        assert a._ways.reachability.needs_relays() is needed
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStoreError
 from multiaddr import Multiaddr
 
+from meshgen.net.libp2p.addresses import household
 from meshgen.net.libp2p.reach_probe import AUTONAT, Prober, place_of, tcp_address
-from meshgen.net.libp2p.reach_votes import State, Vote, is_global, is_loopback, state_of
+from meshgen.net.libp2p.reach_votes import ENOUGH_HOMES, State, Vote, is_global, is_loopback, is_sure, state_of
 
 ASKED = 3
 """Verdicts that are enough, for a while."""
@@ -82,7 +83,7 @@ class Reachability(INotifee):  # type: ignore[misc]
         state = self.state
         if state == "unknown":
             return self.is_behind_nat()  # nobody waits for the verdict: a relay too many costs little
-        return state == "private" or self._is_hidden()
+        return state == "private" or not is_sure(self._votes.values()) or self._is_hidden()
 
     def _is_hidden(self) -> bool:
         """Only neighbours could get in, and the mesh goes beyond this network."""
@@ -144,11 +145,13 @@ class Reachability(INotifee):  # type: ignore[misc]
             return
         near = {peer: each for peer, each in self._near().items() if peer not in self._votes and self._can_tell(peer, each)}
         for peer in sorted(near, key=lambda peer: not self._is_outside(near[peer])):
-            if len(self._votes) < ASKED or (self._is_outside(near[peer]) and not self._has_outside()):
+            if len(self._votes) < ASKED or self._adds_a_home(near[peer]):
                 await self._ask(peer, near[peer])
 
-    def _has_outside(self) -> bool:
-        return any(vote.outside for vote in self._votes.values())
+    def _adds_a_home(self, connection: Any) -> bool:
+        """Is it of a household that was not heard yet, while too few look from outside?"""
+        homes = {vote.home for vote in self._votes.values() if vote.outside}
+        return self._is_outside(connection) and len(homes) < ENOUGH_HOMES and household(connection.muxed_conn) not in homes
 
     def _can_tell(self, peer: ID, connection: Any) -> bool:
         """It speaks AutoNAT, has said where it sees this node, and is on another machine."""
@@ -163,11 +166,11 @@ class Reachability(INotifee):  # type: ignore[misc]
     async def _ask(self, peer: ID, connection: Any) -> None:
         if connection not in self._seen:
             return  # it ended while others were asked
-        before, outside = (self.state, self.doors), self._is_outside(connection)
+        before, outside, home = (self.state, self.doors), self._is_outside(connection), household(connection.muxed_conn)
         verdict = await self._prober.ask(peer, self._candidates(connection))
         if verdict.reached is None:
             return
-        self._votes[peer] = Vote(verdict.reached, outside, trio.current_time())
+        self._votes[peer] = Vote(verdict.reached, outside, trio.current_time(), home)
         if outside and verdict.address is not None:
             self._doors[peer] = verdict.address
         if (self.state, self.doors) != before:

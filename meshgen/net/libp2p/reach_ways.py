@@ -161,9 +161,12 @@ class Ways:
         while True:
             await trio.sleep(SWEEP_S)
             relay.sweep()
-            if self.reachability.state == "public" and trio.current_time() >= announce_at_s:
+            if self._is_surely_public() and trio.current_time() >= announce_at_s:
                 announce_at_s = trio.current_time() + ANNOUNCE_S
                 await self._table.provide(KEY)
+
+    def _is_surely_public(self) -> bool:
+        return self.reachability.state == "public" and not self.reachability.needs_relays()
 
     async def _keep_door(self) -> None:
         """Anew in each network that this machine comes to."""
