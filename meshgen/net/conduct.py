@@ -97,10 +97,12 @@ class Conduct:
         return self._merits.get(peer, 0.0)
 
     def shut(self, peer: PeerId, for_s: float) -> None:
-        """Keep a peer out for so long, math.inf for good; never shorter than it is already. 0 lets it in again."""
+        """Keep a peer out for so long, math.inf for good; never shorter than it is already."""
         if for_s > 0:
             self._shut[peer] = max(self._shut.get(peer, 0.0), self._now_s() + for_s)
-            return
+
+    def pardon(self, peer: PeerId) -> None:
+        """Let it in again, whatever it was kept out for."""
         self._shut.pop(peer, None)
         if record := self._records.get(peer):
             record.shut_until_s = 0.0

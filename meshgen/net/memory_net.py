@@ -104,6 +104,9 @@ class MemoryNet:
         self.conduct.shut(peer, for_s)
         self._hang_up(peer)
 
+    def pardon(self, peer: PeerId) -> None:
+        self.conduct.pardon(peer)
+
     def thank(self, peer: PeerId, points: float = 1.0) -> None:
         self.conduct.thank(peer, points)
 

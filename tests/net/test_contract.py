@@ -397,9 +397,19 @@ async def test_who_is_kept_out_can_neither_be_reached_nor_come_in(world: World) 
     with pytest.raises(Unreachable):
         await request(b, a.peer_id, ECHO, b"x")
     assert not a.links()
-    await a.drop(b.peer_id, 0)
+    await a.drop(b.peer_id)
+    with pytest.raises(Unreachable):
+        await b.connect(a.addresses()[0])  # to be hung up on is no pardon
+    a.pardon(b.peer_id)
     await b.connect(a.addresses()[0])
     assert await request(b, a.peer_id, ECHO, b"y") == b"y"
+
+
+async def test_a_pardon_does_not_hang_up(world: World) -> None:
+    a, b = await pair(world)
+    await request(a, b.peer_id, ECHO, b"x")
+    a.pardon(b.peer_id)
+    assert [link.peer for link in a.links()] == [b.peer_id]
 
 
 async def test_a_stranger_can_be_dropped_before_it_comes(world: World) -> None:

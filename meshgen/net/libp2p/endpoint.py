@@ -193,6 +193,9 @@ class Libp2pNet:
         self.conduct.shut(peer, for_s)
         await self._hang_up_on(peer)
 
+    def pardon(self, peer: PeerId) -> None:
+        self.conduct.pardon(peer)
+
     def blame(self, peer: PeerId, points: float) -> None:
         self._door.blame(peer, points)
 
