@@ -13,7 +13,7 @@ import trio
 from libp2p.kad_dht.common import PROTOCOL_ID as KAD
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
-from libp2p.stream_muxer.yamux.yamux import YAMUX_HEADER_FORMAT
+from libp2p.stream_muxer.yamux.yamux import FLAG_ACK, YAMUX_HEADER_FORMAT
 from multiaddr import Multiaddr
 
 from meshgen.net.conduct import LIMIT, Fault
@@ -169,6 +169,17 @@ async def test_streams_and_pings_without_end_are_read_slowly(libp2p_world: Libp2
     mallory, victim, field = await pair(libp2p_world)
     await write(mallory, field, _FRAME.pack(0, 2, 1, 0, 7) * 200)
     await until(lambda: victim.conduct.score(mallory.peer_id) > 0)
+
+
+async def test_only_what_was_asked_can_be_answered(libp2p_world: Libp2pWorld) -> None:
+    """Else who sends pongs without end passes for alive, and for as near as it likes."""
+    _, victim, _ = await pair(libp2p_world)
+    connection = victim._swarm.get_connections()[0].muxed_conn
+    connection._ping_id, connection._ping_event = 77, trio.Event()
+    await connection._ping(FLAG_ACK, 76)
+    assert not connection._ping_event.is_set()
+    await connection._ping(FLAG_ACK, 77)
+    assert connection._ping_event.is_set()
 
 
 async def test_a_line_that_is_no_text_harms_nobody(libp2p_world: Libp2pWorld) -> None:

@@ -179,7 +179,7 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
             if wait_s > PAUSE_S:
                 await self._pause(wait_s, blame=True)
             await self._write_frame(_HEADER.pack(0, TYPE_PING, FLAG_ACK, 0, value))
-        elif flags & FLAG_ACK:
+        elif flags & FLAG_ACK and value == self._ping_id:  # another value answers nothing that was asked
             rtt = trio.current_time() - self._ping_sent_time
             self._rtt = (self._rtt + rtt) / 2 if self._rtt else rtt
             self._ping_event.set()
