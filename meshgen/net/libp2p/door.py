@@ -65,6 +65,8 @@ class Door:
         self._addresses = Conduct(time.monotonic)
         self._add_conn: Callable[..., Any] = swarm.add_conn
         swarm.add_conn = self._add_welcome
+        self._dial: Callable[..., Any] = swarm._dial_with_retry
+        swarm._dial_with_retry = self._dial_welcome
         self._handle_stream: Callable[[Any], Any] = swarm.common_stream_handler
         swarm.set_stream_handler(self._serve)
         swarm._handle_inbound_connection = self._admit
@@ -134,6 +136,12 @@ class Door:
             await muxed.close()
             raise SwarmException(why)
         return await self._add_conn(muxed, direction=direction)
+
+    async def _dial_welcome(self, address: Any, peer_id: Any, *others: Any) -> Any:
+        """In the place of what every dial of the swarm goes through: nobody knocks at a door to shut his own in its face."""
+        if why := self._why_not(PeerId(str(peer_id))):
+            raise SwarmException(why)
+        return await self._dial(address, peer_id, *others)
 
     def _why_not(self, peer: PeerId) -> str:
         if not is_peer(peer):  # libp2p knows RSA and others, too; who has one signs nothing here, and is in no list
