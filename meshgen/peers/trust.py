@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from meshgen.net.port import PeerId
@@ -12,6 +12,8 @@ NEWCOMERS = 16
 FORGIVE_AFTER = 20
 """Parts that known workers kept, until one newcomer is forgotten. Keys cost nothing: while strangers lie in wait, one part in so
 many is risked on another of them, and no more."""
+MOST = 4096
+"""Workers that are remembered; who was least lately dealt with is forgotten first."""
 
 
 @dataclass(slots=True)
@@ -25,7 +27,7 @@ class Trust:
     """Scores from 0 to 1; an unknown worker starts at 1, so that newcomers get work, or lower when newcomers lately failed."""
 
     def __init__(self) -> None:
-        self._seen: dict[PeerId, Experience] = defaultdict(Experience)
+        self._seen: OrderedDict[PeerId, Experience] = OrderedDict()
         self._newcomers: deque[bool] = deque(maxlen=NEWCOMERS)
         self._kept_since = 0
 
@@ -43,15 +45,15 @@ class Trust:
         if self._kept_since >= FORGIVE_AFTER and self._newcomers:
             self._newcomers.popleft()
             self._kept_since = 0
-        self._seen[worker].kept += 1
+        self._with(worker).kept += 1
 
     def lost(self, worker: PeerId) -> None:
         self.silent(worker)
-        self._seen[worker].lost += 1
+        self._with(worker).lost += 1
 
     def lied(self, worker: PeerId) -> None:
         self.silent(worker)
-        self._seen[worker].lied += 1
+        self._with(worker).lied += 1
 
     def silent(self, worker: PeerId) -> None:
         """It was asked, and did not answer: nothing against it, if it never did, but against believing the next one."""
@@ -62,6 +64,13 @@ class Trust:
     def _is_new(self, worker: PeerId) -> bool:
         seen = self._seen.get(worker)
         return seen is None or not seen.kept
+
+    def _with(self, worker: PeerId) -> Experience:
+        seen = self._seen.setdefault(worker, Experience())
+        self._seen.move_to_end(worker)
+        if len(self._seen) > MOST:
+            self._seen.popitem(last=False)
+        return seen
 
     def experience(self, worker: PeerId) -> Experience:
         seen = self._seen.get(worker, Experience())

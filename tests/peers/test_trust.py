@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshgen.net.port import PeerId
 from meshgen.peers.matching import TRUST_FLOOR, Choice, allocate
-from meshgen.peers.trust import FORGIVE_AFTER, NEWCOMERS, Trust
+from meshgen.peers.trust import FORGIVE_AFTER, MOST, NEWCOMERS, Trust
 
 HONEST, NEW = PeerId("honest"), PeerId("new")
 
@@ -61,3 +61,14 @@ def test_who_promises_no_time_at_all_does_not_win_by_that() -> None:
     honest = Choice(count=1, mkudos=5000, start_ms=500, picture_ms=1000, trust=trust.of(HONEST))
     assert trust.of(NEW) > TRUST_FLOOR
     assert allocate([swindler, honest], 1, 10_000) == [0, 1]
+
+
+def test_so_many_are_remembered_and_the_last_ones_longest() -> None:
+    trust = Trust()
+    for number in range(MOST + 10):
+        trust.lied(PeerId(f"key {number}"))
+        trust.kept(HONEST)
+    assert len(trust._seen) == MOST
+    assert trust.experience(HONEST).kept == MOST + 10
+    assert trust.experience(PeerId(f"key {MOST + 9}")).lied == 1
+    assert trust.experience(PeerId("key 0")).lied == 0
