@@ -61,9 +61,8 @@ def _told(home: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def _best(home: Path, settings: Settings, me: str, status: dict[str, Any], peers: list[dict[str, Any]]) -> list[str]:
     """This node's own, and a few others'; the others' first if nobody from outside can dial this one."""
     reach = status.get("reach") or {}
-    seen = [_whole(each, me) for each in reach.get("observed", ())] if reach.get("state") == "public" else []
     others = [each for each in _others(home, settings, peers) if not each.endswith(me)][:OTHER_PEERS]
-    own = _own([*seen, *status.get("addresses", ())] or _listening(settings, me), others)
+    own = _own(status.get("addresses", ()) or _listening(settings, me), others)
     return [*others, *own] if reach.get("state") == "private" else [*own, *others]
 
 
