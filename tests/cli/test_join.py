@@ -14,7 +14,6 @@ import pytest
 import yaml
 from click.testing import Result
 
-from meshgen.cli import inviting
 from meshgen.cli.config import settings_of
 from meshgen.home import CONFIG_FILE
 from meshgen.identity import load_or_create
@@ -80,10 +79,28 @@ def test_the_code_is_drawn_on_terminals_and_into_files(founded: Cli, tmp_path: P
     assert (tmp_path / "code.png").read_bytes().startswith(b"\x89PNG") and b"<svg" in (tmp_path / "code.svg").read_bytes()
     assert stat.S_IMODE((tmp_path / "code.png").stat().st_mode) == 0o600
     assert "can't be written" in founded("alice", "mesh", "invite", "--address", HUB, "--png", "no/code.png", code=1).stderr
-    monkeypatch.setattr("meshgen.cli.mesh.screen_width", lambda: 79)
+    monkeypatch.setattr("meshgen.cli.mesh.screen_size", lambda: (79, 24))
     line, *drawn = founded("alice", "mesh", "invite", "--address", HUB).stdout.splitlines()
-    assert read_line(line).psk and set("".join(drawn)) == set("█▀▄ ") and len(drawn) < 32
-    assert "needs a terminal of" in inviting.code_text(line, 40)
+    assert read_line(line).psk and set("".join(drawn)) == set("█▀▄ ") and len(drawn) < 24
+    *drawn, told = founded("alice", "mesh", "invite", "--address", HUB, "--address", DOOR).stdout.splitlines()[1:]
+    assert len(drawn) < 24 and "holds 1 of the line's 2 addresses" in told
+
+
+def test_a_code_that_does_not_fit_is_drawn_when_asked_for(founded: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshgen.cli.mesh.screen_size", lambda: (40, 24))
+    line, told = founded("alice", "mesh", "invite", "--address", HUB).stdout.splitlines()
+    assert read_line(line) and "needs a terminal of" in told and "--qr draws it anyway" in told
+    for columns in (40, 0):
+        monkeypatch.setattr("meshgen.cli.mesh.screen_size", lambda columns=columns: (columns, 24))
+        drawn = founded("alice", "mesh", "invite", "--address", HUB, "--qr").stdout.splitlines()[1:]
+        assert set("".join(drawn)) == set("█▀▄ ")
+
+
+def test_an_empty_home_has_no_mesh_to_invite_to(at: Cli, tmp_path: Path) -> None:
+    said = at("nobody", "mesh", "invite", code=1).stderr
+    assert "no mesh to invite to" in said and "meshgen mesh create" in said and not (tmp_path / "nobody").exists()
+    at("alice", "init")
+    assert "it invites to meshgen-public-v0, a name that anybody may use" in at("alice", "mesh", "invite").stderr
 
 
 async def test_a_node_that_stands_still_names_the_hubs_that_it_knew(at: Cli, tmp_path: Path) -> None:
@@ -128,8 +145,8 @@ ME = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
 @pytest.mark.parametrize(
     ("reach", "first"),
     [
-        ({"state": "public", "relays": 0, "observed": ["/ip4/8.8.4.4", "/ip4/8.8.4.4/tcp/4711"]}, "/ip4/8.8.4.4/"),
-        ({"state": "private", "relays": 1, "observed": ["/ip4/8.8.4.4/tcp/4711"]}, "/ip4/8.8.8.8/"),
+        ({"state": "public", "relays": 0, "observed": ["/ip4/8.8.4.4"]}, "/ip4/10.0.0.7/"),
+        ({"state": "private", "relays": 1, "observed": ["/ip4/8.8.4.4"]}, "/ip4/8.8.8.8/"),
         (None, "/ip4/10.0.0.7/"),
     ],
 )
