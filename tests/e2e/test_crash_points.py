@@ -48,7 +48,7 @@ class Pair:
         return self.mesh.nodes[name]
 
     def await_worker(self) -> None:
-        wait_for(lambda: workers_seen(self.node("asker").api) == {"worker"}, "the asker to know its worker", 30)
+        wait_for(lambda: workers_seen(self.node("asker").api) == {"worker"}, "the asker to know its worker", 90)
 
     def tally(self) -> dict[str, int]:
         return dict(self.node("worker").api.get("/v1/status")["worker"])
@@ -145,7 +145,7 @@ def check(pair: Pair, before: dict[str, dict[str, int]], delivered: int, price: 
     assert spent == (paid + PICTURES) * price, point
     assert held in ((0, PICTURES * price) if paid == 0 else (0,)), (point, "until it expires")
     wait_for(
-        lambda: pair.balance("worker")["earned_mkudos"] - before["worker"]["earned_mkudos"] == spent, f"{point}: its pay", 30
+        lambda: pair.balance("worker")["earned_mkudos"] - before["worker"]["earned_mkudos"] == spent, f"{point}: its pay", 90
     )
     for node in pair.mesh.nodes.values():
         assert pair.balance(node.name)["contested_mkudos"] == 0, point
