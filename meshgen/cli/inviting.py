@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from itertools import islice
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from meshgen.cli.client import Api, NotRunning
 from meshgen.cli.config import settings_in_force
 from meshgen.cli.faults import Fault
-from meshgen.identity import load_or_create
+from meshgen.identity import KEY_FILE, load_or_create
 from meshgen.peers.acquaintances_file import PeersFile
 from meshgen.peers.charter_home import doors, joined
 from meshgen.peers.mesh_key import mesh_key
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 OWN_ADDRESSES = 2
 OTHER_PEERS = 2
 """With these the line stays near 300 characters, and its code is read by any camera."""
-BORDER = 2
-"""Blank modules around the code on a terminal."""
 
 
 def invite_of(home: Path, with_key: bool, chosen: Iterable[str] = ()) -> Invite:
@@ -36,6 +32,11 @@ def invite_of(home: Path, with_key: bool, chosen: Iterable[str] = ()) -> Invite:
 
     Raises Fault, CharterError, Malformed.
     """
+    if not (home / KEY_FILE).exists():
+        raise Fault(
+            f"there is no node in {home}, so there is no mesh to invite to",
+            "found one with `meshgen mesh create NAME`, or join one with `meshgen join LINE`",
+        )
     settings = settings_in_force(home)
     me = load_or_create(home).peer_id
     lineage, psk = joined(home), mesh_key(home) or b""
@@ -155,32 +156,3 @@ def _within(addresses: Iterable[str]) -> list[str]:
     for address in addresses:
         peers.setdefault(address.rpartition("/p2p/")[2], []).append(address)
     return [each for ways in islice(peers.values(), MAX_PEERS) for each in ways[:MAX_ADDRESSES]]
-
-
-# -- as a picture
-
-
-def code_text(line: str, width: int) -> str:
-    """A QR code in half blocks, for a terminal of so many columns."""
-    out, code = io.StringIO(), _code(line)
-    if code.symbol_size(border=BORDER)[0] > width:
-        return f"its QR code needs a terminal of {code.symbol_size(border=BORDER)[0]} columns, or: --png FILE"
-    code.terminal(out, compact=True, border=BORDER)
-    return out.getvalue().rstrip("\n")
-
-
-def save_code(line: str, file: Path, kind: str) -> None:
-    """``kind`` is png or svg. For its owner's eyes, as the line may hold a key. Raises Fault."""
-    out = io.BytesIO()
-    _code(line).save(out, kind=kind, scale=8, border=4)
-    try:
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
-            opened.write(out.getvalue())
-    except OSError as error:
-        raise Fault(f"{file} can't be written: {error.strerror}") from None
-
-
-def _code(line: str) -> Any:
-    import segno
-
-    return segno.make(line, error="l", micro=False)

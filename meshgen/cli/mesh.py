@@ -21,7 +21,7 @@ from meshgen.cli.faults import Fault
 from meshgen.cli.join import join
 from meshgen.cli.mesh_keys import key
 from meshgen.cli.mesh_members import admit, expel, members
-from meshgen.cli.screen import screen_width
+from meshgen.cli.screen import screen_size
 from meshgen.cli.verb import Call, Verbs, verb
 from meshgen.peers.charter_home import joined, lineage_of, read_charter
 from meshgen.peers.charter_text import render_charter
@@ -79,23 +79,28 @@ def create(call: Call, name: str, threshold: int | None, private: bool, out: str
 )
 @click.option("--png", type=FILE, help="Write the QR code as a picture.")
 @click.option("--svg", type=FILE, help="Write the QR code as a drawing.")
+@click.option("--qr", is_flag=True, help="Draw the QR code even where it does not fit, or standard output is no terminal.")
 @verb
-def invite(call: Call, no_key: bool, addresses: tuple[str, ...], png: str | None, svg: str | None) -> None:
+def invite(call: Call, no_key: bool, addresses: tuple[str, ...], png: str | None, svg: str | None, qr: bool) -> None:
     """Print the line by which others join this mesh, and its QR code on a terminal. The node may run or not.
 
     A private mesh's line holds its key: give it to those alone who may join.
     """
-    from meshgen.cli.inviting import code_text, invite_of, save_code
+    from meshgen.cli.inviting import invite_of
+    from meshgen.cli.qr import code_text, save_code
 
     with explained():
         made = invite_of(call.home, not no_key, addresses)
     for kind, file in (("png", png), ("svg", svg)):
         if file:
             save_code(made.line, Path(file), kind)
+    if made.name:
+        click.echo(f"it invites to {made.name}, a name that anybody may use; `meshgen mesh create` founds your own", err=True)
     if made.psk:
         click.echo("this line holds the mesh's key: give it to those alone who may join", err=True)
     found = {"line": made.line, "net": made.net.hex(), "private": bool(made.psk), "addresses": list(made.addresses)}
-    call.result(found, f"{made.line}\n{code_text(made.line, width)}" if (width := screen_width()) else made.line)
+    columns, rows = (0, 0) if qr else screen_size()
+    call.result(found, f"{made.line}\n{code_text(made, columns, rows)}" if qr or columns else made.line)
 
 
 @mesh.command()

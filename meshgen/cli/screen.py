@@ -17,6 +17,12 @@ def screen_width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
+def screen_size() -> tuple[int, int]:
+    """Columns and rows of the terminal; zeros if standard output is none."""
+    size = shutil.get_terminal_size()
+    return (size.columns, size.lines) if sys.stdout.isatty() else (0, 0)
+
+
 def folded(text: str, indent: int) -> str:
     """``text`` begins in column ``indent``, and so do its other lines. Words stay whole, however long."""
     width = screen_width()

@@ -79,15 +79,15 @@ def test_the_code_is_drawn_on_terminals_and_into_files(founded: Cli, tmp_path: P
     assert (tmp_path / "code.png").read_bytes().startswith(b"\x89PNG") and b"<svg" in (tmp_path / "code.svg").read_bytes()
     assert stat.S_IMODE((tmp_path / "code.png").stat().st_mode) == 0o600
     assert "can't be written" in founded("alice", "mesh", "invite", "--address", HUB, "--png", "no/code.png", code=1).stderr
-    monkeypatch.setattr("meshgen.cli.mesh.screen_size", lambda: (79, 24))
-    line, *drawn = founded("alice", "mesh", "invite", "--address", HUB).stdout.splitlines()
-    assert read_line(line).psk and set("".join(drawn)) == set("█▀▄ ") and len(drawn) < 24
-    *drawn, told = founded("alice", "mesh", "invite", "--address", HUB, "--address", DOOR).stdout.splitlines()[1:]
-    assert len(drawn) < 24 and "holds 1 of the line's 2 addresses" in told
+    monkeypatch.setattr("meshgen.cli.mesh.screen_size", lambda: (79, 28))
+    line, *drawn = founded("alice", "mesh", "invite", "--address", DOOR).stdout.splitlines()
+    assert read_line(line).psk and set("".join(drawn)) == set("█▀▄ ") and len(drawn) < 28
+    *drawn, told = founded("alice", "mesh", "invite", "--address", DOOR, "--address", HUB).stdout.splitlines()[1:]
+    assert len(drawn) < 28 and "holds 1 of the line's 2 addresses" in told
 
 
 def test_a_code_that_does_not_fit_is_drawn_when_asked_for(founded: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meshgen.cli.mesh.screen_size", lambda: (40, 24))
+    monkeypatch.setattr("meshgen.cli.mesh.screen_size", lambda: (79, 24))
     line, told = founded("alice", "mesh", "invite", "--address", HUB).stdout.splitlines()
     assert read_line(line) and "needs a terminal of" in told and "--qr draws it anyway" in told
     for columns in (40, 0):
@@ -158,6 +158,7 @@ def test_a_running_node_knows_best_where_it_is_reached(
     monkeypatch.setattr(running.node, "peers", lambda: [*odd, hub | {"addresses": ["/ip4/8.8.8.8/tcp/4711"]}])
     through = f"/ip4/8.8.8.8/tcp/4711/p2p/{hub['peer_id']}/p2p-circuit"
     addresses = [f"{way}/p2p/{ME}" for way in ("/ip4/127.0.0.1/tcp/1", through, "/ip4/10.0.0.7/tcp/4711")]
+    load_or_create(running.home)
     status_of(running, monkeypatch, addresses=addresses, reach=reach, mesh={"charter": "theirs"})
     invite = read_line(line_of(meshgen("mesh", "invite")))
     assert invite.name == "theirs" and invite.addresses[0].startswith(first)
