@@ -24,6 +24,8 @@ LONGEST_S = 3600.0
 MOST_MERIT = 1000.0
 FRIEND_MERIT = 3.0
 """Who did so much for this node is no stranger: limits that are there for strangers are not for it."""
+MET_MERIT, MEETING_MERIT = 0.9, 0.02
+"""Who is there and answers earns so much, a bit at a time: more than a stranger has, and less than any work earns."""
 MAX_PEERS = 4096
 """Peers whose faults are remembered; who was least lately at fault is forgotten first."""
 
@@ -87,8 +89,14 @@ class Conduct:
         """Remember that a peer did something for this node: it keeps its connection when others have to go."""
         self._merits[peer] = min(self._merits.get(peer, 0.0) + points, MOST_MERIT)
         self._merits.move_to_end(peer)
-        if len(self._merits) > MAX_PEERS:
-            self._merits.popitem(last=False)
+        if len(self._merits) > MAX_PEERS:  # fresh keys push out no friend
+            strangers = (each for each, merit in self._merits.items() if merit < FRIEND_MERIT)
+            del self._merits[next(strangers, next(iter(self._merits)))]
+
+    def meet(self, peer: PeerId) -> None:
+        """Remember that a peer was there and answered for a while, without a fault."""
+        if self.score(peer) < Fault.REFUSED and self.merit(peer) < MET_MERIT:
+            self.thank(peer, MEETING_MERIT)
 
     def is_friend(self, peer: PeerId) -> bool:
         return self.merit(peer) >= FRIEND_MERIT

@@ -7,7 +7,19 @@ import math
 import pytest
 
 from meshgen.net import conduct
-from meshgen.net.conduct import FIRST_S, HALF_LIFE_S, LIMIT, LONGEST_S, MAX_PEERS, Bucket, Buckets, Conduct, Fault
+from meshgen.net.conduct import (
+    FIRST_S,
+    FRIEND_MERIT,
+    HALF_LIFE_S,
+    LIMIT,
+    LONGEST_S,
+    MAX_PEERS,
+    MET_MERIT,
+    Bucket,
+    Buckets,
+    Conduct,
+    Fault,
+)
 from meshgen.net.port import PeerId
 
 MALLORY, ALICE = PeerId("mallory"), PeerId("alice")
@@ -104,6 +116,29 @@ def test_what_is_over_is_forgotten(clock: Clock) -> None:
     book.sweep()
     assert not book._records
     assert not book._shut
+
+
+def test_fresh_keys_push_out_no_friend(clock: Clock) -> None:
+    book = Conduct(clock)
+    book.thank(ALICE, FRIEND_MERIT)
+    for number in range(2 * MAX_PEERS):
+        book.thank(PeerId(f"key {number}"), 1)
+    assert book.is_friend(ALICE)
+    assert len(book._merits) == MAX_PEERS
+
+
+def test_who_only_stays_is_known_and_no_friend(clock: Clock) -> None:
+    book = Conduct(clock)
+    book.blame(MALLORY, Fault.JUNK)
+    for _ in range(200):
+        book.meet(ALICE)
+        book.meet(MALLORY)
+        book.sweep()
+    assert MET_MERIT * 0.9 < book.merit(ALICE) < 1
+    assert book.merit(MALLORY) == 0
+    book.thank(ALICE, 5)
+    book.meet(ALICE)
+    assert book.merit(ALICE) < 6
 
 
 def test_merit_makes_a_friend_and_fades(clock: Clock) -> None:

@@ -17,6 +17,7 @@ from libp2p.stream_muxer.yamux.yamux import FLAG_ACK, YAMUX_HEADER_FORMAT
 from multiaddr import Multiaddr
 
 from meshgen.net.conduct import LIMIT, Fault
+from meshgen.net.libp2p import crowd as libp2p_crowd
 from meshgen.net.libp2p import door as libp2p_door
 from meshgen.net.libp2p import frames as libp2p_frames
 from meshgen.net.libp2p import intake as libp2p_intake
@@ -56,13 +57,35 @@ async def test_a_slot_is_free_again_when_its_connection_ends(libp2p_world: Libp2
 
 
 async def test_who_does_nothing_makes_room_for_newcomers(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libp2p_door, "SETTLED_S", 0.0)
+    monkeypatch.setattr(libp2p_crowd, "SETTLED_S", 0.0)
     hub: Any = await libp2p_world.join(1, limits=Limits(connections=4))
     hub.thank((friend := await libp2p_world.join(2)).peer_id, 5)
     for number in range(3, 9):
         await libp2p_world.join(number)
     assert friend.peer_id in {link.peer for link in hub.links()}
     await until(lambda: len(hub.links()) <= 3)
+
+
+async def test_a_crowd_makes_room_before_who_came_alone(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood is young: while the young were not judged, those that had been there quietly went."""
+    homes: dict[str, str] = {}
+    monkeypatch.setattr(libp2p_door, "household", lambda each: homes.get(str(getattr(each, "peer_id", "")), ""))
+    hub: Any = await libp2p_world.join(1, limits=Limits(connections=4))
+    quiet = await libp2p_world.join(2)
+    await until(hub.links)
+    hub._swarm.get_connections()[0]._created_at -= 60
+    for number in range(3, 8):
+        homes[identity(number).peer_id] = "192.0.2.1"
+        await libp2p_world.join(number)
+        assert quiet.peer_id in {link.peer for link in hub.links()}
+    await until(lambda: len(hub.links()) <= 3)
+
+
+async def test_who_stays_and_answers_is_remembered(libp2p_world: Libp2pWorld) -> None:
+    hub: Any = await libp2p_world.join(1)
+    guest = await libp2p_world.join(2)
+    hub._door.sweep()
+    assert 0 < hub.conduct.merit(guest.peer_id) < 1
 
 
 async def test_an_address_has_so_many_connections(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from meshgen.net.conduct import Buckets, Conduct, Fault
 from meshgen.net.guard import log, where
 from meshgen.net.libp2p.addresses import household, is_peer
+from meshgen.net.libp2p.crowd import Guest, whom_to_let_go
 from meshgen.net.libp2p.frames import Watch
 from meshgen.net.mailbox import Mailbox
 from meshgen.net.port import PeerId
@@ -38,12 +39,12 @@ CONNECTIONS_PER_ADDRESS = 32
 """A household, or a whole site behind its NAT, has one address. This machine's own, 127.0.0.1 and ::1, are not limited."""
 RESERVED = 0.1
 """So much of the connections is kept for those that this node dials itself."""
-SETTLED_S = 10.0
-"""A connection as young as this is not yet judged as idle."""
 HANG_UP_S = 1.0
 CUT_OFF_QUEUE = 1024
 NEWCOMER = 1.0
 """Who earned less than this is a newcomer still, and may be let go for another newcomer."""
+HEARD_S = 45.0
+"""Whoever answers pings was heard in this time."""
 CUT_OFF_POINTS = 30.0
 """What an address bears for each of its peers that had to be cut off: four in a row, and it is kept out itself."""
 MAX_NEGOTIATION_BYTES = 1024
@@ -84,9 +85,13 @@ class Door:
         self.doomed.put(peer)
 
     def sweep(self) -> None:
-        """Forget what is over."""
+        """Forget what is over; remember who is there and answers."""
         self.conduct.sweep()
         self._addresses.sweep()
+        since_s = trio.current_time() - HEARD_S
+        for connection in self._swarm.get_connections():
+            if not connection.is_closed and getattr(connection.muxed_conn, "heard_s", 0.0) > since_s:
+                self.conduct.meet(PeerId(str(connection.muxed_conn.peer_id)))
 
     async def _admit(self, stream: Any, listener: Any) -> None:
         """From the accepted socket to the connection's end; returning closes the socket."""
@@ -160,16 +165,16 @@ class Door:
             await stream.reset()
 
     async def _let_one_go(self, inbound: list[Any]) -> bool:
-        """Hang up on the peer that did least for this node; False if all of them did something, just came, or are protected:
-        those that this node relays for have no other way to be reached."""
-        now = time.time()
+        """Hang up on one of those that did nothing for this node; False if all of them did something, just came, or are
+        protected: those that this node relays for have no other way to be reached."""
         merits = {each: self.conduct.merit(PeerId(str(each.muxed_conn.peer_id))) for each in inbound}
-        new = [each for each in inbound if merits[each] < NEWCOMER and now - each._created_at > SETTLED_S]
-        idle = [each for each in new if not self._swarm.is_protected(each.muxed_conn.peer_id)]
-        if not idle:
+        new = [each for each in inbound if merits[each] < NEWCOMER and not self._swarm.is_protected(each.muxed_conn.peer_id)]
+        now = time.time()
+        gone = whom_to_let_go([Guest(household(each.muxed_conn), merits[each], now - each._created_at) for each in new])
+        if gone is None:
             return False
         with trio.move_on_after(HANG_UP_S):
-            await self._swarm._close_connection_async(min(idle, key=lambda each: (merits[each], each._created_at)))
+            await self._swarm._close_connection_async(new[gone])
         return True
 
 
