@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -33,6 +33,7 @@ from meshgen.net.port import MAX_GOSSIP_BYTES, Gossip, GossipValidator, PeerId, 
 MESSAGES_PER_SECOND = 1000
 """Per topic and *forwarder*. The default of 10 drops most of a burst that comes through a single neighbour, without an error."""
 FLOOD_PEERS = 16
+LAZY_PEERS = 3
 MAX_RPC_BYTES = 8 * MAX_GOSSIP_BYTES
 """One write of a neighbour's: several messages, and what it has to say of them."""
 MAX_TOPIC_BYTES = 128
@@ -62,7 +63,11 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
             # "Adaptive" slows the heartbeat to 30-60 s whenever it finds the mesh unhealthy, and a mesh of four is always that.
             adaptive_gossip_enabled=False,
         )
+        # Its scores are nought for everybody, but for a penalty that never ends: who grafted a moment early. By these it grafts and
+        # prunes some neighbour or other each second, who grafts early in its turn. Conduct is judged in meshgen.net.conduct.
+        self.scorer = None
         self._whispering = False
+        self._records: dict[ID, bytes] = {}  # by neighbour: where this node says it is, as it was told last
 
     def gossip_heartbeat(self) -> Any:
         for history in (self.recent_message_deliveries, self.recent_peer_connections, self.recent_peer_disconnections):
@@ -94,6 +99,36 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
                     chosen.update(self.pubsub.peer_topics[topic] & self._dialled())
                     chosen.update(self._get_in_topic_gossipsub_peers_from_minus(topic, FLOOD_PEERS, chosen))
         return chosen
+
+    async def _emit_control_msgs(
+        self, grafts: Mapping[ID, list[str]], prunes: Mapping[ID, list[str]], ihaves: Mapping[ID, Mapping[str, list[Any]]]
+    ) -> None:
+        """Each neighbour hears its own; from the base it hears the GRAFTs of all those before it, too, and so meshes overflow."""
+        for peer in dict.fromkeys([*grafts, *prunes, *ihaves]):
+            said = rpc_pb2.ControlMessage(
+                graft=[rpc_pb2.ControlGraft(topicID=topic) for topic in grafts.get(peer, ())],
+                prune=[rpc_pb2.ControlPrune(topicID=topic) for topic in prunes.get(peer, ())],
+                ihave=[rpc_pb2.ControlIHave(topicID=topic, messageIDs=ids) for topic, ids in ihaves.get(peer, {}).items()],
+            )
+            await self.emit_control_message(said, peer)
+
+    def _get_adaptive_gossip_peers_count(self, _topic: str, _total_peers: int) -> int:
+        """Each of three heartbeats tells so many more what was heard, be there ten others or a thousand."""
+        return LAZY_PEERS
+
+    def remove_peer(self, peer_id: ID) -> None:
+        super().remove_peer(peer_id)
+        self._records.pop(peer_id, None)
+
+    def send_rpc(self, peer_id: ID, rpc: Any, priority: bool = False) -> None:
+        """With where this node is when that is new: it is some 200 bytes, and half of what a packet has."""
+        if rpc.senderRecord and self._records.get(peer_id) == rpc.senderRecord:
+            known, rpc = rpc, rpc_pb2.RPC()
+            rpc.CopyFrom(known)
+            rpc.ClearField("senderRecord")
+        elif rpc.senderRecord and peer_id in self.pubsub.peers:
+            self._records[peer_id] = rpc.senderRecord
+        super().send_rpc(peer_id, rpc, priority)
 
     async def handle_iwant(self, iwant_msg: Any, sender_peer_id: ID) -> None:
         """In one packet that the other side takes."""
