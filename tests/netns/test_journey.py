@@ -33,5 +33,4 @@ def test_every_pair_works_for_each_other_wherever_they_are(places: World, tmp_pa
         mesh.stop()
     print(table(journey, names))
     assert not failures(journey)
-    assert journey.ways["home-1", "lab-1"] == journey.ways["lab-1", "home-1"] == "relayed"
     assert journey.ways["home-1", "laptop"] == "direct"

@@ -69,6 +69,7 @@ class World:
             "-t nat -A POSTROUTING -o eth0 -j MASQUERADE",
             "-A FORWARD -i eth0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
             "-A FORWARD -i eth0 -j DROP",
+            "-A INPUT -i eth0 -m conntrack --ctstate NEW -j DROP",  # silent, as most are: a refusal would spoil a hole
             "-A FORWARD -o eth0 -d 192.168.0.0/16 -j DROP",  # others' homes: no answer, as on the real one
         ):
             _run([*_inside(router.holder), "iptables", *rule.split()])
