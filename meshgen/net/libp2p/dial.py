@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -60,7 +61,7 @@ class Dialer:
         self._swarm = host.get_network()
         self._dht = dht
         self._circuits = circuits
-        self._dialling: dict[ID, trio.Lock] = {}
+        self._dialling: dict[object, trio.Lock] = {}
         self.book: Callable[[PeerId], Sequence[str]] = lambda _peer: ()
         """Asked for a peer's addresses; what does not fit is skipped."""
         self.joined = trio.Event()  # replaced by whoever waits for new connections
@@ -80,22 +81,32 @@ class Dialer:
             return
         if peer == self._host.get_id():
             raise Unreachable("a peer can't dial itself")
-        lock = self._dialling.setdefault(peer, trio.Lock())
         try:
             with trio.fail_after(DIAL_TIMEOUT_S):
-                async with lock:
+                async with self._turn(peer):
                     await self._connect(peer, list(addresses))
         except trio.TooSlowError as error:
             raise Unreachable(f"{peer} can't be dialled: no answer within {DIAL_TIMEOUT_S:g} s") from error
+
+    @asynccontextmanager
+    async def _turn(self, what: object) -> AsyncIterator[None]:
+        """One after the other, of those who want the same."""
+        lock = self._dialling.setdefault(what, trio.Lock())
+        try:
+            async with lock:
+                yield
         finally:
             if not lock.statistics().tasks_waiting and not lock.locked():
-                self._dialling.pop(peer, None)
+                self._dialling.pop(what, None)
 
     async def reach_directly(self, peer: ID) -> bool:
         """Try the addresses of a peer that is connected through a relay only. True: there is a direct connection now."""
         with trio.move_on_after(DIAL_TIMEOUT_S):
-            await self._dial(peer, [each for each in self._known_addresses(peer) if not is_circuit(each)], [])
-        return any(is_direct(connection) for connection in self._swarm.get_connections(peer))
+            await self._dial(peer, self._known_direct(peer), [])
+        return self._is_direct(peer)
+
+    def _is_direct(self, peer: ID) -> bool:
+        return any(map(is_direct, self._swarm.get_connections(peer)))
 
     async def _connect(self, peer: ID, addresses: list[Multiaddr]) -> None:
         """At the addresses given; without any, at those known; failing these, at what the network says now."""
@@ -120,6 +131,9 @@ class Dialer:
             heard = []
         said = [target for text in self.book(PeerId(str(peer))) if (target := _target(peer, text)) is not None]
         return _dialable(peer, [*said, *heard])
+
+    def _known_direct(self, peer: ID) -> list[Multiaddr]:
+        return [each for each in self._known_addresses(peer) if not is_circuit(each)]
 
     async def _look_up(self, peer: ID) -> list[Multiaddr]:
         """Ask the network, once the own memory, which would answer first, is wiped: a peer moves when its provider says so."""
@@ -163,8 +177,20 @@ class Dialer:
         relay = relay_of(address)
         if relay in (peer, self._host.get_id()):
             raise Unreachable("that leads back here")
-        await self.reach(relay, [address.decapsulate(Multiaddr(f"/p2p/{relay}/p2p-circuit"))])
+        await self._reach_relay(relay, address.decapsulate(Multiaddr(f"/p2p/{relay}/p2p-circuit")))
         await self._circuits.dial(peer, address)
+
+    async def _reach_relay(self, relay: ID, address: Multiaddr) -> None:
+        """Directly, there or where else it is known to be. Who waits here for a relay waits for nothing through another one, so
+        two dials never wait for each other."""
+        async with self._turn((relay, "directly")):
+            if self._is_direct(relay):
+                return
+            reasons: list[str] = []
+            await self._dial(relay, list(dict.fromkeys([address, *self._known_direct(relay)])), reasons)
+            if not self._is_direct(relay):
+                raise Unreachable(f"the relay {relay} can't be dialled: {'; '.join(reasons)}")
+            await self._enter(relay)
 
     async def keep(self, peer: ID, ways: list[Multiaddr]) -> None:
         """Stay connected to a bootstrap peer, at any of its addresses, for as long as the task lives, with back-off."""

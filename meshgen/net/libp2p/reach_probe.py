@@ -105,7 +105,7 @@ class Prober:
         try:
             with trio.move_on_after(TRY_S):
                 for address in candidates:
-                    if await self._reaches(asker, address):
+                    if await answers_at(self._swarm, asker, address):
                         return _response(Message.OK, address)
         finally:
             self._busy -= 1
@@ -120,20 +120,20 @@ class Prober:
         self._asked_s[asker] = now
         return len(self._asked_s) <= MAX_ASKERS
 
-    async def _reaches(self, peer: ID, address: Multiaddr) -> bool:
-        """Dial, see that it is the asker who answers, hang up."""
-        transport = self._swarm.transport_manager.transport_for_dialing(address)
-        connection = None
-        try:
-            connection = await transport.dial(address)
-            await self._swarm.upgrader.upgrade_security(connection, True, peer)
-        except Exception:  # noqa: BLE001 - nobody there, or somebody whose bytes make no handshake
-            return False
-        finally:
-            if connection is not None:
-                with shielded(1.0), suppress(IOException, OSError):
-                    await connection.close()
-        return True
+
+async def answers_at(swarm: Any, peer: ID, address: Multiaddr) -> bool:
+    """Dial, see that it is this peer who answers, hang up."""
+    connection = None
+    try:
+        connection = await swarm.transport_manager.transport_for_dialing(address).dial(address)
+        await swarm.upgrader.upgrade_security(connection, True, peer)
+    except Exception:  # noqa: BLE001 - nobody there, or somebody whose bytes make no handshake
+        return False
+    finally:
+        if connection is not None:
+            with shielded(1.0), suppress(IOException, OSError):
+                await connection.close()
+    return True
 
 
 def _from_where_it_comes(stream: Any, question: Message) -> list[Multiaddr]:

@@ -115,6 +115,7 @@ class Relays:
             log.info("a relay is lost to this node; %d left", len(self._kept) - 1)
             self._forget(relay)
         if lost:
+            self._look_up_at_s = 0.0  # nobody else may be at hand
             self._changed()
 
     def _forget(self, relay: ID) -> None:

@@ -25,17 +25,24 @@ from multiaddr import Multiaddr
 
 from meshgen.net.guard import where
 from meshgen.net.libp2p.addresses import is_peer, read_address
+from meshgen.net.libp2p.reach_probe import answers_at, place_of
+from meshgen.net.libp2p.reach_votes import is_global
 from meshgen.net.libp2p.relay_wire import HOP, STOP, HopMessage, Pipe, Questions, Status, StopMessage
 from meshgen.net.port import PeerId, Unreachable
 
 MAX_HANDSHAKES = 32
 """Circuits that are being set up at the same time; further ones are refused."""
+MAX_TAKEN = 96
+"""Circuits that came in, of all relays together: room is left for those who come directly, and those whom this node dials."""
 LEAST_BYTES, LEAST_S = 256 * 1024 * 1024, 3600
 """A relay whose limits for a circuit are lower is of no use: other meshes' relays carry 128 KiB for two minutes by default."""
 SKEWED_S = 120.0
 """What a reservation is taken for that seems to be over already: the relay's clock is another."""
+MAX_READ = 8
 MAX_ADDRESSES = 2
 """Of one relay, that others are told."""
+LOOK_S = 2.0
+"""For finding a relay at an address that it names."""
 MAX_COUNTED = 256
 """Relays whose bytes are counted one by one; of one more, the one with least is forgotten."""
 REFUSALS = {
@@ -67,6 +74,7 @@ class Circuits:
         self.expected: set[ID] = set()
         """Relays that circuits may come in from: those that hold a reservation."""
         self._handshakes = 0
+        self._taken = 0
         self._questions = Questions()
         self.moved = 0
         """Bytes of this node's own, both ways, through whatever relay."""
@@ -85,7 +93,7 @@ class Circuits:
             raise Unreachable(f"{relay} ends circuits sooner than a picture is sent")
         lifetime_s = answer.reservation.expire - time.time()
         until_s = asked_s + (lifetime_s if lifetime_s > 0 else SKEWED_S)
-        return Held(relay, until_s, self._addresses(relay, answer.reservation.addrs))
+        return Held(relay, until_s, await self._addresses(relay, answer.reservation.addrs))
 
     async def _ask(self, relay: ID, question: HopMessage) -> HopMessage:
         pipe = await self._open(relay)
@@ -109,17 +117,21 @@ class Circuits:
         if len(self.dialled) > MAX_COUNTED:
             del self.dialled[min(self.dialled, key=self.dialled.__getitem__)]
 
-    def _addresses(self, relay: ID, told: Iterable[bytes]) -> tuple[Multiaddr, ...]:
-        """What the relay says of itself, and first of all what this node reached it by."""
-        known = [*self._swarm_addresses(relay), *filter(_leads_out, map(read_address, islice(told, 8)))]
+    async def _addresses(self, relay: ID, told: Iterable[bytes]) -> tuple[Multiaddr, ...]:
+        """What this node reached the relay by, then what it says of itself, as far as that is true: this node tells it to others,
+        who would all dial whatever a false relay names."""
         suffix = Multiaddr(f"/p2p/{relay}")
-        bare = [_without(each, suffix) for each in known if each is not None]
-        usable = [each for each in dict.fromkeys(bare) if _is_tcp(each)]
-        return tuple(each.encapsulate(suffix).encapsulate(Multiaddr("/p2p-circuit")) for each in usable[:MAX_ADDRESSES])
-
-    def _swarm_addresses(self, relay: ID) -> list[Multiaddr]:
-        dialled = [each for each in self._swarm.get_connections(relay) if each.direction is Direction.OUTBOUND]
-        return [address for connection in dialled for address in connection.get_transport_addresses()]
+        connections = self._swarm.get_connections(relay)
+        outbound = [each for each in connections if each.direction is Direction.OUTBOUND]
+        dialled = [_without(address, suffix) for each in outbound for address in each.get_transport_addresses()]
+        said = [_without(address, suffix) for raw in islice(told, MAX_READ) if (address := read_address(raw)) is not None]
+        ways = list(filter(_is_tcp, dict.fromkeys([*dialled, *said])))
+        ips = {remote[0].removeprefix("::ffff:") for each in connections if (remote := each.muxed_conn.get_remote_address())}
+        found = [each for each in ways if each in dialled or _ip(each) in ips][:MAX_ADDRESSES]
+        with trio.move_on_after(LOOK_S):
+            for each in [each for each in ways if each not in found and _leads_out(each)][: MAX_ADDRESSES - len(found)]:
+                found += [each] * await answers_at(self._swarm, relay, each)
+        return tuple(each.encapsulate(suffix).encapsulate(Multiaddr("/p2p-circuit")) for each in found)
 
     async def dial(self, peer: ID, through: Multiaddr) -> None:
         """Connect to a peer through a relay that this node is connected to already. Raises Unreachable, SwarmException."""
@@ -151,7 +163,11 @@ class Circuits:
             status = self._judge(relay, request)
             await pipe.say(StopMessage(type=StopMessage.STATUS, status=status))
             if status == Status.OK:
-                await self._take(pipe, relay, ID(request.peer.id))
+                self._taken += 1
+                try:
+                    await self._take(pipe, relay, ID(request.peer.id))
+                finally:
+                    self._taken -= 1
         except (IOException, SwarmException):
             pass  # the relay or who came through it went away
         finally:
@@ -164,7 +180,8 @@ class Circuits:
             return Status.MALFORMED_MESSAGE
         if relay not in self.expected:
             return Status.PERMISSION_DENIED
-        return Status.RESOURCE_LIMIT_EXCEEDED if self._handshakes >= MAX_HANDSHAKES else Status.OK
+        full = self._handshakes >= MAX_HANDSHAKES or self._taken >= MAX_TAKEN
+        return Status.RESOURCE_LIMIT_EXCEEDED if full else Status.OK
 
     async def _take(self, pipe: Pipe, relay: ID, source: ID) -> None:
         address = Multiaddr(f"/p2p/{relay}/p2p-circuit/p2p/{source}")
@@ -173,7 +190,10 @@ class Circuits:
             connection = await self._swarm.upgrade_inbound_raw_conn(_ground(pipe, initiator=False, address=address), address)
         finally:
             self._handshakes -= 1
-        await connection.event_closed.wait()
+        if connection.peer_id == source:
+            await connection.event_closed.wait()
+        else:
+            await connection.close()  # the relay had named another
 
 
 def relay_of(through: Multiaddr) -> ID:
@@ -201,8 +221,16 @@ def _ground(pipe: Pipe, *, initiator: bool, address: Multiaddr) -> RawConnection
     return RawConnection(pipe, initiator, connection_type=ConnectionType.RELAYED, addresses=[address])
 
 
-def _leads_out(address: Multiaddr | None) -> bool:
-    return address is not None and not str(address).startswith(("/ip4/127.", "/ip6/::1/"))
+def _ip(address: Multiaddr) -> str:
+    """ "" for a name."""
+    place = place_of(address.to_bytes())
+    return place[0] if place else ""
+
+
+def _leads_out(address: Multiaddr) -> bool:
+    """A name, or an IP of the whole internet: nobody looks for a relay in other people's networks."""
+    ip = _ip(address)
+    return not ip or is_global(ip)
 
 
 def _without(address: Multiaddr, suffix: Multiaddr) -> Multiaddr:
