@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from meshgen.cli.agreeing import ask
 from meshgen.cli.client import Api
 from meshgen.cli.credit_text import SHORT
-from meshgen.cli.credit_words import ask, parse_kudos, unasked
+from meshgen.cli.credit_words import parse_kudos, unasked
 from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.verb import Call, Verbs, kudos, verb
 from meshgen.cli.whom import People, is_peer_id

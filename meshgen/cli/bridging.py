@@ -10,6 +10,7 @@ from typing import Any
 import click
 import yaml
 
+from meshgen.cli.agreeing import at_terminal
 from meshgen.cli.bridge import Fate, Line, settings_of_lines, translate
 from meshgen.cli.config import settings_of
 from meshgen.cli.faults import BadHome, Fault
@@ -69,7 +70,7 @@ def _said(config: Path) -> dict[str, Any]:
 
 
 def _agreed(config: Path, number: int) -> bool:
-    return config.exists() and click.confirm(f"Write {count(number, 'setting')} into {config}?", default=False)
+    return config.exists() and at_terminal() and click.confirm(f"Write {count(number, 'setting')} into {config}?", default=False)
 
 
 def _write(home: Path, changes: Mapping[str, Any]) -> None:
@@ -132,5 +133,5 @@ def _ending(config: Path, found: Mapping[str, Any], changes: Mapping[str, Any], 
             "The node takes them up when it starts again; worker must be among node.roles."
         )
     if changes:
-        return "nothing was written"
+        return "nothing was written; --yes writes it without asking"
     return "nothing to write: your config says all of it already" if found else "nothing to write: nothing could be taken over"

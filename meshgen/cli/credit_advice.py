@@ -6,9 +6,9 @@ import re
 
 import click
 
+from meshgen.cli.agreeing import ask
 from meshgen.cli.client import Api
 from meshgen.cli.credit_text import SHORT, when
-from meshgen.cli.credit_words import ask
 from meshgen.cli.since import parse_span
 from meshgen.cli.verb import Call, verb
 from meshgen.cli.whom import People

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from meshgen.cli.agreeing import ask
 from meshgen.cli.client import Api
 from meshgen.cli.credit_text import SHORT, when
-from meshgen.cli.faults import Cancelled, Fault
+from meshgen.cli.faults import Fault
 from meshgen.cli.since import parse_span
 from meshgen.cli.verb import Call, kudos, verb
 from meshgen.cli.whom import People, is_peer_id
@@ -107,12 +108,6 @@ def _whom(api: Api, peer: str, yes: bool) -> tuple[str, People]:
             f"with --yes {peer[:40]!r} must be a whole peer id: an alias is anybody's to choose", "`meshgen peers` shows them"
         )
     return people.find(peer), people
-
-
-def ask(question: str, yes: bool) -> None:
-    """On stderr, so that stdout stays what --json promises. Raises Cancelled."""
-    if not yes and not click.confirm(question, err=True):
-        raise Cancelled("nothing was written")
 
 
 def _free(api: Api) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from meshgen.cli.agreeing import ask
 from meshgen.cli.client import Api
 from meshgen.cli.faults import Fault
 from meshgen.cli.verb import Call, count, table, verb
@@ -66,8 +67,7 @@ def expel(call: Call, peers: tuple[str, ...], yes: bool) -> None:
     api = Api.of(call.home)
     people = People(api)
     chosen = [_subject(peer, people) for peer in peers]
-    if not yes:
-        click.confirm(f"Expel {', '.join(people.full(peer) for peer in chosen)}?", abort=True, err=True)
+    ask(f"Expel {', '.join(people.full(peer) for peer in chosen)}?", yes, "nobody was expelled")
     _change(call, api, {"expel": chosen}, f"expelled {count(len(chosen), 'peer')}")
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import trio
@@ -51,7 +52,8 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def meshgen() -> Callable[..., Result]:
     def call(*words: str, code: int = 0, stdin: str | None = None) -> Result:
-        result = CliRunner().invoke(main, list(words), input=stdin)
+        with patch("meshgen.cli.agreeing.at_terminal", lambda: stdin is not None):
+            result = CliRunner().invoke(main, list(words), input=stdin)
         assert result.exit_code == code, (result.exit_code, result.output, result.exception)
         assert "Traceback" not in result.output
         return result

@@ -95,6 +95,13 @@ def test_a_tip_is_asked_for_once_more(meshgen: Cli, running: Running) -> None:
     assert json.loads(asked.stdout)["entry"]["id"] == "ef" * 32
 
 
+@pytest.mark.parametrize("words", ["credit tip bob 1", "peers advise bob avoid", "mesh expel bob"])
+def test_where_nobody_can_be_asked_nothing_is_done(meshgen: Cli, running: Running, words: str) -> None:
+    failed = meshgen(*words.split(), code=1)
+    assert "there is no terminal to ask at" in failed.stderr and "--yes" in failed.stderr and running.node.credit.said == []
+    assert json.loads(meshgen(*words.split(), "--json", code=1).stdout)["error"]["code"] == "no_terminal"
+
+
 def test_what_no_tip_may_be(meshgen: Cli, running: Running) -> None:
     assert "must be a whole peer id" in meshgen("credit", "tip", "bob", "1", "--yes", code=1).stderr
     assert "that is this node itself" in meshgen("credit", "tip", ALICE.peer_id, "1", "--yes", code=1).stderr
