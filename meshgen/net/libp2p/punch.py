@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from typing import Any
 
 import trio
@@ -50,13 +51,12 @@ Place = tuple[str, int]
 
 
 class Puncher:
-    """Both sides of DCUtR. ``seen_at``: where others see this node; ``plausible``: may this IP be one of a peer's router?"""
+    """Both sides of DCUtR. ``seen_at``: where others see this node."""
 
-    def __init__(self, host: Any, seen_at: Callable[[], list[Multiaddr]], plausible: Callable[[str], bool] = is_global) -> None:
+    def __init__(self, host: Any, seen_at: Callable[[], list[Multiaddr]]) -> None:
         self._host = host
         self._swarm = host.get_network()
         self._seen_at = seen_at
-        self._plausible = plausible
         self._questions = Questions()
         self._served = Buckets(SERVED_PER_S, SERVED_BURST, time.monotonic)
         self._busy = 0
@@ -121,7 +121,7 @@ class Puncher:
     def _own_places(self) -> list[Place]:
         """Where this node may be dialled; none if it can't punch. Most routers keep the port, so that is a guess worth a try."""
         port = listen_port(self._host)
-        seen = [] if port is None else list(self._plausible_places(each.to_bytes() for each in self._seen_at()))
+        seen = [] if port is None else list(_plausible(each.to_bytes() for each in self._seen_at()))
         guessed = [(ip, port) for ip, _port in seen if port is not None]
         return list(dict.fromkeys([*seen, *guessed]))[:MAX_ADDRESSES]
 
@@ -130,13 +130,9 @@ class Puncher:
         if message.type != HolePunch.CONNECT:
             raise BadMessage("no CONNECT where one was due")
         own = own_ips() | {ip for ip, _port in self._own_places()}
-        named = [place for place in self._plausible_places(message.ObsAddrs[:MAX_ADDRESSES]) if place[0] not in own]
+        named = [place for place in _plausible(message.ObsAddrs[:MAX_ADDRESSES]) if place[0] not in own]
         places = dict.fromkeys(place for place in named if place[0] == named[0][0])
         return list(places)[:MAX_DIALS]
-
-    def _plausible_places(self, addresses: Iterable[bytes]) -> Iterable[Place]:
-        places = (place_of(address) for address in addresses)
-        return (each for each in places if each and ":" not in each[0] and each[1] >= LEAST_PORT and self._plausible(each[0]))
 
     # -- dialling
     def _is_direct(self, peer: ID) -> bool:
@@ -174,6 +170,16 @@ class Puncher:
             return True
         muxed = await self._swarm.upgrade_inbound_raw_conn(raw, tcp_address(*place))
         return bool(muxed.peer_id == peer)
+
+
+def _plausible(addresses: Iterable[bytes]) -> Iterable[Place]:
+    """Those where a home's router may let a node in."""
+    places = (place_of(address) for address in addresses)
+    return (each for each in places if each and each[1] >= LEAST_PORT and _is_of_the_internet(each[0]))
+
+
+def _is_of_the_internet(ip: str) -> bool:
+    return ":" not in ip and is_global(ip) and not ip_address(ip).is_multicast
 
 
 async def _knock_again(port: int, place: Place, speaks_first: bool) -> RawConnection | None:
