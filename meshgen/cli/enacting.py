@@ -9,9 +9,11 @@ from typing import Any
 
 from meshgen.cli.charter_words import file_document, file_text
 from meshgen.cli.client import Api
+from meshgen.cli.config import settings_of
 from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.verb import Call, count
 from meshgen.gateway.runfile import read_run
+from meshgen.home import CONFIG_FILE
 from meshgen.identity import Identity, IdentityError, load_or_create
 from meshgen.net.port import NetError
 from meshgen.peers.charter_file import CharterError, in_words
@@ -48,8 +50,18 @@ def _take_effect(home: Path, signed: SignedCharter) -> str:
         return "it is in force at the running node, and on its way to the others"
     keep_at(home, lineage)
     if signed.charter.version == 0:
-        return "it is in force at this home; next: meshgen run, then invite others with `meshgen mesh invite`"
+        return f"it is in force at this home; next: meshgen run, then invite others with `meshgen mesh invite`{_idle(home)}"
     return "it is in force at this home; others get it from the node when it runs"
+
+
+def _idle(home: Path) -> str:
+    """How a founder's node comes to work for others, if it would not."""
+    if {"worker", "hub"}.intersection(settings_of(home).node.roles):
+        return ""
+    cure = "add worker to node.roles in its config.yaml"
+    if not (home / CONFIG_FILE).exists():
+        cure = "`meshgen init --profile laptop` (or gpu-server), now"
+    return f"\nthis node asks for pictures and draws none for others; to have it do so: {cure}"
 
 
 def keep_at(home: Path, lineage: Lineage) -> None:

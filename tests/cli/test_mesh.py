@@ -49,6 +49,14 @@ def test_one_who_founds_a_mesh_is_its_first_member(at: Cli, tmp_path: Path) -> N
     assert found["net"] in text and "1 valid of 1 needed" in text and HUB in text
 
 
+def test_a_founder_is_told_how_to_work_for_others(at: Cli) -> None:
+    assert "draws none for others" in (said := at("alice", "mesh", "create", "ours").output) and "meshgen init --profile" in said
+    at("bob", "init", "--set", "node.roles=requester")
+    assert "add worker to node.roles" in at("bob", "mesh", "create", "theirs", "--out", "theirs.yaml").output
+    at("carol", "init", "--profile", "laptop")
+    assert "draws none" not in at("carol", "mesh", "create", "hers", "--out", "hers.yaml").output
+
+
 def test_a_home_that_joined_nothing_shows_its_name(at: Cli) -> None:
     assert "meshgen-public-v0, a plain name" in at("alice", "mesh", "show").output
     assert "joined no signed charter" in at("alice", "mesh", "amend", "x.yaml", code=1).stderr
