@@ -87,7 +87,7 @@ class MemoryNet:
     def watch_reach(self, changed: Callable[[], None]) -> None:
         """Nothing ever changes here."""
 
-    def relay_among(self, includes: Callable[[PeerId], bool]) -> None:
+    def relay_among(self, served: Callable[[PeerId], bool], may_carry: Callable[[PeerId], bool]) -> None:
         """Nobody needs a relay here."""
 
     def relayed(self) -> int:

@@ -165,7 +165,7 @@ class Net(Protocol):
     def watch_reach(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called whenever :meth:`reach` or :meth:`addresses` says something new. It must not block or raise."""
 
-    def relay_among(self, includes: Callable[[PeerId], bool]) -> None:
+    def relay_among(self, served: Callable[[PeerId], bool], may_carry: Callable[[PeerId], bool]) -> None:
         """Whom this peer is a relay for, and who may be one of its own: all, until it is told. What runs with others ends."""
 
     def relayed(self) -> int:

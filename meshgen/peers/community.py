@@ -48,7 +48,12 @@ class Community:
         self._dues = RelayDues(net, gate.ledger, lambda: charters.current.relay_gib_mkudos, gate.deals_with)
         self.membership = membership
         self.rolls = rolls
-        net.relay_among(lambda peer: gate.deals_with(public_key_of(peer)))
+        net.relay_among(lambda peer: gate.deals_with(public_key_of(peer)), self._may_carry)
+
+    def _may_carry(self, peer: PeerId) -> bool:
+        """A relay reads nothing: it need not be one of those whom the owner allows, where they alone are dealt with."""
+        key, gate = public_key_of(peer), self._gate
+        return not (gate.block_of(key) or gate.is_stranger(key) or gate.why_outside())
 
     def attend(self, directory: Directory, bookkeeping: Bookkeeping) -> None:
         """From now on these heed the gate."""

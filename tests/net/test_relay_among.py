@@ -12,6 +12,10 @@ from tests.net.conftest import Libp2pWorld, until
 from tests.net.test_relay import ECHO, HIDDEN, asked, hub_and
 
 
+def everybody(_peer: str) -> bool:
+    return True
+
+
 def circuit_to(peer: str) -> HopMessage:
     question = HopMessage(type=HopMessage.CONNECT)
     question.peer.id = ID.from_base58(peer).to_bytes()
@@ -20,7 +24,7 @@ def circuit_to(peer: str) -> HopMessage:
 
 async def test_strangers_get_neither_a_reservation_nor_a_circuit(libp2p_world: Libp2pWorld) -> None:
     hub, a, b = await hub_and(libp2p_world, 2, 3)
-    hub.relay_among({a.peer_id, b.peer_id}.__contains__)
+    hub.relay_among({a.peer_id, b.peer_id}.__contains__, everybody)
     stranger: Any = await libp2p_world.join(4, **HIDDEN)
     for question in (HopMessage(type=HopMessage.RESERVE), circuit_to(b.peer_id)):
         assert (await asked(stranger, hub.peer_id, HOP, question, HopMessage)).status == Status.PERMISSION_DENIED
@@ -31,7 +35,7 @@ async def test_strangers_get_neither_a_reservation_nor_a_circuit(libp2p_world: L
 async def test_who_belongs_no_longer_loses_what_it_had(libp2p_world: Libp2pWorld) -> None:
     hub, a, b = await hub_and(libp2p_world, 2, 3)
     assert await request(a, b.peer_id, ECHO, b"still") == b"still"
-    hub.relay_among({a.peer_id}.__contains__)
+    hub.relay_among({a.peer_id}.__contains__, everybody)
     hub._ways.relay.sweep()
     await until(lambda: not hub._ways.relay.circuits)
     assert hub._ways.relay.reservations == 1
@@ -40,11 +44,11 @@ async def test_who_belongs_no_longer_loses_what_it_had(libp2p_world: Libp2pWorld
 
 async def test_who_does_not_belong_is_no_relay(libp2p_world: Libp2pWorld) -> None:
     hub, a = await hub_and(libp2p_world, 2)
-    a.relay_among(lambda peer: peer != hub.peer_id)
+    a.relay_among(everybody, lambda peer: peer != hub.peer_id)
     a._ways.relays.wake()
     await until(lambda: not a.reach().relays)
     assert not a.addresses()
-    a.relay_among(lambda _: True)
+    a.relay_among(everybody, everybody)
     a._ways.relays.wake()
     await until(lambda: a.reach().relays == (hub.peer_id,))
 

@@ -339,10 +339,14 @@ def test_a_page_has_its_limits() -> None:
 
 
 async def test_relays_are_for_members(autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: dict[str, Callable[[PeerId], bool]] = {}
-    monkeypatch.setattr(MemoryNet, "relay_among", lambda net, includes: told.update({net.peer_id: includes}))
+    told: dict[str, list[Callable[[PeerId], bool]]] = {}
+    monkeypatch.setattr(MemoryNet, "relay_among", lambda net, *said: told.update({net.peer_id: list(said)}))
     async with club("in", "out") as town:
         await admit(town, "in")
-        includes = told[town.members["hub"].peer_id]
-        assert includes(PeerId(town.members["in"].peer_id))
-        assert not includes(PeerId(town.members["out"].peer_id))
+        hub, inside, outside = (PeerId(town.members[name].peer_id) for name in ("hub", "in", "out"))
+        assert [ask(inside) for ask in told[hub]] == [True, True]
+        assert [ask(outside) for ask in told[hub]] == [False, False]
+        assert [ask(hub) for ask in told[outside]] == [False, False], "it would be refused"
+        gate = town.members["in"].gate
+        gate.lists = replace(gate.lists, only_allowed=True)
+        assert [ask(hub) for ask in told[inside]] == [False, True], "a relay need not be one of the allowed"

@@ -177,8 +177,8 @@ class Libp2pNet:
     def watch_reach(self, changed: Callable[[], None]) -> None:
         self._ways.watch(changed)
 
-    def relay_among(self, includes: Callable[[PeerId], bool]) -> None:
-        self._ways.among = includes
+    def relay_among(self, served: Callable[[PeerId], bool], may_carry: Callable[[PeerId], bool]) -> None:
+        self._ways.relays_for, self._ways.may_carry = served, may_carry
 
     def relayed(self) -> int:
         return self._ways.relayed()

@@ -53,8 +53,8 @@ class Ways:
         self._mapped: list[Multiaddr] = []
         self._upnp = upnp
         self._always = limits is not None and limits.always
-        self.among: Callable[[PeerId], bool] = lambda _: True
-        """Whom this node relays for, and who may be a relay of its own."""
+        self.relays_for: Callable[[PeerId], bool] = lambda _: True
+        self.may_carry: Callable[[PeerId], bool] = lambda _: True
         self.reachability = Reachability(host, self._note, GossipMover(host, pubsub).lost)
         self._circuits = Circuits(host)
         self.dialer = Dialer(host, dht, self._circuits)
@@ -66,17 +66,20 @@ class Ways:
             preferred=preferred,
             find=self._find_relays,
             connect=self.dialer.reach,
-            is_welcome=self._belongs,
+            is_welcome=self._is_welcome,
         )
-        self.relay = None if limits is None else Relay(host, limits, self._takes_reservations, self._belongs)
+        self.relay = None if limits is None else Relay(host, limits, self._takes_reservations, self._serves)
         self._direct = DirectPaths(host, self.dialer.reach_directly, lambda: self.reachability.seen_at)
         self._plain: Callable[[], list[Multiaddr]] = host.get_addrs
         self._more: list[Multiaddr] = []
         self._told: tuple[str, tuple[PeerId, ...]] = ("unknown", ())
         host.get_addrs = self.addresses
 
-    def _belongs(self, peer: PeerId) -> bool:
-        return self.among(peer)
+    def _is_welcome(self, peer: PeerId) -> bool:
+        return self.may_carry(peer)
+
+    def _serves(self, peer: PeerId) -> bool:
+        return self.relays_for(peer)
 
     def _takes_reservations(self) -> bool:
         return self._always or self.reachability.state != "private"
