@@ -304,15 +304,25 @@ async def test_who_talks_too_much_himself_bears_it(libp2p_world: Libp2pWorld, mo
     ("pieces", "messages"), [((b"\x01a\x00", b"\x02bc"), [b"a", b"", b"bc"]), ((b"\x82", b"\x00ab"), [b"ab"])]
 )
 async def test_prefixed_messages_are_read_across_pieces(pieces: tuple[bytes, ...], messages: list[bytes]) -> None:
-    source = Prefixed(FakeStream(*pieces), 10)
+    source = Prefixed(stream := FakeStream(*pieces), 10)
     assert [await source.next() for _ in messages] == messages
     assert await source.next() is None
+    assert stream.held == 0
 
 
 @pytest.mark.parametrize("piece", [b"\x0b" + bytes(11), b"\xff\xff\xff\xff\xff\x01"])
 async def test_prefixed_messages_have_a_limit(piece: bytes) -> None:
     with pytest.raises(TooLarge):
-        await Prefixed(FakeStream(piece), 10).next()
+        await Prefixed(stream := FakeStream(piece), 10).next()
+    assert stream.held == 0
+
+
+async def test_what_waits_of_a_message_is_told() -> None:
+    source = Prefixed(stream := FakeStream(b"\x01a\x05bc", b"d"), 10)
+    assert await source.next() == b"a"
+    assert stream.held == 3
+    assert await source.next() is None
+    assert stream.held == 0
 
 
 class FakeStream:
@@ -320,11 +330,15 @@ class FakeStream:
 
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = list(pieces)
+        self.held = 0
         self.muxed_stream, self.muxed_conn = self, self
 
     async def take(self, _stream: Any) -> bytes:
         await trio.lowlevel.checkpoint()
         return self._pieces.pop(0) if self._pieces else b""
+
+    def put_by(self, count: int) -> None:
+        self.held += count
 
 
 # -- the table

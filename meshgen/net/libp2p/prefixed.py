@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from libp2p.io.exceptions import IOException
+
 from meshgen.net.port import TooLarge
 
 MAX_LENGTH_BYTES = 5
@@ -23,16 +25,31 @@ class Prefixed:
 
     async def next(self) -> bytes | None:
         """The next message; None at the stream's end, also amid a message. Raises TooLarge, IOException."""
+        try:
+            message = await self._next()
+        except (TooLarge, IOException):
+            self._drop(len(self._buffer))
+            raise
+        if message is None:
+            self._drop(len(self._buffer))
+        return message
+
+    async def _next(self) -> bytes | None:
         while True:
             start, length = self._length()
             if start and len(self._buffer) >= start + length:
                 message = bytes(memoryview(self._buffer)[start : start + length])
-                del self._buffer[: start + length]
+                self._drop(start + length)
                 return message
             data = await self._mux.take(self._muxed)
             if not data:
                 return None
             self._buffer += data
+            self._mux.put_by(len(data))
+
+    def _drop(self, count: int) -> None:
+        del self._buffer[:count]
+        self._mux.put_by(-count)
 
     def _length(self) -> tuple[int, int]:
         """(bytes of the length, the length); (0, 0) while it is not all there."""
