@@ -34,6 +34,7 @@ from meshgen.peers.charter_home import doors, lineage_of
 from meshgen.peers.directory import table_rules
 from meshgen.peers.mesh_key import mesh_key
 from meshgen.peers.peer import Peer, system_ms
+from meshgen.peers.reaching import is_alone
 from meshgen.peers.trouble import own_trouble
 from meshgen.protocols.invite import neighbours_tag
 from meshgen.settings import NodeSettings, Settings, Source, WorkerSettings
@@ -46,7 +47,6 @@ ALCHEMY_FOLDER = "alchemy"
 
 FAULTS = (HomeError, IdentityError, LedgerError, NetError, GatewayError, EngineError, CharterError)
 """What can be wrong with the machine or the settings rather than with the program."""
-LOOPBACK = ("/ip4/127.", "/ip6/::1/", "/dns4/localhost/", "/dns/localhost/")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -126,11 +126,11 @@ async def _run(settings: Settings, home: Path, source: Source | None) -> None:
 
 def _tell_doors(addresses: Sequence[str]) -> None:
     """Where others may join; what only this machine can dial is no such place."""
-    doors = [address for address in addresses if not address.startswith(LOOPBACK)]
-    for address in doors:
-        log.info("others can join through %s", address)
-    for address in addresses if not doors else ():
-        log.info("mesh.listen is for this machine alone, and nobody else can dial this node: %s", address)
+    if is_alone(addresses):
+        log.info("mesh.listen is for this machine alone, and nobody elsewhere can dial this node: %s", addresses[0])
+    for address in addresses:
+        if not is_alone([address]):
+            log.info("others can join through %s", address)
 
 
 def _in_a_line(peer: Peer) -> str:

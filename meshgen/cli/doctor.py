@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import click
 
-from meshgen.cli.checks.all import CHECKS
+from meshgen.cli.checks.all import AT_FIRST, CHECKS
 from meshgen.cli.checks.finding import Finding
 from meshgen.cli.checks.patient import Patient
 from meshgen.cli.faults import FAULT
@@ -15,7 +15,8 @@ from meshgen.cli.verb import Call, count, verb
 def doctor(call: Call) -> None:
     """Check this node and say what to mend."""
     patient = Patient(call.home)
-    findings = [finding for check in CHECKS for finding in check(patient)]
+    checks = CHECKS if patient.home.exists() else AT_FIRST
+    findings = [finding for check in checks for finding in check(patient)]
     faults = sum(finding.level == "fault" for finding in findings)
     document = {"ok": not faults, "findings": [finding.as_dict() for finding in findings]}
     verdict = f"{count(faults, 'fault')} to mend" if faults else "no fault found"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -7,6 +8,7 @@ import click
 from meshgen.cli.client import Api
 from meshgen.cli.verb import Call, count, kudos, plain, verb
 from meshgen.cli.working import show_reasons
+from meshgen.peers.reaching import is_alone
 
 
 @click.command()
@@ -32,15 +34,17 @@ def _text(found: dict[str, Any], url: str) -> str:
         ("balance", f"{kudos(credit.get('net_mkudos', 0))} kudos, {kudos(credit.get('held_mkudos', 0))} held"),
         *((("trouble", found["trouble"]),) if found.get("trouble") else ()),
         ("API", url),
-        ("reachable", _reach(found.get("reach") or {})),
+        ("reachable", _reach(found.get("reach") or {}, found.get("addresses", []))),
         *((("reached at" if not place else ""), address) for place, address in enumerate(found.get("addresses", []))),
         *_worker(found.get("worker"), "worker" in found.get("roles", [])),
     ]
     return "\n".join(f"{click.style(f'{name:12}', bold=True)} {value}" for name, value in lines)
 
 
-def _reach(reach: dict[str, Any]) -> str:
+def _reach(reach: dict[str, Any], addresses: Sequence[str] = ()) -> str:
     """Whether others get to this node, in plain words."""
+    if is_alone(addresses):
+        return "from this machine alone, as mesh.listen has it"
     if reach.get("state") == "public":
         return "directly"
     if relays := int(reach.get("relays", 0)):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Literal
 
 from meshgen.net.port import Net, Reach
 
+LOOPBACK = ("/ip4/127.", "/ip6/::1/", "/dns4/localhost/", "/dns/localhost/")
 log = logging.getLogger(__name__)
 
 Way = Literal["unknown", "directly", "relayed", "cut off"]
@@ -33,6 +35,12 @@ class ReachLog:
             log.info("no relay lets others through to this node any more; it looks for another")
         else:
             log.info("others can't reach this node yet: it is behind a router or firewall, and looks for a relay")
+
+
+def is_alone(addresses: Iterable[str]) -> bool:
+    """Does it listen, and where only its own machine can dial it?"""
+    known = list(addresses)
+    return bool(known) and all(address.startswith(LOOPBACK) for address in known)
 
 
 def way_of(reach: Reach) -> Way:

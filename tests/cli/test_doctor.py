@@ -71,6 +71,19 @@ def test_a_sound_home_has_no_fault(meshgen: Cli, sound: Callable[..., None]) -> 
     assert "no fault found" in said
 
 
+def test_where_there_is_no_home_one_thing_is_to_do(meshgen: Cli) -> None:
+    found = faults(meshgen)
+    assert list(found) == ["home"] and "meshgen join LINE" in found["home"]["cure"]
+
+
+def test_a_node_for_its_own_machine_alone_is_told_so(meshgen: Cli, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = running.node.status() | {"addresses": ["/ip4/127.0.0.1/tcp/1/p2p/x"]}
+    monkeypatch.setattr(running.node, "status", lambda: status | {"reach": {"state": "unknown", "relays": 0, "observed": []}})
+    found = json.loads(meshgen("doctor", "--json", code=1).stdout)["findings"]
+    assert "for this machine alone" in next(finding for finding in found if finding["name"] == "nat")["text"]
+    assert "from this machine alone" in meshgen("status").output
+
+
 def test_a_port_that_is_taken(meshgen: Cli, sound: Callable[..., None]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from meshgen.net.port import Net, PeerId, Reach, Unreachable, about
-from meshgen.peers.reaching import ReachLog
+from meshgen.peers.reaching import ReachLog, is_alone
 
 BOB, ANN = PeerId("12D3KooWbob"), PeerId("12D3KooWann")
 
@@ -39,3 +39,8 @@ def test_a_line_a_change_of_the_way(seen: list[Reach], said: list[str], caplog: 
 )
 def test_a_peer_is_named_once(error: Exception) -> None:
     assert about(BOB, error).count(BOB) == 1 and len(about(BOB, error)) > len(BOB) + 5
+
+
+def test_who_listens_for_its_own_machine_alone() -> None:
+    assert is_alone(["/ip4/127.0.0.1/tcp/1/p2p/x", "/ip6/::1/tcp/1"]) and is_alone(["/dns/localhost/tcp/1"])
+    assert not is_alone([]) and not is_alone(["/ip4/127.0.0.1/tcp/1", "/ip4/192.0.2.7/tcp/1"])

@@ -43,3 +43,6 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     gossip,
     dht,
 )
+
+AT_FIRST: tuple[Callable[[Patient], Iterator[Finding]], ...] = (python, home, disk, clock)
+"""Where there is no home yet, all others would say the same."""

@@ -9,10 +9,12 @@ from meshgen.cli.checks.patient import Patient
 from meshgen.cli.faults import Fault
 from meshgen.home import CONFIG_FILE
 
+MAKE = "run: meshgen join LINE, with an invite to a mesh, or meshgen init without one"
+
 
 def home(patient: Patient) -> Iterator[Finding]:
     if not patient.home.is_dir():
-        yield Finding("home", "fault", f"{patient.home} does not exist", "run: meshgen init")
+        yield Finding("home", "fault", f"there is no node yet: {patient.home} is no folder", MAKE)
     elif not os.access(patient.home, os.R_OK | os.W_OK | os.X_OK):
         whose = f"{patient.home} can't be read and written{_whose(patient.home)}"
         yield Finding("home", "fault", whose, "use the account that owns it, or another --home")
@@ -42,7 +44,7 @@ def key(patient: Patient) -> Iterator[Finding]:
     if patient.home.is_dir() and not os.access(patient.home, os.X_OK):
         return
     if not path.exists():
-        yield Finding("key", "fault", "there is no key yet", "run: meshgen init")
+        yield Finding("key", "fault", "there is no key yet", MAKE)
         return
     try:
         yield Finding("key", "ok", load_or_create(patient.home).peer_id)

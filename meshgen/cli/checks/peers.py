@@ -60,9 +60,18 @@ def peers(patient: Patient) -> Iterator[Finding]:
     if not patient.running:
         return
     if not patient.connected():
-        yield Finding("peers", "note", "connected to nobody", "see hub above; a hub waits for others to come")
+        yield Finding("peers", "note", "connected to nobody", _company(patient))
     else:
         yield Finding("peers", "ok", f"{patient.connected()} connected, {patient.running.get('peers_known', 0)} known")
+
+
+def _company(patient: Patient) -> str:
+    """How it gets some."""
+    if patient.has_role("hub"):
+        return "it waits for others to come: give them the line that `meshgen mesh invite` prints"
+    if patient.doors:
+        return "see hub above"
+    return "join others: meshgen join LINE; or have others join with the line that `meshgen mesh invite` prints"
 
 
 def gossip(patient: Patient) -> Iterator[Finding]:

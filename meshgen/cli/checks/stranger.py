@@ -83,7 +83,7 @@ def _visited(home: Path, addresses: list[str], own: str) -> dict[str, Visit]:
 
 async def _visit(net: Net, address: str, own: str) -> Visit:
     from meshgen.net.port import NetError, PeerId
-    from meshgen.peers.directory import LIFETIME_MS, PRESENCE_S, advert_key
+    from meshgen.peers.directory import advert_key
 
     try:
         peer = await net.connect(address)
@@ -96,7 +96,7 @@ async def _visit(net: Net, address: str, own: str) -> Visit:
         return Visit("reserved", str(error))
     if advert is None:
         return Visit("reserved", "it introduces nobody")
-    said_s = advert.expires_ms / 1000 - LIFETIME_MS / 1000 + PRESENCE_S / 2
+    said_s = (advert.seq + (advert.expires_ms - advert.seq) / 6) / 1000  # within the third of its life that it is the last
     return Visit("speaks", "", advert.net.hex(), _rounded(time.time() - said_s), bool(looked_up) if own else None)
 
 
