@@ -17,7 +17,7 @@ from multiaddr import Multiaddr
 
 from meshgen.net.libp2p import RelayLimits, punch, punch_port
 from meshgen.net.libp2p.punch import DCUTR, SERVED_BURST, Puncher
-from meshgen.net.libp2p.punch_port import SHARED, knock, listen_port
+from meshgen.net.libp2p.punch_port import SHARED, knock
 from meshgen.net.libp2p.reach_direct import DirectPaths
 from meshgen.net.libp2p.relay_wire import BadMessage, Pipe
 from tests.net.conftest import Libp2pWorld, identity, until
@@ -26,12 +26,8 @@ MINE = "/ip4/5.77.0.2/tcp/4711"
 THEIRS = "/ip4/5.77.0.3/tcp/4711"
 
 
-def puncher(seen_at: str = MINE, listens: str = "/ip4/0.0.0.0/tcp/4711") -> Puncher:
-    host = SimpleNamespace(
-        get_network=lambda: None,
-        set_stream_handler=lambda _protocol, _handler: None,
-        get_transport_addrs=lambda: [Multiaddr(listens)],
-    )
+def puncher(seen_at: str = MINE, port: int | None = 4711) -> Puncher:
+    host = SimpleNamespace(get_network=lambda: None, set_stream_handler=lambda *_: None, outward_port=port)
     return Puncher(host, lambda: [Multiaddr(seen_at)])
 
 
@@ -51,13 +47,12 @@ def connect(*addresses: str) -> HolePunch:
         ("/ip6/2a00::1/tcp/4711", []),
     ],
 )
-def test_a_node_names_where_it_is_seen_and_the_port_that_it_listens_on(seen_at: str, places: list[Any]) -> None:
+def test_a_node_names_where_it_is_seen_and_the_port_that_it_leaves_by(seen_at: str, places: list[Any]) -> None:
     assert puncher(seen_at)._own_places() == places
 
 
-@pytest.mark.parametrize("listens", ["/ip4/127.0.0.1/tcp/4711", "/ip6/::/tcp/4711"])
-def test_who_listens_for_this_machine_alone_names_nothing(listens: str) -> None:
-    assert puncher(listens=listens)._own_places() == []
+def test_without_a_port_to_share_there_is_nothing_to_name() -> None:
+    assert puncher(port=None)._own_places() == []
 
 
 @pytest.mark.parametrize(
@@ -116,12 +111,12 @@ async def pair(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> Pa
         raise ConnectionRefusedError
 
     monkeypatch.setattr(punch, "knock", refused)
-    monkeypatch.setattr(punch, "listen_port", lambda _host: 4711)
     monkeypatch.setattr(punch, "REFUSED_PAUSES_S", (0.0,))
     await libp2p_world.join(1, relay=RelayLimits())
     a: Any = await libp2p_world.join(2, listen=[])
     b: Any = await libp2p_world.join(3, listen=[])
     for net, seen_at in ((a, MINE), (b, THEIRS)):
+        net._host.outward_port = 4711
         net._ways._direct._puncher._seen_at = lambda seen_at=seen_at: [Multiaddr(seen_at)]
         await until(lambda net=net: net.reach().relays)
     await a.connect(b.addresses()[0])
@@ -213,34 +208,32 @@ def test_one_of_the_two_leads(ways: list[Direction], me_lesser: bool, leads: boo
 
 
 @pytest.mark.skipif(SHARED is None, reason="this system lets no two sockets share a port")
-async def test_what_is_dialled_beyond_the_router_leaves_by_the_port_that_is_listened_on(
+async def test_what_is_dialled_beyond_the_router_leaves_by_one_port(
     libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(punch_port, "_leads_through_a_router", lambda _address: True)
-    monkeypatch.setattr(punch_port, "is_loopback", lambda _ip: False)
-    hub: Any = await libp2p_world.join(1)
-    a: Any = await libp2p_world.join(2)
-    port = listen_port(a._host)
-    [connection] = hub._swarm.get_connections(a._host.get_id())
-    assert connection.muxed_conn.get_remote_address() == ("127.0.0.1", port)
+    hubs: list[Any] = [await libp2p_world.join(number) for number in (1, 2)]
+    a: Any = await libp2p_world.join(3)
+    await a.connect(hubs[1].addresses()[0])
+    for hub in hubs:
+        await until(lambda hub=hub: hub._swarm.get_connections(a._host.get_id()))
+        [connection] = hub._swarm.get_connections(a._host.get_id())
+        assert connection.muxed_conn.get_remote_address() == ("127.0.0.1", a._host.outward_port)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(ConnectionRefusedError):
-            await knock(port or 0, closed.getsockname())
+            await knock(a._host.outward_port, closed.getsockname())
 
 
-async def test_a_port_that_is_taken_by_an_older_connection_is_no_obstacle(
+async def test_a_port_that_an_older_connection_has_is_no_obstacle(
     libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(punch_port, "_leads_through_a_router", lambda _address: True)
-    monkeypatch.setattr(punch_port, "is_loopback", lambda _ip: False)
     hub: Any = await libp2p_world.join(1)
-    a: Any = await libp2p_world.join(2)
-    place = ("127.0.0.1", int(hub.addresses()[0].split("/")[4]))
-    await a._swarm.close_peer(hub._host.get_id())
-    if SHARED is not None:  # the older one
-        a.older = await knock(listen_port(a._host) or 0, place)
-    assert await a.connect(hub.addresses()[0]) == hub.peer_id
+    async with libp2p_world.opened(2, {}) as a:
+        older = await knock(a._host.outward_port, ("127.0.0.1", int(hub.addresses()[0].split("/")[4])))
+        assert await a.connect(hub.addresses()[0]) == hub.peer_id
+        await older.close()
 
 
 @pytest.mark.parametrize(

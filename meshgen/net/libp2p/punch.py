@@ -26,7 +26,7 @@ from multiaddr import Multiaddr
 
 from meshgen.net.conduct import Buckets
 from meshgen.net.guard import log, shielded, where
-from meshgen.net.libp2p.punch_port import knock, listen_port
+from meshgen.net.libp2p.punch_port import knock
 from meshgen.net.libp2p.reach import is_direct, own_ips
 from meshgen.net.libp2p.reach_probe import place_of, tcp_address
 from meshgen.net.libp2p.reach_votes import is_global
@@ -120,10 +120,11 @@ class Puncher:
 
     def _own_places(self) -> list[Place]:
         """Where this node may be dialled; none if it can't punch. Most routers keep the port, so that is a guess worth a try."""
-        port = listen_port(self._host)
-        seen = [] if port is None else list(_plausible(each.to_bytes() for each in self._seen_at()))
-        guessed = [(ip, port) for ip, _port in seen if port is not None]
-        return list(dict.fromkeys([*seen, *guessed]))[:MAX_ADDRESSES]
+        port = self._host.outward_port
+        if port is None:
+            return []
+        seen = list(_plausible(each.to_bytes() for each in self._seen_at()))[: MAX_ADDRESSES // 2]
+        return list(dict.fromkeys([*seen, *((ip, port) for ip, _port in seen)]))
 
     def _judge(self, message: HolePunch) -> list[Place]:
         """Of what a peer names: ports of one IP that is neither this node's nor its router's. Raises BadMessage."""
@@ -146,8 +147,7 @@ class Puncher:
                     nursery.start_soon(self._dial_one, peer, place, speaks_first, nursery.cancel_scope)
 
     async def _dial_one(self, peer: ID, place: Place, speaks_first: bool, all_dials: trio.CancelScope) -> None:
-        port = listen_port(self._host)
-        raw = None if port is None else await _knock_again(port, place, speaks_first)
+        raw = await _knock_again(self._host.outward_port, place, speaks_first)
         if raw is None:
             return
         reached = False

@@ -1,7 +1,8 @@
-"""Connections that leave by the port that is listened on.
+"""One port by which everything leaves that goes out through the router.
 
 A home's router gives each port inside an address outside, and keeps it for all that goes out by that port. So who saw such a
-connection saw where this node might be let in, once it has said a word that way itself.
+connection saw where this node might be let in, once it has said a word that way itself. It is not the port that is listened on: a
+router that lets in whoever was dialled by a port would make each peer that was dialled find that one open, and it is not.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from libp2p.transport.exceptions import OpenConnectionError
 from multiaddr import Multiaddr
 
 from meshgen.net.libp2p.reach import own_ips
-from meshgen.net.libp2p.reach_probe import place_of
-from meshgen.net.libp2p.reach_votes import is_global, is_loopback
+from meshgen.net.libp2p.reach_votes import is_global
 
 SHARED = getattr(socket, "SO_REUSEPORT", None)
 """Without it no two sockets share a port, and nothing here is tried."""
@@ -26,16 +26,17 @@ ANY = "0.0.0.0"
 """The system picks the interface that leads there."""
 
 
-def listen_port(host: Any) -> int | None:
-    """The first IPv4 port that is not for this machine alone; None if there is none, or it can't be shared."""
+def free_port() -> int | None:
+    """One that nobody has; None where it could not be shared. IPv4, as all here: with IPv6 homes have no such routers."""
     if SHARED is None:
         return None
-    places = (place_of(each.to_bytes()) for each in host.get_transport_addrs())
-    return next((port for ip, port in filter(None, places) if ":" not in ip and not is_loopback(ip)), None)
+    with socket.socket() as probe:
+        probe.bind((ANY, 0))
+        return int(probe.getsockname()[1])
 
 
 async def knock(port: int, place: tuple[str, int]) -> TrioTCPStream:
-    """Connect to an IPv4 place from this port. Raises OSError."""
+    """Connect from this port. Raises OSError."""
     assert SHARED is not None
     door = trio.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -49,17 +50,17 @@ async def knock(port: int, place: tuple[str, int]) -> TrioTCPStream:
     return TrioTCPStream(trio.SocketStream(door))
 
 
-def dial_from_listen_port(host: Any) -> None:
-    """From now on, what this node dials beyond its router leaves by the port that it listens on."""
+def leave_by_one_port(host: Any) -> None:
+    """From now on, what this host dials beyond its router leaves by ``host.outward_port``; None = by any."""
+    host.outward_port = free_port()
     swarm = host.get_network()
     dial = swarm.dial_addr
 
     async def dial_addr(address: Multiaddr, peer: ID) -> Any:
         reached = bool(swarm.get_connections(peer))  # through a relay: the two ports are for DCUtR then, which says who begins
-        port = listen_port(host) if not reached and _leads_through_a_router(address) else None
-        if port is not None:
+        if host.outward_port is not None and not reached and _leads_through_a_router(address):
             try:
-                return await dial(address, peer, (ANY, port))
+                return await dial(address, peer, (ANY, host.outward_port))
             except SwarmException as error:
                 if not isinstance(error.__cause__, OpenConnectionError):
                     raise
