@@ -91,7 +91,7 @@ class Relay:
     def _judge_reservation(self, peer: ID, stream: Any) -> Status.ValueType:
         if not self._is_open() or not _is_direct(stream) or not self._serves(peer):
             return Status.PERMISSION_DENIED
-        self.sweep()
+        self._sweep_reservations(lambda _: True)
         full = len(self._reserved) >= self._limits.reservations or self._is_crowded(household(stream.muxed_conn))
         if peer not in self._reserved and full:
             return Status.RESERVATION_REFUSED
@@ -103,14 +103,17 @@ class Relay:
         return bool(home) and sum(household(each.muxed_conn) == home for each in held) >= RESERVATIONS_PER_HOUSEHOLD
 
     def sweep(self) -> None:
-        """Reservations end with their time, or with the connection that they were made on, and all ends for whom it is no relay
-        any longer."""
+        """End what is over, and what is of peers that are served no longer. From time to time: it asks for each of them."""
+        self._sweep_reservations(self._serves)
+        self._switch.sweep(self._serves)
+
+    def _sweep_reservations(self, is_served: Callable[[ID], bool]) -> None:
+        """They end with their time, or with the connection that they were made on."""
         now = trio.current_time()
         for peer, until_s in list(self._reserved.items()):
-            if until_s <= now or not self._is_near(peer) or not self._serves(peer):
+            if until_s <= now or not self._is_near(peer) or not is_served(peer):
                 del self._reserved[peer]
                 self._swarm.unprotect(peer, TAG)
-        self._switch.sweep(self._serves)
 
     def _serves(self, peer: ID) -> bool:
         return is_peer(peer) and self._is_served(PeerId(str(peer)))
@@ -142,8 +145,8 @@ class Relay:
     def _judge_circuit(self, source: ID, target: ID, stream: Any) -> Status.ValueType:
         if not _is_direct(stream) or source == target or not self._serves(source):
             return Status.PERMISSION_DENIED
-        self.sweep()
-        if target not in self._reserved:
+        self._sweep_reservations(lambda _: True)
+        if target not in self._reserved or not self._serves(target):
             return Status.NO_RESERVATION
         has_room = self._switch.has_room(source, target, household(stream.muxed_conn))
         return Status.OK if has_room else Status.RESOURCE_LIMIT_EXCEEDED

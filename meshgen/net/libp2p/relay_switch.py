@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 
 import trio
 from libp2p.io.exceptions import IOException
@@ -22,7 +24,7 @@ IDLE_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
-    """What a node carries for others. A circuit has no end by itself: a picture takes minutes, a log may be long."""
+    """What a node carries for others. A circuit lasts for as long as something moves on it: a picture takes minutes."""
 
     always: bool = False
     """Also while others can't dial this node: a hub on a LAN, say."""
@@ -51,6 +53,11 @@ class Circuit:
     def ends(self) -> tuple[ID, ID]:
         return self.source, self.target
 
+    @property
+    def counted(self) -> tuple[object, ...]:
+        """What it counts for."""
+        return self.source, self.target, self.ends, (self.home, self.target), self.home
+
 
 class Switch:
     """All circuits of one relay."""
@@ -58,6 +65,7 @@ class Switch:
     def __init__(self, limits: RelayLimits) -> None:
         self._limits = limits
         self._open: set[Circuit] = set()
+        self._held: Counter[object] = Counter()
         self._line = _Line(limits.bytes_per_s)
 
     def __len__(self) -> int:
@@ -70,16 +78,13 @@ class Switch:
 
     def has_room(self, source: ID, target: ID, home: str) -> bool:
         """For one more circuit between these, asked for from that household."""
-        most = self._limits.circuits_per_peer
-        at_target = [each for each in self._open if target in each.ends]
-        alike = sum(each.ends == (source, target) for each in at_target)
+        held, most = self._held, self._limits.circuits_per_peer
         return (
             len(self._open) < self._limits.circuits
-            and len(at_target) < most
-            and sum(source in each.ends for each in self._open) < most
-            and alike < (CIRCUITS_PER_PAIR if 2 * len(at_target) < most else 1)
-            and _has_share(at_target, home, most)
-            and _has_share(self._open, home, self._limits.circuits)
+            and max(held[source], held[target]) < most
+            and held[source, target] < (CIRCUITS_PER_PAIR if 2 * held[target] < most else 1)
+            and (not home or held[home, target] < _share(most))
+            and (not home or held[home] < _share(self._limits.circuits))
         )
 
     @contextmanager
@@ -87,17 +92,23 @@ class Switch:
         """Counted for as long as the block runs, which is cancelled when the circuit is to end."""
         circuit = Circuit(source, target, home, trio.current_time())
         self._open.add(circuit)
+        self._held.update(circuit.counted)
         try:
             with circuit.scope:
                 yield circuit
         finally:
             self._open.remove(circuit)
+            self._held.subtract(circuit.counted)
+            for each in circuit.counted:
+                if not self._held[each]:
+                    del self._held[each]
 
     def sweep(self, is_served: Callable[[ID], bool]) -> None:
         """End circuits on which nothing moves, and those with an end that is served no longer."""
         idle_since_s = trio.current_time() - IDLE_S
+        lost = {peer for peer in set(chain(*(each.ends for each in self._open))) if not is_served(peer)}
         for circuit in self._open:
-            if circuit.heard_s <= idle_since_s or not all(map(is_served, circuit.ends)):
+            if circuit.heard_s <= idle_since_s or not lost.isdisjoint(circuit.ends):
                 circuit.scope.cancel()
 
     async def splice(self, circuit: Circuit, one: Pipe, other: Pipe) -> None:
@@ -134,5 +145,5 @@ class _Line:
             await trio.sleep_until(self._free_at_s)
 
 
-def _has_share(circuits: Iterable[Circuit], home: str, most: int) -> bool:
-    return not home or sum(each.home == home for each in circuits) < max(CIRCUITS_PER_PAIR, most // SHARE)
+def _share(most: int) -> int:
+    return max(CIRCUITS_PER_PAIR, most // SHARE)
