@@ -13,6 +13,7 @@ import trio
 from libp2p.stream_muxer.yamux.yamux import YAMUX_HEADER_FORMAT
 
 from meshgen.net.libp2p import budget as libp2p_budget
+from meshgen.net.libp2p import yamux as libp2p_yamux
 from meshgen.net.libp2p.budget import LEAST_BYTES, MOST_BYTES, SHARE_BYTES, Account, Budget, affordable
 from meshgen.net.port import MAX_MESSAGE_BYTES, request
 from tests.attackers.attacks import FAILED
@@ -129,7 +130,7 @@ async def _hoard(mallory: Any, field: Field, count: int) -> None:
     with suppress(*FAILED):
         number = (await stream(mallory, field, "/test/deaf/1")).muxed_stream.stream_id
         for _ in range(count // 50_000):
-            await write(mallory, field, _FRAME.pack(0, 0, 0, number, 50_000) + bytes(50_000))
+            await write(mallory, field, _FRAME.pack(0, 0, 0, number, 50_000) + b"\xff" * 50_000)
 
 
 async def test_many_that_hoard_are_bounded_together(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +153,21 @@ async def test_many_that_hoard_are_bounded_together(libp2p_world: Libp2pWorld, m
     assert await request(honest, victim.peer_id, ECHO, bytes(90_000)) == bytes(90_000)
     listens.set()
     await until(lambda: budget.held < 100_000)
+
+
+async def test_who_is_held_back_for_long_is_hung_up_on(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it answers cannot be told: its pongs wait, too."""
+    monkeypatch.setattr(libp2p_budget, "SHARE_BYTES", 100_000)
+    monkeypatch.setattr(libp2p_yamux, "PING_INTERVAL_S", 0.1)
+    monkeypatch.setattr(libp2p_yamux, "PONG_TIMEOUT_S", 0.5)
+    victim: Any = await libp2p_world.join(1)
+    budget_of(victim).total = 300_000
+    listens = trio.Event()
+    victim.serve("/test/deaf/1", lambda _channel: listens.wait())
+    hoarder = await libp2p_world.join(2)
+    await _hoard(hoarder, Field(victim.addresses()[0]), 200_000)
+    await until(lambda: not victim.links())
+    assert budget_of(victim).held == 0
 
 
 async def test_what_waits_in_a_channel_is_counted(libp2p_world: Libp2pWorld) -> None:

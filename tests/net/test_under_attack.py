@@ -74,7 +74,7 @@ async def test_a_crowd_makes_room_before_who_came_alone(libp2p_world: Libp2pWorl
     quiet = await libp2p_world.join(2)
     await until(hub.links)
     hub._swarm.get_connections()[0]._created_at -= 60
-    for number in range(3, 8):
+    for number in range(3, 6):
         homes[identity(number).peer_id] = "192.0.2.1"
         await libp2p_world.join(number)
         assert quiet.peer_id in {link.peer for link in hub.links()}

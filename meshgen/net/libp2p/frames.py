@@ -89,7 +89,8 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
         """Of messages on its streams that have begun and are not whole yet, see :mod:`wire`."""
         self._aside_bytes = 0
         self._arriving_bytes = 0
-        self._reading = trio.CancelScope()
+        self.reading = trio.CancelScope()
+        """Cancelled, the connection is given up."""
         self.watched_by(Watch())
 
     def watched_by(self, watch: Watch) -> None:
@@ -105,7 +106,7 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
     async def handle_incoming(self) -> None:
         """Until the connection ends, for whatever reason."""
         try:
-            with self._reading:
+            with self.reading:
                 await self._read_on()
         except Violation as fault:
             log.debug("a connection is closed: %s", fault)
@@ -142,7 +143,7 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
     def _let_go(self) -> None:
         log.info("a connection is let go: it holds more than any other, and this node's memory for what waits is full")
         self.watch.blame(self._neighbour, Fault.REFUSED)
-        self._reading.cancel()
+        self.reading.cancel()
 
     async def _pace(self, size: int) -> None:
         bytes_s = self._bytes.owe(size) if size and not self.watch.is_friend(self._neighbour) else 0.0

@@ -106,11 +106,11 @@ class MeshYamux(GuardedYamux):
             with trio.move_on_after(PONG_TIMEOUT_S):
                 try:
                     await self._write_frame(_HEADER.pack(0, TYPE_PING, FLAG_SYN, 0, self._ping_id))
+                    await self._ping_event.wait()
                 except IOException:
-                    return
-                await self._ping_event.wait()
+                    pass
             if not self._ping_event.is_set():
-                await self.secured_conn.close()  # the reading task notices and cleans up
+                self.reading.cancel()  # it may wait for room in memory, and would not notice; it cleans up
                 return
             with trio.move_on_after(PING_INTERVAL_S):
                 await self.event_shutting_down.wait()
