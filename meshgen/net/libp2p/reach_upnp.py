@@ -1,4 +1,4 @@
-"""A door in the home's router: UPnP has it forward a port to this node, so that others dial it directly.
+"""A door in the home's router: UPnP or NAT-PMP has it forward a port to this node, so that others dial it directly.
 
 Most homes have no such router, or have it switched off: then nothing happens, and relays do the work. Whether the door leads
 anywhere is found out by others, who try it.
@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 from multiaddr import Multiaddr
 
 from meshgen.net.guard import log, shielded
+from meshgen.net.libp2p.reach_natpmp import find_natpmp
 from meshgen.net.libp2p.reach_probe import tcp_address
+from meshgen.net.libp2p.reach_router import Router, RouterError
 from meshgen.net.libp2p.reach_votes import is_global, is_loopback
+
+__all__ = ["Router", "RouterError", "Upnp", "find_router", "wants_door"]
 
 SEARCH_MS = 2000
 LEASE_S = 3600
@@ -26,20 +30,6 @@ ASK_S = 20.0
 """Of all questions to a router together."""
 TRIES = 4
 NAME = "meshgen"
-
-
-class Router(Protocol):
-    """A gateway that was found. Its methods block, and raise RouterError."""
-
-    def outside(self) -> str: ...
-
-    def forward(self, outside_port: int, inside_port: int, lease_s: int) -> None: ...
-
-    def close(self, outside_port: int) -> None: ...
-
-
-class RouterError(Exception):
-    """The router refused, or gave up."""
 
 
 class Upnp:
@@ -99,12 +89,21 @@ async def _asked(question: Callable[..., Any], *given: Any) -> Any:
         try:
             return await trio.to_thread.run_sync(question, *given, abandon_on_cancel=True)
         except RouterError as error:
-            log.debug("UPnP: %s", error)
+            log.debug("the router: %s", error)
     return None
 
 
 def find_router() -> Router | None:
-    """The router of this network, if it speaks UPnP."""
+    """The router of this network, if it speaks UPnP or NAT-PMP."""
+    try:
+        found = _find_upnp()
+    except RouterError as error:
+        log.debug("UPnP: %s", error)
+        found = None
+    return found or find_natpmp()
+
+
+def _find_upnp() -> Router | None:
     try:
         from miniupnpc import UPnP
     except ImportError:
