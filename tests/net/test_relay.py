@@ -53,7 +53,10 @@ async def test_two_hidden_nodes_reach_each_other(libp2p_world: Libp2pWorld) -> N
     [link] = [link for link in a.links() if link.peer == b.peer_id]
     assert link.relayed
     assert link.outbound
+    assert a.dialled_through() == {hub.peer_id: a.relayed()}
     assert a.relayed() > 0
+    assert b.relayed() > 0
+    assert not b.dialled_through(), "whoever dialled pays"
     assert hub.carried() > 0
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from libp2p.peer.id import ID
 
+from meshgen.net.libp2p.relay_switch import IDLE_S
 from meshgen.net.libp2p.relay_wire import HOP, HopMessage, Status
 from meshgen.net.port import request
 from tests.net.conftest import Libp2pWorld, until
@@ -32,9 +33,16 @@ async def test_strangers_get_neither_a_reservation_nor_a_circuit(libp2p_world: L
     assert await request(a, b.peer_id, ECHO, b"members") == b"members"
 
 
-async def test_who_belongs_no_longer_loses_what_it_had(libp2p_world: Libp2pWorld) -> None:
+async def test_an_idle_circuit_ends_until_it_is_dialled_again_and_so_does_one_of_who_belongs_no_longer(
+    libp2p_world: Libp2pWorld,
+) -> None:
     hub, a, b = await hub_and(libp2p_world, 2, 3)
-    assert await request(a, b.peer_id, ECHO, b"still") == b"still"
+    assert await request(a, b.peer_id, ECHO, b"one") == b"one"
+    for circuit in hub._ways.relay._switch._open:
+        circuit.heard_s = -IDLE_S
+    hub._ways.relay.sweep()
+    await until(lambda: not hub._ways.relay.circuits)
+    assert await request(a, b.peer_id, ECHO, b"two") == b"two"
     hub.relay_among({a.peer_id}.__contains__, everybody)
     hub._ways.relay.sweep()
     await until(lambda: not hub._ways.relay.circuits)
@@ -51,13 +59,3 @@ async def test_who_does_not_belong_is_no_relay(libp2p_world: Libp2pWorld) -> Non
     a.relay_among(everybody, everybody)
     a._ways.relays.wake()
     await until(lambda: a.reach().relays == (hub.peer_id,))
-
-
-async def test_a_circuit_that_ended_idle_is_dialled_again(libp2p_world: Libp2pWorld) -> None:
-    hub, a, b = await hub_and(libp2p_world, 2, 3)
-    assert await request(a, b.peer_id, ECHO, b"one") == b"one"
-    for circuit in hub._ways.relay._switch._open:
-        circuit.heard_s = 0.0
-    hub._ways.relay.sweep()
-    await until(lambda: not hub._ways.relay.circuits)
-    assert await request(a, b.peer_id, ECHO, b"two") == b"two"
