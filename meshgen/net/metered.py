@@ -6,8 +6,8 @@ Bytes are those of messages, as the roles hand them over: what encryption, frame
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -36,6 +36,8 @@ class Traffic:
     """(protocol, "in" or "out")."""
     channels: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Opened: (protocol, "in" or "out")."""
+    open: Counter[PeerId] = field(default_factory=Counter)
+    """Channels that stand now, both ways, by peer: who is in the midst of something with this node."""
     unreachable: Counter[str] = field(default_factory=Counter)
     """Channels that could not be opened, by protocol."""
     gossip: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -51,6 +53,16 @@ class Traffic:
     table: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(question to the DHT, how it ended: done, nothing, failed)."""
     table_s: dict[str, Histogram] = field(default_factory=dict)
+
+    @contextmanager
+    def standing(self, peer: PeerId) -> Iterator[None]:
+        self.open[peer] += 1
+        try:
+            yield
+        finally:
+            self.open[peer] -= 1
+            if not self.open[peer]:
+                del self.open[peer]
 
     def dropped(self) -> Counter[str]:
         """Gossip that came faster than it was read, by topic."""
@@ -77,7 +89,8 @@ class _Metered:
 
         async def counted(channel: Channel) -> None:
             self._traffic.channels[kind, "in"] += 1
-            await handler(_MeteredChannel(channel, kind, self._traffic))
+            with self._traffic.standing(channel.peer):
+                await handler(_MeteredChannel(channel, kind, self._traffic))
 
         self._net.serve(protocol, counted)
 
@@ -88,7 +101,8 @@ class _Metered:
             async with self._net.open(peer, protocol) as channel:
                 self._traffic.channels[kind, "out"] += 1
                 opened = True
-                yield _MeteredChannel(channel, kind, self._traffic)
+                with self._traffic.standing(peer):
+                    yield _MeteredChannel(channel, kind, self._traffic)
         except NetError:
             if not opened:
                 self._traffic.unreachable[kind] += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -26,11 +27,15 @@ log = logging.getLogger(__name__)
 
 PRESENCE_PROTOCOL = "/meshgen/presence/1"
 PRESENCE_S = 30.0
-"""A peer says that it is there at least so often; its advert lives three times as long."""
+"""A peer says that it is there at least so often, in a mesh of ten; its advert lives three times as long."""
 LIFETIME_MS = 90_000
+SHARE_S = 10.0
+"""In a larger one it waits this, times the peers there are, by their logarithm: an advert costs every node, so what all say
+together may not grow as they do. Where the pause is longer than an advert may live, a peer knows a share of all at a time."""
 CHANGE_GAP_S = 10.0
-"""A change of load or of the credit chain waits so long for the next ones: an advert costs every node of the mesh some 15 ms of
-CPU time, so presence must not grow with the load. Bids tell the load as it is."""
+"""A change waits so long for the next ones: presence must not grow with the load."""
+DRIFT_PARTS = 3
+"""What bids tell as it is, the load, and logs, the credit chain, waits for this part of the pause."""
 URGENT_GAP_S = 1.0
 """Not even a peer that is elsewhere now says so more often."""
 TABLE_S = 300.0
@@ -62,8 +67,10 @@ class Directory:
         self._adverts: dict[PeerId, Signed[Advert]] = {}
         self._lost: dict[PeerId, Signed[Advert]] = {}  # of peers that fell silent: no work is offered to them
         self._changed = trio.Event()
+        self._drifted = trio.Event()
         self._urgent = trio.Event()
         self._heard = trio.Event()
+        self._pause_s = PRESENCE_S
         self._table_put_s = self._table_due_s = float("-inf")
         self.topic = f"/meshgen/{mesh.hex()}/presence"
         self.on_advert: list[Callable[[Signed[Advert]], None]] = []
@@ -163,6 +170,11 @@ class Directory:
     def changed(self) -> None:
         """Own state changed: a fresh advert goes out soon."""
         self._changed.set()
+        self.drifted()
+
+    def drifted(self) -> None:
+        """The load did, or the credit chain, which bids and logs tell as they are: in a large mesh the advert may wait."""
+        self._drifted.set()
         self._tell_waiting()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -176,7 +188,7 @@ class Directory:
     async def meet(self, peer: PeerId) -> None:
         """Ask a peer whom it knows. A peer that does not answer is no error."""
         self._table_due_s = min(self._table_due_s, self._table_put_s + TABLE_GAP_S)
-        self.changed()
+        self.drifted()
         try:
             with trio.move_on_after(QUESTION_S):
                 answer = await request(self._net, peer, PRESENCE_PROTOCOL, self.own.wire if self.own else b"")
@@ -210,21 +222,36 @@ class Directory:
         now = self._now_ms()
         await self._net.publish(self.topic, sign(self._identity, self._describe(now, now + GOODBYE_LIFETIME_MS)).wire)
 
+    def _pause(self) -> float:
+        """Seconds until this peer tells of itself again, though nothing happens."""
+        alive = 1 + sum(1 for _ in self.everybody())
+        there = alive * max(1.0, self._pause_s * 1000 / MAX_LIFETIME_MS)  # of some no advert lives at the moment
+        return max(PRESENCE_S, SHARE_S * there / math.log2(1 + there))
+
     async def _keep_advertising(self, nursery: trio.Nursery) -> None:
         while True:
-            self._changed, self._urgent = trio.Event(), trio.Event()
-            now = self._now_ms()
-            self.own = sign(self._identity, self._describe(now, now + LIFETIME_MS))
+            self._changed, self._drifted, self._urgent = trio.Event(), trio.Event(), trio.Event()
+            now, self._pause_s = self._now_ms(), self._pause()
+            lifetime_ms = min(MAX_LIFETIME_MS, round(self._pause_s / PRESENCE_S * LIFETIME_MS))
+            self.own = sign(self._identity, self._describe(now, now + lifetime_ms))
             await self._net.publish(self.topic, self.own.wire)
             if trio.current_time() >= self._table_due_s and self._net.links():
                 self._table_put_s = trio.current_time()
                 self._table_due_s = self._table_put_s + TABLE_S
                 nursery.start_soon(self._to_table)
-            await trio.sleep(URGENT_GAP_S)
-            with trio.move_on_after(CHANGE_GAP_S - URGENT_GAP_S):
-                await self._urgent.wait()
-            with trio.move_on_after(PRESENCE_S - CHANGE_GAP_S):
-                await self._changed.wait()
+            await self._something_new(trio.current_time())
+
+    async def _something_new(self, told_s: float) -> None:
+        """Worth another advert after the last; or else its pause is over."""
+        await trio.sleep(URGENT_GAP_S)
+        for event, until_s in (
+            (self._urgent, CHANGE_GAP_S),
+            (self._changed, self._pause_s / DRIFT_PARTS),
+            (self._drifted, self._pause_s),
+        ):
+            with trio.move_on_at(told_s + until_s):
+                await event.wait()
+                return
 
     async def put_own(self) -> Advert:
         """Into the DHT, as it is now. Raises NetError, and ValueError if the table knows better."""

@@ -112,6 +112,7 @@ class Peer:
         net.watch_reach(self.directory.announce)
         self.staying = Staying(net, self.directory, now_ms, around or Surroundings(shelf=PeersFile(home) if home else None))
         self.staying.on_link.append(self.community.meet)
+        self.staying.pulse.deals_with = lambda peer: peer in self.traffic.open
         rng = rng or random.Random(secrets.randbits(64))
         self.bookkeeping = self._open_books(random.Random(rng.random()))
         self.credit = Accounting(ledger, now_ms, self._verdict, self.bookkeeping.archivist.want)
@@ -131,7 +132,7 @@ class Peer:
         books = Bookkeeping(self.net, self.ledger, self.directory, self.now_ms, rng, keep_all=keep_all, follow=follow, kin=kin)
         books.interest.stranger_entries = self.charters.current.limits.stranger_entries
         self.community.attend(self.directory, books)
-        self.ledger.on_append.append(lambda _: self.directory.changed())
+        self.ledger.on_append.append(lambda _: self.directory.drifted())
         return books
 
     def _verdict(self, peer: bytes) -> Verdict:
@@ -142,7 +143,7 @@ class Peer:
         """Become a worker. The engine is its owner's too."""
         rooms = rooms_of(engine)
         room = partial(_room, rooms.pop(""), self.settings.worker.slots)
-        queue = Queue(room, on_change=self.directory.changed, lanes=rooms)
+        queue = Queue(room, on_change=self.directory.drifted, lanes=rooms)
         policy = worker_policy(self.settings, self.charters.current)
         archivist = self.bookkeeping.archivist
         self.overseer = overseer = Overseer(

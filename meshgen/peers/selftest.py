@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from meshgen.net.port import NetError
-from meshgen.peers.directory import LIFETIME_MS
 
 if TYPE_CHECKING:
     from meshgen.peers.peer import Peer
@@ -34,7 +33,7 @@ def gossip(peer: Peer, now_ms: int) -> dict[str, Any]:
     adverts = [signed.message for signed in peer.directory.adverts()]
     return {
         "presence_s": None if heard_s is None else trio.current_time() - heard_s,
-        "present": sum(now_ms - (advert.expires_ms - LIFETIME_MS) < FRESH_MS for advert in adverts),
+        "present": sum(now_ms - advert.seq < FRESH_MS for advert in adverts),
         "refused": traffic.gossip[kind, "refused"] + traffic.gossip[kind, "ignored"],
         "offers": sorted(topic.partition("/")[2] for topic in traffic.boxes if topic.startswith("offer/")),
     }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+import pytest
 import trio
 import trio.testing
 
 from meshgen.engine.fake import FakeEngine, fake_model
-from meshgen.peers.directory import LIFETIME_MS, PRESENCE_S, advert_key, model_key
+from meshgen.peers.directory import CHANGE_GAP_S, DRIFT_PARTS, LIFETIME_MS, PRESENCE_S, SHARE_S, advert_key, model_key
 from meshgen.peers.request import ImageRequest
+from meshgen.protocols.advert import MAX_LIFETIME_MS
 from tests.peers.virtual import NET, pictures_of, virtual_mesh
 
 
@@ -89,3 +94,44 @@ async def test_a_job_sees_the_model_that_a_known_worker_adds(autojump_clock: tri
         worker.engine._models["later"] = fake_model("later")
         await job.wait()
         assert (job.state, job.error) == ("done", "")
+
+
+async def test_what_all_say_of_themselves_grows_as_their_logarithm(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with virtual_mesh() as mesh:
+        directory = (await mesh.requester()).directory
+
+        def adverts_a_second(peers: int) -> float:
+            for _ in range(5):  # each knows of those whose advert lives
+                alive = round(peers * min(1.0, MAX_LIFETIME_MS / 1000 / directory._pause_s))
+                monkeypatch.setattr(directory, "everybody", lambda alive=alive: iter(range(alive - 1)))
+                directory._pause_s = directory._pause()
+            return peers / directory._pause_s
+
+        assert adverts_a_second(8) == 8 / PRESENCE_S
+        for peers in (16, 128, 1000, 10_000, 1_000_000):
+            assert adverts_a_second(peers) == pytest.approx(math.log2(peers) / SHARE_S, rel=0.1), peers
+
+
+async def test_in_a_large_mesh_load_waits_and_a_model_does_not(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with virtual_mesh() as mesh:
+        directory = (await mesh.worker("w")).directory
+        monkeypatch.setattr(directory, "_pause", lambda: 300.0)
+        await trio.sleep(2 * PRESENCE_S)
+
+        async def told_after(event: Callable[[], None]) -> float:
+            before, start = directory.own, trio.current_time()
+            event()
+            while directory.own is before:  # noqa: ASYNC110 - an advert that goes out has no event
+                await trio.sleep(1)
+            return trio.current_time() - start
+
+        assert await told_after(directory.announce) <= CHANGE_GAP_S
+        own = directory.own
+        assert own is not None
+        assert own.message.expires_ms == own.message.seq + MAX_LIFETIME_MS
+        assert 300 / DRIFT_PARTS - 1 <= await told_after(directory.drifted) <= 300 / DRIFT_PARTS + 2
+        assert await told_after(directory.changed) <= CHANGE_GAP_S + 2

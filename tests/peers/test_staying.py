@@ -15,7 +15,7 @@ from meshgen.net.port import PeerId
 from meshgen.peers.acquaintances_links import LONGEST_S, TARGET
 from meshgen.peers.job import Job
 from meshgen.peers.peer import Peer
-from meshgen.peers.pulse import PATIENCE_S, QUIET_S
+from meshgen.peers.pulse import BRISK, PATIENCE_S, QUIET_S
 from meshgen.peers.request import ImageRequest
 from meshgen.peers.staying import LOOK_S
 from meshgen.testing import VirtualMesh, identity, pictures_of, virtual_mesh
@@ -290,3 +290,32 @@ async def test_signs_of_life_are_few(autojump_clock: trio.testing.MockClock) -> 
         exchanges = len(pings) / 2
         print(f"{exchanges / links:.1f} exchanges a minute and link")
         assert exchanges <= links * 60 / (0.75 * QUIET_S)
+
+
+def pings_of(mesh: VirtualMesh, who: Peer) -> list[PeerId]:
+    """Whom it asks whether they are there, from now on."""
+    asked: list[PeerId] = []
+    mesh.net.trace = lambda event: (
+        asked.append(PeerId(event.to or ""))
+        if (event.kind, event.name, event.peer) == ("message", "/meshgen/pulse/1", who.peer_id)
+        else None
+    )
+    return asked
+
+
+async def test_twice_as_many_links_cost_no_more(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        hub = await mesh.add("hub", "hub")
+        others = [await mesh.add(f"o{number}", "observer") for number in range(2 * BRISK)]
+        for other in others:
+            await other.net.connect(hub.net.addresses()[0])
+        asked = pings_of(mesh, hub)
+        async with trio.open_nursery() as nursery:
+            busy = PeerId(others[0].peer_id)
+            hub.staying.pulse.deals_with = lambda peer: peer == busy
+            for _ in range(60):
+                hub.staying.pulse.look(hub.net.links(), nursery)
+                await trio.sleep(1)
+        assert len(hub.net.links()) == 2 * BRISK
+        assert len(asked) <= 60 * (BRISK + 2) / (0.75 * QUIET_S)
+        assert asked.count(busy) >= 60 / (QUIET_S + 1.5), "who is dealt with is asked as often as ever"

@@ -63,7 +63,7 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
             # "Adaptive" slows the heartbeat to 30-60 s whenever it finds the mesh unhealthy, and a mesh of four is always that.
             adaptive_gossip_enabled=False,
         )
-        # Its scores are nought for everybody, but for a penalty that never ends: who grafted a moment early. By these it grafts and
+        # Its scores are nought for all, but for a penalty that never ends: who grafted a moment early. By these it grafts and
         # prunes some neighbour or other each second, who grafts early in its turn. Conduct is judged in meshgen.net.conduct.
         self.scorer = None
         self._whispering = False
