@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.bench.api import api
 from tests.bench.api import table as api_table
+from tests.bench.curves import curves
+from tests.bench.curves import table as curves_table
 from tests.bench.dispatch import Row, measure
 from tests.bench.engine import engine
 from tests.bench.engine import table as engine_table
 from tests.bench.ledger import ledger
 from tests.bench.ledger import table as ledger_table
+from tests.bench.scale import scale
+from tests.bench.scale import table as scale_table
 from tests.bench.standing import standing
 from tests.bench.startup import startup
 from tests.bench.sync import gaps
@@ -25,6 +31,8 @@ from tests.bench.text import text
 
 OUT = Path(".bench")
 WORKERS = (1, 4, 8)
+NODES, PEERS = (8, 16), (100, 1_000)
+"""Real processes, and peers on the in-memory net."""
 AIM = {"p50_ms": 15.0, "jobs_per_s": 60.0, "cpu_s_per_job": 0.02}
 
 
@@ -47,6 +55,9 @@ def main() -> None:
     writing = text()
     for name, value in writing.items():
         print(f"{name:<60} {value:>8.3f}")
+    nodes, peers = scale(NODES), curves(PEERS, lambda line: print(line, file=sys.stderr, flush=True))
+    print("\n" + scale_table(nodes) + "\n")
+    print(curves_table(peers))
     OUT.mkdir(exist_ok=True)
     document = {
         "machine": {"python": platform.python_version(), "processor": platform.processor() or platform.machine()},
@@ -58,6 +69,8 @@ def main() -> None:
         "engine": engine_figures,
         "standing": standing(),
         "text": writing,
+        "scale": [asdict(row) for row in nodes],
+        "curves": [asdict(row) for row in peers],
     }
     (OUT / "dispatch.json").write_text(json.dumps(document, indent=2) + "\n")
 

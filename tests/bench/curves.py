@@ -30,6 +30,7 @@ from meshgen.protocols.credit import Vouch
 from meshgen.protocols.envelope import sign
 from meshgen.protocols.offer import BID_PROTOCOL, OFFER_PROTOCOL
 from meshgen.testing.mesh import NET, VirtualMesh, now_ms, simulate
+from tests.bench.growth import column, head
 
 SIZES = (100, 1_000, 10_000)
 ARCHIVISTS = 3
@@ -185,7 +186,12 @@ def overlay(size: int, seed: int = 1) -> tuple[float, float]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    lines = [f"{'':<44}" + "".join(f"{row.peers:>12,}" for row in rows)]
+    sizes = [row.peers for row in rows]
+    lines = [f"{'peers':<44}" + "".join(f"{size:>12,}" for size in sizes) + head(sizes, 10)]
+
+    def line(shown: str, values: Sequence[float]) -> None:
+        lines.append(f"{shown:<44}" + "".join(f"{value:>12.2f}" for value in values) + column(sizes, values, 10))
+
     for thing in ("offer", "advert", "entry"):
         for name, shown in (
             ("messages", "messages, a peer in the mean"),
@@ -193,10 +199,9 @@ def table(rows: Sequence[Row]) -> str:
             ("own_messages", "messages, whoever made it"),
             ("own_bytes", "bytes, whoever made it"),
         ):
-            values = [asdict(getattr(row, thing))[name] for row in rows]
-            lines.append(f"{f'one {thing}: {shown}':<44}" + "".join(f"{value:>12.2f}" for value in values))
-    lines.append(f"{'copies of a gossip message, a peer':<44}" + "".join(f"{row.copies:>12.2f}" for row in rows))
-    lines.append(f"{'hops until the last peer has it':<44}" + "".join(f"{row.hops:>12.0f}" for row in rows))
+            line(f"one {thing}: {shown}", [asdict(getattr(row, thing))[name] for row in rows])
+    line("copies of a gossip message, a peer", [row.copies for row in rows])
+    line("hops until the last peer has it", [row.hops for row in rows])
     return "\n".join(lines)
 
 

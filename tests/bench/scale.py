@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.bench.growth import column, head
+
 SIZES = (8, 16, 32)
 OFFERS = 20
 GAP_S = 1.2
@@ -202,7 +204,6 @@ def _loopback_bytes(file: Path) -> int:
 
 def table(rows: Sequence[Row]) -> str:
     names = {
-        "nodes": "nodes",
         "join_p50_s": "join, s p50",
         "offer_p50_ms": "offer to each worker, ms p50",
         "offer_p95_ms": "offer to each worker, ms p95",
@@ -214,8 +215,12 @@ def table(rows: Sequence[Row]) -> str:
         "mb": "memory, MB a node",
         "lookup_p50_ms": "look-up in the table, ms p50",
     }
-    cells = [asdict(row) for row in rows]
-    return "\n".join(f"{shown:<40}" + "".join(f"{row[name]:>10.3f}" for row in cells) for name, shown in names.items())
+    cells, sizes = [asdict(row) for row in rows], [row.nodes for row in rows]
+    lines = [f"{'nodes':<40}" + "".join(f"{size:>10}" for size in sizes) + head(sizes, 2)]
+    for name, shown in names.items():
+        values = [row[name] for row in cells]
+        lines.append(f"{shown:<40}" + "".join(f"{value:>10.3f}" for value in values) + column(sizes, values, 2))
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
