@@ -7,6 +7,10 @@ class LedgerError(Exception):
     """The ledger can't do this; the text says why."""
 
 
+class Unusable(LedgerError):
+    """The log can't be written any more, or is damaged. Whoever runs the node was told so once, when it happened."""
+
+
 class InvalidEntry(LedgerError):
     """An entry that may not stand where it would stand: see :mod:`meshgen.ledger.rules`."""
 

@@ -95,7 +95,7 @@ class Ledger:
         self.identity = identity
         self.net = log.net
         self.accounts = log.accounts
-        self.promises = log.promises
+        self.promises, self.fault = log.promises, log.fault
         self.standings = Standings(identity.public_key, log.books.edges, log.promises.vouches, log.accounts)
         log.watchers.append(self.standings)
         self._log = log

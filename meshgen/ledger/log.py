@@ -6,6 +6,7 @@ one fsync, not 32. An entry enters the books when it is on disk, never before.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -18,7 +19,7 @@ from meshgen.ledger.accounts import Accounts
 from meshgen.ledger.books import Books
 from meshgen.ledger.branches import counting
 from meshgen.ledger.dues import Due
-from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.errors import LedgerError, Unusable
 from meshgen.ledger.fold import Deal
 from meshgen.ledger.forks import ForkEvidence, proven_by
 from meshgen.ledger.promises import Promises
@@ -42,6 +43,8 @@ from meshgen.protocols.credit import (
     Key,
     Proof,
 )
+
+logger = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 100_000
 """So many entries later the fold is stored again, and when the ledger is closed."""
@@ -176,13 +179,17 @@ class Log:
 
     def ensure_usable(self) -> None:
         if self._broken:
-            raise LedgerError(self._broken)
+            raise Unusable(self._broken)
 
     def damaged(self, why: str) -> LedgerError:
         """The file is not what was written: a fresh start finds out how much is lost."""
-        self._broken = f"the credit log is damaged ({why}); restart to see what can be mended"
+        error = self._broke(f"the credit log is damaged ({why}); restart to see what can be mended")
         self.store.drop_meta(FOLD_KEY)
-        return LedgerError(self._broken)
+        return error
+
+    def fault(self) -> str:
+        """Why it can't be used until the node is started anew; "" if it can."""
+        return self._broken
 
     # -- inside
 
@@ -194,13 +201,17 @@ class Log:
             await self.offload(partial(self.store.write, batch, durable=durable))
         except sqlite3.Error as error:
             # What was judged is not what is written any more; only a fresh start can tell.
-            self._broken = f"the credit log can't be written ({error}); free the disk and restart"
-            raise LedgerError(self._broken) from error
+            raise self._broke(f"the credit log can't be written ({error}); free the disk and restart") from error
         except BaseException as error:
-            self._broken = f"the credit log was interrupted ({error!r}); restart"
+            self._broke(f"the credit log was interrupted ({error!r}); restart")
             raise
         self.in_flight = Batch()
         await self._enter(batch)
+
+    def _broke(self, why: str) -> Unusable:
+        self._broken = why
+        logger.error("%s: until then this node asks for nothing and works for nobody", why)
+        return Unusable(why)
 
     async def _enter(self, batch: Batch) -> None:
         count = 0

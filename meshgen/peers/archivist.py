@@ -18,7 +18,7 @@ from meshgen.ledger.forks import ForkEvidence, fork_between
 from meshgen.ledger.ledger import Added, Ledger
 from meshgen.net.port import Net, NetError, PeerId, request
 from meshgen.peers.interest import Interest
-from meshgen.peers.trouble import own_trouble
+from meshgen.peers.trouble import level_of, own_trouble
 from meshgen.protocols.advert import Advert
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import (
@@ -131,7 +131,7 @@ class Archivist:
                 elif patience.cancelled_caught:
                     self._give_up(source)
             except (NetError, Malformed, LedgerError) as error:
-                log.info("a chain could not be pulled: %s", error)
+                log.log(level_of(error), "a chain could not be pulled: %s", error)
                 if isinstance(error, NetError):
                     self._give_up(source)
             finally:

@@ -73,6 +73,8 @@ class Availability:
         self._jobs: dict[object, Callable[[], None]] = {}  # how each is stopped
         self._idle: trio.Event | None = None  # there once it is to be left; set when the last job is over
         self._was: str | None = None  # what shut it when that was last looked at
+        self.fault: Callable[[], str] = lambda: ""
+        """Why this node can work for nobody, whatever its owner's rules say: its credit log can't be written."""
 
     def follow(self, settings: WorkerSettings) -> None:
         """The owner's hours and ceilings from now on."""
@@ -87,6 +89,8 @@ class Availability:
         now = self._now_ms()
         if self._idle is not None:
             return Why("stopping", "this node is stopping")
+        if fault := self.fault():
+            return Why("log", fault)
         if self._pause is not None and self._pause.over(now):
             self._pause = None
         if self._pause is not None:

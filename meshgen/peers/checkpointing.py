@@ -13,6 +13,7 @@ from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Net, NetError, PeerId, request
 from meshgen.peers.directory import Directory
 from meshgen.peers.interest import DAY_MS, Interest
+from meshgen.peers.trouble import level_of
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import CHECKPOINT, MAX_COSIGS, PROTOCOL, Checkpoint, Entry, Witness, WitnessRequest
 
@@ -44,7 +45,7 @@ class Checkpointing:
                     await self.make()
                 await self.prune()
             except LedgerError as error:
-                log.info("no checkpoint: %s", error)
+                log.log(level_of(error), "no checkpoint: %s", error)
 
     def _last_upto(self) -> int:
         own = (entry for entry in self._ledger.words(CHECKPOINT) if entry.author == self._ledger.identity.public_key)

@@ -14,6 +14,7 @@ import trio
 from meshgen.ledger.errors import Gap, InvalidEntry, LedgerError
 from meshgen.ledger.ledger import Ledger
 from meshgen.peers.archivist import Archivist
+from meshgen.peers.trouble import level_of
 from meshgen.protocols.credit import Claim
 from meshgen.protocols.job_sides import WorkerSide
 
@@ -71,7 +72,7 @@ class Collector:
             self._archivist.want(payer)
             return True
         except LedgerError as error:
-            log.warning("a receipt was refused: %s", error)
+            log.log(level_of(error, logging.WARNING), "a receipt was refused: %s", error)
         return False
 
     def _in_a_while(self) -> int:
@@ -91,4 +92,4 @@ class Collector:
             self._ledger.drop_due(due.hold_id)
             log.warning("%d mkudos can't be claimed: %s", due.amount, error)
         except LedgerError as error:
-            log.warning("%d mkudos could not be claimed: %s", due.amount, error)
+            log.log(level_of(error, logging.WARNING), "%d mkudos could not be claimed: %s", due.amount, error)

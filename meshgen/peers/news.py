@@ -14,6 +14,7 @@ from meshgen.ledger.forks import ForkEvidence, judge
 from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Gossip, Net, NetError, PeerId
 from meshgen.peers.archivist import Archivist
+from meshgen.peers.trouble import level_of
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import HOLD, MAX_NEWS_HEADS, MAX_NEWS_PROOFS, RECEIPT, Entry, Frontier, News
 
@@ -109,6 +110,6 @@ class NewsDesk:
                 if not self._ledger.forked_at(evidence.author):
                     self._heard_forks.discard((evidence.author, evidence.seq))
             except (Malformed, LedgerError) as error:
-                log.info("an accusation was refused: %s", error)
+                log.log(level_of(error), "an accusation was refused: %s", error)
         for frontier in news.frontiers:
             self._archivist.heard_head(frontier, gossip.sender)

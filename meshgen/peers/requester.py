@@ -24,7 +24,7 @@ from meshgen.peers.request import (
     without_pictures,
 )
 from meshgen.peers.supply import Quote
-from meshgen.peers.trouble import own_trouble
+from meshgen.peers.trouble import level_of, own_trouble
 from meshgen.protocols.advert import AdapterAdvert, ModelAdvert
 from meshgen.protocols.credit import RELEASE_REASONS, Receipt
 from meshgen.protocols.offer import MAX_COUNT, MAX_SIDE
@@ -146,7 +146,7 @@ class Requester:
                 try:
                     await self._means.ledger.append(due)
                 except LedgerError as error:
-                    log.warning("what arrived could not be signed for: %s", error)
+                    log.log(level_of(error, logging.WARNING), "what arrived could not be signed for: %s", error)
 
     async def _release_expired(self) -> None:
         """Take back what no worker earned. The rest of the log stays as it is: a hold with a picture has its receipt."""
@@ -156,7 +156,7 @@ class Requester:
                 try:
                     await self._means.ledger.release(hold.hold_id, RELEASE_REASONS.index("lost"))
                 except LedgerError as error:
-                    log.warning("a hold could not be released: %s", error)
+                    log.log(level_of(error, logging.WARNING), "a hold could not be released: %s", error)
 
 
 def _first(group: BaseExceptionGroup[LedgerError]) -> str:

@@ -58,6 +58,7 @@ class Staying:
         self.pulse.on_dead.append(self._lost)
         self._links = Links(net, self.known, now_ms, rng, lambda peer: directory.last_of(peer) is not None)
         self._warned = False
+        self._unsaved = ""  # why acquaintances could not be kept when that was last tried
         net.consult(self.addresses)
         net.watch_reach(ReachLog(net).look)
         directory.on_advert.append(lambda signed: self.known.heard_of(PeerId(signed.peer), signed.message))
@@ -137,7 +138,12 @@ class Staying:
                 await self._save(shelf)
 
     async def _save(self, shelf: Shelf) -> None:
+        before, self._unsaved = self._unsaved, ""
         try:
             await shelf.save(list(self.known))
         except OSError as error:
-            log.warning("acquaintances can't be kept: %s", error)
+            self._unsaved = str(error)
+        if self._unsaved and not before:
+            log.warning("acquaintances can't be kept: %s", self._unsaved)
+        elif before and not self._unsaved:
+            log.info("acquaintances are kept again")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
+from meshgen.ledger.errors import Unusable
 from meshgen.ledger.ledger import Ledger
 
 
 def own_trouble(ledger: Ledger) -> str:
     """In a sentence for its owner, with the cure; "" if there is none."""
+    if fault := ledger.fault():
+        return f"{fault}: until then this node asks for nothing and works for nobody"
     if ledger.is_restored:
         return (
             "this home came from a backup: nothing is written into its credit log, so nothing can be asked for or earned, until a"
@@ -23,3 +28,8 @@ def own_trouble(ledger: Ledger) -> str:
     if standing.over_budget:
         return "this device owes all that its account lets it owe: a device above it can raise that, `meshgen account add-device`"
     return ""
+
+
+def level_of(error: Exception, usual: int = logging.INFO) -> int:
+    """A log that can't be written was told of when it broke: what fails for it later is no news."""
+    return logging.DEBUG if isinstance(error, Unusable) else usual

@@ -29,6 +29,7 @@ from meshgen.peers.orders import names_what_it_needs, order_s
 from meshgen.peers.overseer import Overseer
 from meshgen.peers.queue import Queue, Ticket
 from meshgen.peers.tally import Tally
+from meshgen.peers.trouble import level_of
 from meshgen.protocols.advert import Advert
 from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import decode_entry
@@ -74,6 +75,7 @@ class Worker:
         self._now_ms = now_ms
         self._own_advert = own_advert
         self._overseer = overseer
+        overseer.availability.fault = ledger.fault
         self._input_bytes = 0  # of the pictures that came, or are to come, with jobs that are not over
         self._holds: dict[bytes, int] = {}  # those that pay for a job already, and when they expire
         self._queue = queue
@@ -158,7 +160,7 @@ class Worker:
         try:
             await self._learn_chain(award)
         except (Malformed, LedgerError, NetError) as error:
-            log.info("an award's chain was refused: %s", error)
+            log.log(level_of(error), "an award's chain was refused: %s", error)
             return No("bad_chain")
         # from here on nothing is awaited until the job counts as taken
         verdict = self._admission.verdict(award.author)

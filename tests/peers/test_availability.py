@@ -16,6 +16,7 @@ from meshgen.engine.fake import FakeEngine, fake_model
 from meshgen.engine.pool.sensors import Reading
 from meshgen.engine.port import ModelInfo
 from meshgen.peers.availability import POLL_S, Availability
+from meshgen.peers.matching import No
 from meshgen.peers.pausing import MAX_PAUSE_MS, PAUSE_FILE, Pause, keep_pause, read_pause
 from meshgen.settings import load_settings
 
@@ -300,3 +301,10 @@ async def test_who_leaves_takes_nothing_new_and_ends_what_was_accepted(autojump_
         end.set()
     assert over == ["job", "left", "left"]
     await bench.it.leave()
+
+
+def test_a_node_whose_log_can_not_be_written_takes_no_work() -> None:
+    bench = Bench()
+    assert bench.it.no() is None
+    bench.it.fault = lambda: "the credit log can't be written"
+    assert bench.codes == ["log"] and bench.it.no() == No("paused")

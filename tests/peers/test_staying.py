@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -319,3 +320,21 @@ async def test_twice_as_many_links_cost_no_more(autojump_clock: trio.testing.Moc
         assert len(hub.net.links()) == 2 * BRISK
         assert len(asked) <= 60 * (BRISK + 2) / (0.75 * QUIET_S)
         assert asked.count(busy) >= 60 / (QUIET_S + 1.5), "who is dealt with is asked as often as ever"
+
+
+async def test_a_shelf_that_is_full_is_told_of_once_and_when_it_is_over(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "meshgen.peers.staying")
+    full = True
+
+    async def save(_: object) -> None:
+        if full:
+            raise OSError("no space left")
+
+    shelf: Any = SimpleNamespace(load=tuple, save=save)
+    async with lively() as mesh:
+        staying = (await mesh.add("hub", "hub")).staying
+        for full in (True, True, False, False):  # noqa: B007 - what the shelf asks
+            await staying._save(shelf)
+    assert [line.partition(":")[0] for line in caplog.messages] == ["acquaintances can't be kept", "acquaintances are kept again"]

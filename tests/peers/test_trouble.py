@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from pathlib import Path
 
+import pytest
+
 from meshgen.home import ACCOUNT_FILE
+from meshgen.ledger.errors import Gap, Unusable
 from meshgen.ledger.forks import fork_between
 from meshgen.ledger.ledger import Ledger, open_ledger
-from meshgen.peers.trouble import own_trouble
+from meshgen.peers.trouble import level_of, own_trouble
 from meshgen.protocols.credit import ADD, RETIRE, Key, make_entry, net_id
 from tests.peers.test_interest import ALICE, PHONE, Clock
 
@@ -35,6 +40,23 @@ async def test_a_device_that_was_retired_is_told(tmp_path: Path) -> None:
             await alices.append(Key(RETIRE, PHONE.public_key, b"", head.seq, head.id, 0))
             await _learn(phones, alices)
             assert "retired" in own_trouble(phones)
+
+
+async def test_a_log_that_can_not_be_written_is_told_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with open_ledger(None, ALICE, NET, now_ms=Clock()) as ledger:
+        assert not ledger.fault()
+        monkeypatch.setattr(ledger._log.store, "write", full)
+        for _ in range(3):
+            with pytest.raises(Unusable, match="disk is full"):
+                await ledger.append(Key(ADD, PHONE.public_key, b"", 0, b"", 0))
+        assert "free the disk and restart" in own_trouble(ledger) and "works for nobody" in own_trouble(ledger)
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert (level_of(Unusable("x")), level_of(Gap(1))) == (logging.DEBUG, logging.INFO)
 
 
 async def _learn(ledger: Ledger, other: Ledger) -> None:
