@@ -30,7 +30,7 @@ for command in (block, unblock, blocked, allow, unallow, follow, unfollow, follo
     peers.add_command(command)
 
 _HEADS = ("ALIAS", "ROLES", "DEVICE", "MODELS", "QUEUED", "LINK", "ADVICE", "PEER ID")
-_WHY = {"blocked": "blocked", "not_allowed": "not allowed", "stranger": "no member", "outside": "not yet", "expelled": "expelled"}
+_WHY = {"blocked": "blocked", "not_allowed": "not allowed", "stranger": "no member", "outside": "not yet", "expelled": "no more"}
 
 
 def _row(peer: dict[str, Any]) -> tuple[str, ...]:

@@ -6,9 +6,12 @@ from typing import Any
 import click
 
 from meshgen.cli.client import Api
+from meshgen.cli.screen import folded
 from meshgen.cli.verb import Call, count, kudos, plain, verb
 from meshgen.cli.working import show_reasons
 from meshgen.peers.reaching import is_alone
+
+NAMES = 12
 
 
 @click.command()
@@ -38,7 +41,7 @@ def _text(found: dict[str, Any], url: str) -> str:
         *((("reached at" if not place else ""), address) for place, address in enumerate(found.get("addresses", []))),
         *_worker(found.get("worker"), "worker" in found.get("roles", [])),
     ]
-    return "\n".join(f"{click.style(f'{name:12}', bold=True)} {value}" for name, value in lines)
+    return "\n".join(f"{click.style(f'{name:{NAMES}}', bold=True)} {folded(value, NAMES + 1)}" for name, value in lines)
 
 
 def _reach(reach: dict[str, Any], addresses: Sequence[str] = ()) -> str:
