@@ -143,7 +143,10 @@ def check(pair: Pair, before: dict[str, dict[str, int]], delivered: int, price: 
     paid = spent // price - PICTURES
     assert delivered - 1 <= paid <= delivered, (point, paid, delivered)
     assert spent == (paid + PICTURES) * price, point
-    assert held in ((0, PICTURES * price) if paid == 0 else (0,)), (point, "until it expires")
+    whole = PICTURES * price
+    expired = range(0, before["asker"]["held_mkudos"] + 1, whole)  # on a slow machine holds of earlier points end meanwhile
+    allowed = (0, whole) if paid == 0 else (0,)
+    assert any(held + less in allowed for less in expired), (point, held, "until it expires")
     wait_for(
         lambda: pair.balance("worker")["earned_mkudos"] - before["worker"]["earned_mkudos"] == spent, f"{point}: its pay", 90
     )
