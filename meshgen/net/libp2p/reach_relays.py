@@ -159,7 +159,7 @@ class Relays:
             self._circuits.expected.add(relay)  # its first circuit may overtake its answer
             held = await self._circuits.reserve(relay)
         except Unreachable as error:
-            log.info("no reservation: %s", error)
+            log.info("not taken on by a relay, another is asked: %s", error)
             self._circuits.expected.discard(relay)
             self._note_refusal(relay)
             return False

@@ -46,7 +46,7 @@ LOOK_S = 2.0
 MAX_COUNTED = 256
 """Relays whose bytes are counted one by one; of one more, the one with least is forgotten."""
 REFUSALS = {
-    Status.RESERVATION_REFUSED: "has no room for another reservation",
+    Status.RESERVATION_REFUSED: "has no room for another node",
     Status.RESOURCE_LIMIT_EXCEEDED: "carries as many circuits as it wants to",
     Status.PERMISSION_DENIED: "is no relay for this node",
     Status.CONNECTION_FAILED: "did not get through to the peer",
@@ -88,7 +88,7 @@ class Circuits:
         asked_s = trio.current_time()
         answer = await self._ask(relay, HopMessage(type=HopMessage.RESERVE))
         if not answer.HasField("reservation"):
-            raise Unreachable(f"{relay} gave no reservation")
+            raise Unreachable(f"{relay} does not take this node on")
         if 0 < answer.limit.data < LEAST_BYTES or 0 < answer.limit.duration < LEAST_S:
             raise Unreachable(f"{relay} ends circuits sooner than a picture is sent")
         lifetime_s = answer.reservation.expire - time.time()
