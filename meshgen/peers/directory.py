@@ -39,7 +39,7 @@ DRIFT_PARTS = 3
 URGENT_GAP_S = 1.0
 """Not even a peer that is elsewhere now says so more often."""
 TABLE_S = 300.0
-"""An advert goes into the DHT so often, and soon after somebody new was met, for before there was nobody to keep it."""
+"""An advert goes into the DHT so often, and soon after twice as many are linked: before there was hardly anybody to keep it."""
 TABLE_GAP_S = 60.0
 TABLE_LIFETIME_MS = 390_000
 """Of an advert in the table: until the next is there, or somebody would look for it in vain."""
@@ -72,6 +72,7 @@ class Directory:
         self._heard = trio.Event()
         self._pause_s = PRESENCE_S
         self._table_put_s = self._table_due_s = float("-inf")
+        self._table_links = 0  # when it was put there last
         self.topic = f"/meshgen/{mesh.hex()}/presence"
         self.on_advert: list[Callable[[Signed[Advert]], None]] = []
         self.heeds: Callable[[bytes], bool] = lambda _: True
@@ -187,7 +188,8 @@ class Directory:
 
     async def meet(self, peer: PeerId) -> None:
         """Ask a peer whom it knows. A peer that does not answer is no error."""
-        self._table_due_s = min(self._table_due_s, self._table_put_s + TABLE_GAP_S)
+        if len(self._net.links()) >= 2 * self._table_links:
+            self._table_due_s = min(self._table_due_s, self._table_put_s + TABLE_GAP_S)
         self.drifted()
         try:
             with trio.move_on_after(QUESTION_S):
@@ -236,7 +238,7 @@ class Directory:
             self.own = sign(self._identity, self._describe(now, now + lifetime_ms))
             await self._net.publish(self.topic, self.own.wire)
             if trio.current_time() >= self._table_due_s and self._net.links():
-                self._table_put_s = trio.current_time()
+                self._table_put_s, self._table_links = trio.current_time(), len(self._net.links())
                 self._table_due_s = self._table_put_s + TABLE_S
                 nursery.start_soon(self._to_table)
             await self._something_new(trio.current_time())

@@ -10,7 +10,17 @@ import trio
 import trio.testing
 
 from meshgen.engine.fake import FakeEngine, fake_model
-from meshgen.peers.directory import CHANGE_GAP_S, DRIFT_PARTS, LIFETIME_MS, PRESENCE_S, SHARE_S, advert_key, model_key
+from meshgen.peers.directory import (
+    CHANGE_GAP_S,
+    DRIFT_PARTS,
+    LIFETIME_MS,
+    PRESENCE_S,
+    SHARE_S,
+    TABLE_GAP_S,
+    TABLE_S,
+    advert_key,
+    model_key,
+)
 from meshgen.peers.request import ImageRequest
 from meshgen.protocols.advert import MAX_LIFETIME_MS
 from tests.peers.virtual import NET, pictures_of, virtual_mesh
@@ -135,3 +145,23 @@ async def test_in_a_large_mesh_load_waits_and_a_model_does_not(
         assert own.message.expires_ms == own.message.seq + MAX_LIFETIME_MS
         assert 300 / DRIFT_PARTS - 1 <= await told_after(directory.drifted) <= 300 / DRIFT_PARTS + 2
         assert await told_after(directory.changed) <= CHANGE_GAP_S + 2
+
+
+async def test_the_table_is_not_told_again_of_each_new_link(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with virtual_mesh() as mesh:
+        hub = await mesh.add("hub", "hub")
+        puts = 0
+
+        async def count() -> None:
+            nonlocal puts
+            puts += 1
+
+        monkeypatch.setattr(hub.directory, "_to_table", count)
+        for number in range(16):
+            other = await mesh.add(f"o{number}", "observer")
+            await other.net.connect(hub.net.addresses()[0])
+            await trio.sleep(TABLE_GAP_S)
+        seconds = 16 * TABLE_GAP_S
+        assert 3 <= puts <= 5 + seconds / TABLE_S
