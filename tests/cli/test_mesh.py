@@ -191,7 +191,7 @@ def test_a_member_of_one_mesh_is_not_switched_to_another(at: Cli, tmp_path: Path
 
 async def test_doctor_looks_at_the_mesh(at: Cli, tmp_path: Path) -> None:
     at("alice", "mesh", "create", "ours")
-    at("alice", "init")
+    at("alice", "init", "--profile", "observer")
     assert "ok     mesh       ours (" in at("alice", "doctor").stdout
     await log_of(tmp_path / "alice", bytes(16))
     assert "but the credit log belongs to " + "00" * 16 in at("alice", "doctor", code=1).stdout
