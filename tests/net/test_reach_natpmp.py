@@ -57,6 +57,13 @@ def test_a_port_is_forwarded_and_given_back() -> None:
     assert heard == [b"\0\0", *(b"\0\2\0\0" + struct.pack("!HHI", 4711, *rest) for rest in ((4712, 3600), (0, 0)))]
 
 
+def test_what_was_not_forwarded_is_not_given_back() -> None:
+    """A question about port 0 would close all ports of this machine."""
+    with router(good) as (asked, heard):
+        asked.close(4712)
+    assert not heard
+
+
 def test_another_port_than_asked_for_is_given_back() -> None:
     with router(lambda question: mapping(4711, 50000, 3600)) as (asked, heard), pytest.raises(RouterError, match="another port"):
         asked.forward(4711, 4711, 3600)

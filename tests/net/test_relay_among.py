@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from libp2p.peer.id import ID
 
+from meshgen.identity import public_key_of
+from meshgen.net.libp2p import reach_relays
 from meshgen.net.libp2p.relay_switch import IDLE_S
 from meshgen.net.libp2p.relay_wire import HOP, HopMessage, Status
-from meshgen.net.port import request
+from meshgen.net.port import Unreachable, request
 from tests.net.conftest import Libp2pWorld, until
 from tests.net.test_relay import ECHO, HIDDEN, asked, hub_and
 
@@ -59,3 +62,44 @@ async def test_who_does_not_belong_is_no_relay(libp2p_world: Libp2pWorld) -> Non
     a.relay_among(everybody, everybody)
     a._ways.relays.wake()
     await until(lambda: a.reach().relays == (hub.peer_id,))
+
+
+RSA = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
+
+
+async def look_up(net: Any, found: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which of the relays that the table names are dialled; none of them answers."""
+    dialled: list[str] = []
+
+    async def find() -> list[str]:
+        return found
+
+    async def connect(relay: ID) -> None:
+        dialled.append(str(relay))
+        raise Unreachable("nobody there")
+
+    monkeypatch.setattr(net._ways.relays, "_find", find)
+    monkeypatch.setattr(net._ways.relays, "_connect", connect)
+    await net._ways.relays._look_up()
+    return dialled
+
+
+async def test_what_the_table_names_and_no_peer_can_be_is_no_relay(
+    libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net: Any = await libp2p_world.join(1, **HIDDEN)
+    net.relay_among(everybody, lambda peer: bool(public_key_of(peer)))
+    assert await look_up(net, [RSA], monkeypatch) == []
+
+
+async def test_a_relay_that_could_not_be_dialled_is_dialled_again_later(
+    libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await libp2p_world.join(1)
+    net: Any = await libp2p_world.join(2, **HIDDEN)
+    assert await look_up(net, [other.peer_id], monkeypatch) == [other.peer_id]
+    assert await look_up(net, [other.peer_id], monkeypatch) == [], "too soon"
+    monkeypatch.setattr(reach_relays, "AGAIN_MOST_S", 0.0)
+    for _ in range(1100):  # a week of it
+        net._ways.relays._note_refusal(ID.from_base58(other.peer_id))
+    assert await look_up(net, [other.peer_id], monkeypatch) == [other.peer_id]

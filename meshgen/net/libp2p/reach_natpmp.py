@@ -46,7 +46,8 @@ class NatPmp:
             raise RouterError("the router gives another port than the one that was asked for")
 
     def close(self, outside_port: int) -> None:  # noqa: ARG002 - it is known by the port inside
-        self._map(self._inside, 0, 0)
+        if self._inside:  # 0 would close all that this machine's other programs had forwarded, too
+            self._map(self._inside, 0, 0)
 
     def _map(self, inside_port: int, outside_port: int, lease_s: int) -> int:
         question = b"\0\0" + _MAPPING.pack(inside_port, outside_port, lease_s)

@@ -138,13 +138,13 @@ class Relays:
 
     def _candidates(self) -> list[ID]:
         """Peers at hand that say they are relays: those to join through first, then the nearest."""
-        now, peerstore = trio.current_time(), self._host.get_peerstore()
+        peerstore = self._host.get_peerstore()
         near = {each.muxed_conn.peer_id: each.muxed_conn.rtt() for each in self._swarm.get_connections() if is_direct(each)}
         open_to_us = [
             peer
             for peer in near
             if peer not in self._kept
-            and self._refused.get(peer, (0, 0.0))[1] <= now
+            and self._may_ask(peer)
             and peerstore.supports_protocols(peer, [HOP])
             and self._is_welcome(PeerId(str(peer)))
         ]
@@ -169,16 +169,19 @@ class Relays:
         self._kept[relay] = _Kept(held, connection, now + min(RENEW_S, (held.until_s - now) / 2))
         return True
 
+    def _may_ask(self, relay: ID) -> bool:
+        return self._refused.get(relay, (0, 0.0))[1] <= trio.current_time()
+
     def _note_refusal(self, relay: ID) -> None:
         times = self._refused.pop(relay, (0, 0.0))[0]
         if len(self._refused) >= MAX_REFUSALS:
             del self._refused[next(iter(self._refused))]
-        self._refused[relay] = (times + 1, trio.current_time() + min(AGAIN_FIRST_S * 2**times, AGAIN_MOST_S))
+        self._refused[relay] = (min(times + 1, 16), trio.current_time() + min(AGAIN_FIRST_S * 2**times, AGAIN_MOST_S))
 
     async def _look_up(self) -> None:
         """Among the peers at hand there are too few: connect to relays that the network knows of."""
         found = [ID.from_base58(peer) for peer in await self._find() if self._is_welcome(peer)]
-        for relay in [each for each in found if each not in self._kept and each not in self._refused][:WANTED]:
+        for relay in [each for each in found if each not in self._kept and self._may_ask(each)][:WANTED]:
             try:
                 await self._connect(relay)
             except Unreachable:

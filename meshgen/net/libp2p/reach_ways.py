@@ -9,6 +9,7 @@ import trio
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
+from meshgen.net.libp2p.addresses import is_peer
 from meshgen.net.libp2p.dial import Dialer
 from meshgen.net.libp2p.host import forget_interfaces
 from meshgen.net.libp2p.reach import Reachability, own_ips
@@ -76,7 +77,7 @@ class Ways:
         host.get_addrs = self.addresses
 
     def _is_welcome(self, peer: PeerId) -> bool:
-        return self.may_carry(peer)
+        return is_peer(peer) and self.may_carry(peer)
 
     def _serves(self, peer: PeerId) -> bool:
         return self.relays_for(peer)
