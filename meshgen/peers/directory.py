@@ -231,16 +231,13 @@ class Directory:
         return max(PRESENCE_S, SHARE_S * there / math.log2(1 + there))
 
     async def _keep_advertising(self, nursery: trio.Nursery) -> None:
+        nursery.start_soon(self._keep_in_table)
         while True:
             self._changed, self._drifted, self._urgent = trio.Event(), trio.Event(), trio.Event()
             now, self._pause_s = self._now_ms(), self._pause()
             lifetime_ms = min(MAX_LIFETIME_MS, round(self._pause_s / PRESENCE_S * LIFETIME_MS))
             self.own = sign(self._identity, self._describe(now, now + lifetime_ms))
             await self._net.publish(self.topic, self.own.wire)
-            if trio.current_time() >= self._table_due_s and self._net.links():
-                self._table_put_s, self._table_links = trio.current_time(), len(self._net.links())
-                self._table_due_s = self._table_put_s + TABLE_S
-                nursery.start_soon(self._to_table)
             await self._something_new(trio.current_time())
 
     async def _something_new(self, told_s: float) -> None:
@@ -254,6 +251,15 @@ class Directory:
             with trio.move_on_at(told_s + until_s):
                 await event.wait()
                 return
+
+    async def _keep_in_table(self) -> None:
+        """By a clock of its own: where many are, all hear of this peer more seldom than its advert lives in the table."""
+        while True:
+            await trio.sleep(CHANGE_GAP_S)
+            if trio.current_time() >= self._table_due_s and self._net.links():
+                self._table_put_s, self._table_links = trio.current_time(), len(self._net.links())
+                self._table_due_s = self._table_put_s + TABLE_S
+                await self._to_table()
 
     async def put_own(self) -> Advert:
         """Into the DHT, as it is now. Raises NetError, and ValueError if the table knows better."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from meshgen.peers.directory import (
     PRESENCE_S,
     SHARE_S,
     TABLE_GAP_S,
+    TABLE_LIFETIME_MS,
     TABLE_S,
     advert_key,
     model_key,
@@ -165,3 +167,22 @@ async def test_the_table_is_not_told_again_of_each_new_link(
             await trio.sleep(TABLE_GAP_S)
         seconds = 16 * TABLE_GAP_S
         assert 3 <= puts <= 5 + seconds / TABLE_S
+
+
+async def test_in_a_large_mesh_the_table_still_knows_who_is_idle(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with virtual_mesh() as mesh:
+        await mesh.add("hub", "hub")
+        worker = await mesh.worker("w")
+        monkeypatch.setattr(worker.directory, "_pause", lambda: 2000.0)
+        puts: list[float] = []
+
+        async def count() -> None:
+            puts.append(trio.current_time())
+
+        monkeypatch.setattr(worker.directory, "_to_table", count)
+        await trio.sleep(2000)
+        puts.append(trio.current_time())
+        assert len(puts) > 2
+        assert max(later - earlier for earlier, later in pairwise(puts)) < TABLE_LIFETIME_MS / 1000
