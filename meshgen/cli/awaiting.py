@@ -16,6 +16,8 @@ from meshgen.home import home_dir
 
 START_S, LOOK_S, SILENT_S = 30.0, 0.2, 1.0
 """How long a node may take from its start until its API is open, how often to look, and when to say what is waited for."""
+PROGRAM_WORDS = 4
+"""Among the first so many of a command line the program is named, as in `python -u -m meshgen.cli`."""
 YOUNG_S = 10.0
 """A process that was begun no longer ago may not have come to say so in its home."""
 
@@ -49,9 +51,19 @@ def _starting(home: Path) -> Iterator[int]:
 
 
 def _is_run(words: list[str]) -> bool:
-    """`meshgen run`, `python -m meshgen.cli run`: not what merely names it."""
-    program = Path(words[0]).name.lower() if words else ""
-    return program.startswith(("python", "meshgen")) and "run" in words[1:] and any("meshgen" in word for word in words[:3])
+    """`meshgen run`, `python -m meshgen.cli run`: not another verb that is given this word, nor another program."""
+    names = [Path(word).name.lower().removesuffix(".exe") for word in words[:PROGRAM_WORDS]]
+    at = next((place for place, name in enumerate(names) if name in ("meshgen", "meshgen.cli")), None)
+    return at is not None and names[0].startswith(("python", "meshgen")) and _verb(iter(words[at + 1 :])) == "run"
+
+
+def _verb(words: Iterator[str]) -> str:
+    for word in words:
+        if word == "--home":
+            next(words, "")
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def _home_of(process: Any) -> Path:

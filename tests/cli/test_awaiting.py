@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import Result
@@ -24,10 +25,13 @@ Cli = Callable[..., Result]
 @contextmanager
 def process(*words: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """Looks like a node that is on its way up, to who looks at its command line."""
-    command = [sys.executable, "-c", "import sys; sys.stdin.read()  # meshgen", *words]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | environment) as started:
-        yield started
-        started.kill()
+    with TemporaryDirectory() as folder:
+        program = Path(folder, "meshgen")
+        program.write_text("import sys; sys.stdin.read()")
+        command = [sys.executable, str(program), *words]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | environment) as started:
+            yield started
+            started.kill()
 
 
 @pytest.fixture
@@ -69,7 +73,9 @@ def test_one_that_was_killed_before_is_no_reason_not_to_wait(meshgen: Cli, home:
         assert "x can't be read" in meshgen("status", code=3).stderr
 
 
-@pytest.mark.parametrize("words", [["run", "--home", "/elsewhere"], ["run", "--home=/elsewhere"], ["status"]])
+@pytest.mark.parametrize(
+    "words", [["run", "--home", "/elsewhere"], ["run", "--home=/elsewhere"], ["status"], ["generate", "run"]]
+)
 def test_others_are_not_waited_for(meshgen: Cli, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it waits"))
     with process(*words):
@@ -78,8 +84,15 @@ def test_others_are_not_waited_for(meshgen: Cli, monkeypatch: pytest.MonkeyPatch
 
 def test_what_a_node_on_its_way_up_looks_like() -> None:
     assert _is_run(["/usr/bin/python3.11", "/opt/bin/meshgen", "run"]) and _is_run(["Python", "-m", "meshgen.cli", "run"])
-    assert _is_run(["meshgen.exe", "--home", "x", "run"])
-    assert not any(map(_is_run, ([], ["vim", "meshgen", "run"], ["python", "-m", "meshgen", "status"], ["python", "run"])))
+    assert _is_run(["meshgen.exe", "--home", "x", "run"]) and _is_run(["python", "-u", "-m", "meshgen.cli", "--debug", "run"])
+    assert not any(map(_is_run, ([], ["vim", "meshgen", "run"], ["python", "-m", "meshgen.cli", "status"], ["python", "run"])))
+
+
+def test_what_merely_has_its_words_does_not() -> None:
+    assert not _is_run(["python", "/opt/meshgen", "generate", "run"]), "a picture of a run"
+    assert not _is_run(["meshgen", "--home", "run", "status"])
+    assert not _is_run(["/home/ann/meshgen/.venv/bin/python", "manage.py", "run"])
+    assert not _is_run(["python", "/usr/bin/poetry", "run", "meshgen", "status"])
 
 
 def test_a_node_that_hangs_is_told_of_and_not_waited_for_without_end(
