@@ -47,7 +47,7 @@ def _text(found: dict[str, Any], url: str) -> str:
 def _reach(reach: dict[str, Any], addresses: Sequence[str] = ()) -> str:
     """Whether others get to this node, in plain words."""
     if is_alone(addresses):
-        return "from this machine alone, as mesh.listen has it"
+        return "from this machine alone: mesh.listen names no other address, or there is no network"
     if reach.get("state") == "public":
         return "directly"
     if relays := int(reach.get("relays", 0)):

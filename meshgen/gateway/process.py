@@ -34,7 +34,7 @@ def born_at(pid: int) -> str:
 
 
 def is_stopped(pid: int) -> bool:
-    """By Ctrl-Z or a debugger, so that it can't answer?"""
+    """By Ctrl-Z or the like, so that it can't answer?"""
     import psutil
 
     try:

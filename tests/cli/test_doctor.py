@@ -19,12 +19,13 @@ from meshgen.cli.checks import gpu as gpu_check
 from meshgen.cli.checks.finding import Finding
 from meshgen.cli.checks.patient import Patient
 from meshgen.cli.checks.peers import dht, gossip, hubs
-from meshgen.cli.checks.stranger import Visit
+from meshgen.cli.checks.stranger import Visit, ahead_of
 from meshgen.cli.local_mesh import LocalNode, local_mesh
 from meshgen.home import BEGUN_FILE, CONFIG_FILE
 from meshgen.identity import KEY_FILE
 from meshgen.ledger.store import LEDGER_FILE
 from meshgen.peers.mesh_key import keep_key
+from meshgen.protocols.advert import MAX_LIFETIME_MS
 from tests.cli.conftest import Running
 
 Cli = Callable[..., Result]
@@ -79,8 +80,10 @@ def test_where_there_is_no_home_one_thing_is_to_do(meshgen: Cli) -> None:
 def test_a_node_for_its_own_machine_alone_is_told_so(meshgen: Cli, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     status = running.node.status() | {"addresses": ["/ip4/127.0.0.1/tcp/1/p2p/x"]}
     monkeypatch.setattr(running.node, "status", lambda: status | {"reach": {"state": "unknown", "relays": 0, "observed": []}})
-    found = json.loads(meshgen("doctor", "--json", code=1).stdout)["findings"]
-    assert "for this machine alone" in next(finding for finding in found if finding["name"] == "nat")["text"]
+    for listen, said in (("127.0.0.1", "mesh.listen is for this machine alone"), ("0.0.0.0", "this machine has no network now")):
+        (running.home / CONFIG_FILE).write_text(f"mesh: {{listen: [/ip4/{listen}/tcp/1]}}")
+        found = json.loads(meshgen("doctor", "--json", code=1).stdout)["findings"]
+        assert said in next(finding for finding in found if finding["name"] == "nat")["text"]
     assert "from this machine alone" in meshgen("status").output
 
 
@@ -102,6 +105,16 @@ def test_a_wrong_clock(
     monkeypatch.setattr("time.time", lambda: real() + off_s)
     found = faults(meshgen)
     assert list(found) == ["clock"] and f"{way} the clock at its hub" in found["clock"]["text"]
+
+
+def test_an_advert_that_may_be_minutes_old_makes_no_clock_wrong() -> None:
+    """Of a mesh of ten; of 64, where adverts are said anew every 107 s; of hundreds, where it is not known how often."""
+    for life_s in (90, 320):
+        shown = [ahead_of(0, life_s * 1000, age_s * 1000) for age_s in (0, life_s // 6, life_s // 3)]
+        assert shown == [0, 0, 0], life_s
+        ahead_s, behind_s = ahead_of(0, life_s * 1000, 600_000), ahead_of(0, life_s * 1000, -600_000)
+        assert ahead_s and behind_s and 600 - life_s / 3 <= ahead_s <= 600 and -620 <= behind_s <= -600 + 5
+    assert ahead_of(0, MAX_LIFETIME_MS, 300_000) is None
 
 
 def test_a_wrong_clock_by_the_running_nodes_peers(meshgen: Cli, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,15 @@ from meshgen.peers.reaching import is_alone
 FORWARD = "forward the TCP port of mesh.listen at the router and name it in mesh.announce, or join through a node that relays"
 
 
+def _why_alone(patient: Patient) -> tuple[str, str]:
+    """And what to do."""
+    settings = patient.usable()
+    if settings and not is_alone(settings.mesh.listen):
+        return "this machine has no network now: nobody elsewhere can dial this node", "the node notices when there is one"
+    cure = "let mesh.listen name this machine's own address, or /ip4/0.0.0.0/tcp/4711 for all of them"
+    return "mesh.listen is for this machine alone: nobody elsewhere can dial this node", cure
+
+
 def reach(patient: Patient) -> Iterator[Finding]:
     """Can others dial this node?"""
     found = patient.running.get("reach")
@@ -17,8 +26,7 @@ def reach(patient: Patient) -> Iterator[Finding]:
         return
     relays, seen = int(found["relays"]), ", ".join(found["observed"])
     if is_alone(patient.running.get("addresses", [])):
-        cure = "let mesh.listen name this machine's own address, or /ip4/0.0.0.0/tcp/4711 for all of them"
-        yield Finding("nat", "note", "mesh.listen is for this machine alone: nobody elsewhere can dial this node", cure)
+        yield Finding("nat", "note", *_why_alone(patient))
     elif found["state"] == "public":
         yield Finding("nat", "ok", "others can dial this node" + (f" at {seen}" if seen else ""))
     elif found["state"] == "unknown":

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from math import copysign
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 DIAL_S = 3.0
 VISIT_S = 15.0
 MAX_DOORS = 8
+NEAR_S = 20.0
+"""A clock that is off by no more than this may be right."""
 How = Literal["speaks", "reserved", "refuses", "closed"]
 
 
@@ -32,7 +35,8 @@ class Visit:
     net: str = ""
     """The mesh that it is in, as hex digits."""
     ahead_s: float | None = None
-    """How far this machine's clock is ahead of the one there, to within a quarter of a minute."""
+    """How far this machine's clock is at least ahead of the one there, give or take 15 s, 0 if it may be right; None where the
+    node there says too seldom that it is."""
     found: bool | None = None
     """Did it find the own node's advert for a stranger? None: it was not asked."""
 
@@ -96,8 +100,8 @@ async def _visit(net: Net, address: str, own: str) -> Visit:
         return Visit("reserved", str(error))
     if advert is None:
         return Visit("reserved", "it introduces nobody")
-    said_s = (advert.seq + (advert.expires_ms - advert.seq) / 6) / 1000  # within the third of its life that it is the last
-    return Visit("speaks", "", advert.net.hex(), _rounded(time.time() - said_s), bool(looked_up) if own else None)
+    ahead_s = ahead_of(advert.seq, advert.expires_ms, round(time.time() * 1000))
+    return Visit("speaks", "", advert.net.hex(), ahead_s, bool(looked_up) if own else None)
 
 
 async def _introduced(net: Net, peer: str) -> Advert | None:
@@ -117,6 +121,14 @@ async def _introduced(net: Net, peer: str) -> Advert | None:
     return next((signed.message for signed in adverts if signed.peer == peer), None)
 
 
-def _rounded(seconds: float) -> float:
-    """What is less than half of the time between two adverts says nothing."""
-    return 0.0 if abs(seconds) <= 20 else seconds
+def ahead_of(said_ms: int, expires_ms: int, now_ms: int) -> float | None:
+    """Seconds by which ``now_ms`` is ahead of the clock of a node that still says what it said at ``said_ms``: it does so for a
+    third of the advert's life, which grows with the mesh. None where a life is as long as it may be: the pause has no bound."""
+    from meshgen.protocols.advert import MAX_LIFETIME_MS
+
+    life_ms = expires_ms - said_ms
+    if life_ms >= MAX_LIFETIME_MS:
+        return None
+    middle_s = (now_ms - said_ms - life_ms / 6) / 1000
+    certain_s = abs(middle_s) - max(0.0, life_ms / 6000 - NEAR_S)
+    return copysign(certain_s, middle_s) if certain_s > NEAR_S else 0.0
