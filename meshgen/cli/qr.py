@@ -9,7 +9,6 @@ from typing import Any
 
 from meshgen.cli.faults import Fault
 from meshgen.cli.screen import folded
-from meshgen.cli.verb import count
 from meshgen.protocols.invite import Invite
 
 BORDER = 2
@@ -23,9 +22,9 @@ def code_text(invite: Invite, columns: int, rows: int) -> str:
     for number in range(len(addresses), 0, -1):
         fewer = Invite.to(invite.charter, invite.name, addresses[:number], invite.psk)
         code = _code(fewer.line)
-        if _fits(code, columns, rows):
-            left_out = f"\nthe code holds {number} of the line's {count(len(addresses), 'address', 'addresses')}, to fit here"
-            return _drawn(code) + (left_out if number < len(addresses) else "")
+        left_out = f"\nthe code holds {number} of the line's {len(addresses)} addresses, to fit here" * (number < len(addresses))
+        if _fits(code, columns, rows, below=2 if left_out else 1):
+            return _drawn(code) + left_out
     width, height = _size(_code(invite.line))
     text = f"its QR code needs a terminal of {width} columns and {height + 1} rows: --qr draws it anyway, --png FILE as a picture"
     return folded(text, 0)
@@ -42,10 +41,10 @@ def save_code(line: str, file: Path, kind: str) -> None:
         raise Fault(f"{file} can't be written: {error.strerror}") from None
 
 
-def _fits(code: Any, columns: int, rows: int) -> bool:
-    """All of it at once, and the prompt below: a camera can't scroll."""
+def _fits(code: Any, columns: int, rows: int, below: int) -> bool:
+    """All of it at once, with so many lines below, the prompt's among them: a camera can't scroll."""
     width, height = _size(code)
-    return (not columns or width <= columns) and (not rows or height < rows)
+    return (not columns or width <= columns) and (not rows or height + below <= rows)
 
 
 def _size(code: Any) -> tuple[int, int]:

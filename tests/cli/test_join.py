@@ -15,6 +15,7 @@ import yaml
 from click.testing import Result
 
 from meshgen.cli.config import settings_of
+from meshgen.cli.qr import code_text
 from meshgen.home import CONFIG_FILE
 from meshgen.identity import load_or_create
 from meshgen.net.port import PeerId
@@ -79,11 +80,15 @@ def test_the_code_is_drawn_on_terminals_and_into_files(founded: Cli, tmp_path: P
     assert (tmp_path / "code.png").read_bytes().startswith(b"\x89PNG") and b"<svg" in (tmp_path / "code.svg").read_bytes()
     assert stat.S_IMODE((tmp_path / "code.png").stat().st_mode) == 0o600
     assert "can't be written" in founded("alice", "mesh", "invite", "--address", HUB, "--png", "no/code.png", code=1).stderr
-    monkeypatch.setattr("meshgen.cli.mesh.screen_size", lambda: (79, 28))
+    monkeypatch.setattr("meshgen.cli.mesh.screen_size", lambda: (79, 29))
     line, *drawn = founded("alice", "mesh", "invite", "--address", DOOR).stdout.splitlines()
-    assert read_line(line).psk and set("".join(drawn)) == set("█▀▄ ") and len(drawn) < 28
+    assert read_line(line).psk and set("".join(drawn)) == set("█▀▄ ") and len(drawn) < 29
     *drawn, told = founded("alice", "mesh", "invite", "--address", DOOR, "--address", HUB).stdout.splitlines()[1:]
-    assert len(drawn) < 28 and "holds 1 of the line's 2 addresses" in told
+    assert len(drawn) < 29 and "holds 1 of the line's 2 addresses" in told
+    invite = read_line(line)
+    both = Invite.to(invite.charter, "", (*invite.addresses, HUB), invite.psk)
+    assert code_text(both, 79, len(drawn) + 2).splitlines()[:-1] == drawn
+    assert "--qr draws it anyway" in code_text(both, 79, len(drawn) + 1), "its first row would be off the screen"
 
 
 def test_a_code_that_does_not_fit_is_drawn_when_asked_for(founded: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
