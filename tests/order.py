@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-ROOT = Path(__file__).resolve().parents[1]
 MESH, PAGE = "a mesh for tests/e2e", "tests/e2e/page/"
 OF_MESH = frozenset(
     f"tests/e2e/test_{name}.py"
@@ -43,7 +40,7 @@ def unit(path: str) -> str:
 
 
 def place(item: pytest.Item) -> int:
-    whole = unit(item.path.relative_to(ROOT).as_posix())
+    whole = unit(item.nodeid.partition("::")[0])
     return next((at for at, begins in enumerate(LONGEST) if whole.startswith(begins)), len(LONGEST))
 
 

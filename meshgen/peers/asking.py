@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from meshgen.net.port import Net, NetError, PeerId
+from meshgen.net.port import Net, NetError, PeerId, about
 from meshgen.protocols.codec import Malformed
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Asking:
             with trio.move_on_after(QUESTION_S):
                 await self._take(peer)
         except self._faults as error:
-            log.info("no newer %s from %s: %s", self._what, peer, error)
+            log.info("no newer %s: %s", self._what, about(peer, error))
         finally:
             self._asked.discard(peer)
 
