@@ -14,7 +14,7 @@ from libp2p.stream_muxer.yamux.yamux import YAMUX_HEADER_FORMAT
 
 from meshgen.net.libp2p import budget as libp2p_budget
 from meshgen.net.libp2p import yamux as libp2p_yamux
-from meshgen.net.libp2p.budget import LEAST_BYTES, MOST_BYTES, SHARE_BYTES, Account, Budget, affordable
+from meshgen.net.libp2p.budget import LEAST_BYTES, MOST_BYTES, SHARE_BYTES, Account, Budget, Standing, affordable
 from meshgen.net.port import MAX_MESSAGE_BYTES, request
 from tests.attackers.attacks import FAILED
 from tests.attackers.hands import Field, stream, write
@@ -28,9 +28,9 @@ _FRAME = struct.Struct(YAMUX_HEADER_FORMAT)
 class Peer:
     """A connection that holds what it is told to."""
 
-    def __init__(self, budget: Budget, held: int = 0, *, friend: bool = False) -> None:
+    def __init__(self, budget: Budget, held: int = 0, standing: Standing = Standing.STRANGER) -> None:
         self.gone = False
-        self.account: Account = budget.open(lambda: self.held, lambda: friend, self._go)
+        self.account: Account = budget.open(lambda: self.held, lambda: standing, self._go)
         self.holds(held)
 
     def holds(self, count: int) -> None:
@@ -60,7 +60,7 @@ def test_a_largest_message_is_read_to_its_end_in_any_case() -> None:
 
 def test_friends_are_held_back_last_and_never_let_go() -> None:
     budget = Budget(40 * MIB)
-    friend, small, large = Peer(budget, 30 * MIB, friend=True), Peer(budget, 2 * MIB), Peer(budget, 4 * MIB)
+    friend, small, large = Peer(budget, 30 * MIB, Standing.FRIEND), Peer(budget, 2 * MIB), Peer(budget, 4 * MIB)
     assert not budget.is_over(friend.account)
     small.holds(7 * MIB)
     assert small.gone, "it holds most of the strangers, and all together hold too much"
@@ -71,6 +71,19 @@ def test_friends_are_held_back_last_and_never_let_go() -> None:
     friend.holds(41 * MIB)
     assert not friend.gone
     assert budget.is_over(friend.account)
+
+
+def test_whom_this_node_dialled_go_after_strangers_and_before_friends() -> None:
+    """Others name whom it dials: a crowd of these would fill any machine."""
+    budget = Budget(40 * MIB)
+    friend, stranger = Peer(budget, 10 * MIB, Standing.FRIEND), Peer(budget, 1 * MIB)
+    dialled = [Peer(budget, 8 * MIB, Standing.DIALLED) for _ in range(3)]
+    dialled[0].holds(9 * MIB)
+    assert not any(budget.is_over(each.account) for each in dialled)
+    dialled[1].holds(14 * MIB)
+    assert stranger.gone
+    assert dialled[1].gone
+    assert not any(each.gone for each in (friend, dialled[0], dialled[2]))
 
 
 def test_above_the_whole_the_largest_goes_and_is_forgotten() -> None:

@@ -3,13 +3,14 @@
 Each connection has limits of its own (see :mod:`frames`, :mod:`wire`), and all together would fill any machine. Up to half of the
 budget nobody is held back. Above that, who holds more than an equal share is not read from until it holds less: what it sends on
 waits at its own side, and so do its pongs, which ends its connection when that lasts. Above the whole, the stranger that holds
-most is let go at once.
+most is let go at once; where there is none, the one that this node dialled: peers that it never chose name whom it dials.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from enum import IntEnum
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,6 +29,16 @@ RECOUNT_S = 1.0
 _CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
+class Standing(IntEnum):
+    """Who is less goes first; above STRANGER nobody is held back before all is full."""
+
+    STRANGER = 0
+    DIALLED = 1
+    """By this node."""
+    FRIEND = 2
+    """Never let go."""
+
+
 class Budget:
     """``total`` in bytes; 0 = what the machine can afford."""
 
@@ -37,36 +48,36 @@ class Budget:
         self.holders: set[Account] = set()
         self.freed = trio.lowlevel.ParkingLot()
 
-    def open(self, count: Callable[[], int], is_friend: Callable[[], bool], let_go: Callable[[], None]) -> Account:
+    def open(self, count: Callable[[], int], standing: Callable[[], Standing], let_go: Callable[[], None]) -> Account:
         """A connection's account. ``count`` says how many bytes it holds now; ``let_go`` ends it, and must not block."""
-        return Account(self, count, is_friend, let_go)
+        return Account(self, count, standing, let_go)
 
     def is_over(self, account: Account) -> bool:
-        """Does it hold more than its share, now that there is little left? Friends are held back last."""
-        if account.held <= SHARE_BYTES or self.held <= (self.total if account.is_friend() else self.total // 2):
+        """Does it hold more than its share, now that there is little left? Strangers are held back first."""
+        if account.held <= SHARE_BYTES or self.held <= (self.total if account.standing() else self.total // 2):
             return False
         return account.held > self.total // 2 // len(self.holders)
 
     def make_room(self) -> None:
-        """Let strangers go, those that hold most first, until the rest fits in."""
+        """Let others than friends go, those that hold most first, until the rest fits in."""
         while self.held > self.total:
-            strangers = [each for each in self.holders if not each.is_friend()]
-            if not strangers:
+            others = [each for each in self.holders if each.standing() < Standing.FRIEND]
+            if not others:
                 return
-            max(strangers, key=lambda each: each.held).evict()
+            min(others, key=lambda each: (each.standing(), -each.held)).evict()
 
 
 class Account:
     """What one connection holds."""
 
     def __init__(
-        self, budget: Budget, count: Callable[[], int], is_friend: Callable[[], bool], let_go: Callable[[], None]
+        self, budget: Budget, count: Callable[[], int], standing: Callable[[], Standing], let_go: Callable[[], None]
     ) -> None:
         self._budget = budget
         self._count = count
         self._let_go = let_go
         self._is_open = True
-        self.is_friend = is_friend
+        self.standing = standing
         self.held = 0
 
     def update(self) -> None:

@@ -34,7 +34,7 @@ from libp2p.stream_muxer.yamux.yamux import (
 
 from meshgen.net.conduct import Bucket, Fault
 from meshgen.net.guard import log, where
-from meshgen.net.libp2p.budget import Budget
+from meshgen.net.libp2p.budget import Budget, Standing
 from meshgen.net.port import PeerId
 
 _HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
@@ -96,7 +96,7 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
     def watched_by(self, watch: Watch) -> None:
         """Before the first frame comes."""
         self.watch = watch
-        self.account = watch.budget.open(self._held_bytes, self._is_friend, self._let_go)
+        self.account = watch.budget.open(self._held_bytes, self._standing, self._let_go)
 
     def put_by(self, count: int) -> None:
         """What was read off a stream, and waits where it is whole; less than 0: no longer."""
@@ -136,9 +136,10 @@ class GuardedYamux(Yamux):  # type: ignore[misc]
     def _held_bytes(self) -> int:
         return self._arriving_bytes + self._aside_bytes + sum(map(len, self.stream_buffers.values()))
 
-    def _is_friend(self) -> bool:
-        """Whom this node dialled itself is no stranger either."""
-        return self.is_initiator_value or self.watch.is_friend(self._neighbour)
+    def _standing(self) -> Standing:
+        if self.watch.is_friend(self._neighbour):
+            return Standing.FRIEND
+        return Standing.DIALLED if self.is_initiator_value else Standing.STRANGER
 
     def _let_go(self) -> None:
         log.info("a connection is let go: it holds more than any other, and this node's memory for what waits is full")
