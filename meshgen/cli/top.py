@@ -96,9 +96,9 @@ def _quits(keys: bool) -> bool:
 
 
 def _again(call: Call) -> dict[str, Any]:
-    """Empty while the node does not run, or is about to end."""
+    """Empty while the node does not run, or is about to end. Not waited for here: a key may be pressed."""
     try:
-        return snapshot(Api.of(call.home))
+        return snapshot(Api.of(call.home, wait=False))
     except Fault:
         return {}
 

@@ -107,6 +107,19 @@ def test_a_node_that_hangs_is_told_of_and_not_waited_for_without_end(
     assert json.loads(failed.stdout)["error"]["code"] == "no_answer"
 
 
+def test_the_doctor_waits_once_for_a_node_that_hangs(
+    meshgen: Cli, home: Path, server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshgen.cli.client.SILENT_S", 0.01)
+    monkeypatch.setattr("meshgen.cli.client.ANSWER_S", 0.05)
+    write_run(home, at(server, home, os.getpid()))
+    (home / "config.yaml").write_text(f"api: {{port: {server.getsockname()[1]}}}\nmesh: {{listen: [/ip4/127.0.0.1/tcp/0]}}")
+    result = meshgen("doctor", "--json", code=1)
+    found = {finding["name"]: finding for finding in json.loads(result.stdout)["findings"]}
+    assert result.stderr.count("has not answered for") == 1 and found["node"]["level"] == "fault"
+    assert "port" not in found, "it has taken it itself"
+
+
 def test_a_node_that_was_stopped_by_ctrl_z_is_told_how_to_go_on(
     meshgen: Cli, home: Path, server: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,9 +19,11 @@ from click.testing import Result
 from rich.console import Console, RenderableType
 
 from meshgen.cli.client import Api
-from meshgen.cli.top import snapshot
+from meshgen.cli.top import _again, snapshot
 from meshgen.cli.top_events import Events
 from meshgen.cli.top_frame import absent, fitted, whole
+from meshgen.cli.verb import Call
+from meshgen.gateway.runfile import RunInfo, write_run
 from tests.cli.conftest import ROOT, Running
 
 Cli = Callable[..., Result]
@@ -120,6 +123,12 @@ def test_what_happened_in_between() -> None:
 def test_a_node_that_is_gone_is_waited_for() -> None:
     lines = lines_of(absent("/home/me", Events(), 80, 5))  # type: ignore[arg-type]
     assert lines[0] == "no node runs in /home/me; waiting for it (q ends this)"
+
+
+def test_a_node_on_its_way_up_stops_no_key(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(home, RunInfo.own())
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it waits"))
+    assert _again(Call(home, json=False)) == {}
 
 
 def test_once_and_json(meshgen: Cli, running: Running) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshgen.cli.client import Api
-from meshgen.cli.config import settings_in_force
-from meshgen.cli.faults import Fault, NotRunning
+from meshgen.cli.config import settings_in_force, settings_of
+from meshgen.cli.faults import Fault, NotRunning, Silent
 
 if TYPE_CHECKING:
     from meshgen.cli.checks.stranger import Visit
@@ -33,6 +33,11 @@ class Patient:
     def running(self) -> dict[str, Any]:
         """The same; empty if it does not run."""
         return {} if isinstance(self.status, NotRunning) else self.status
+
+    @property
+    def lives(self) -> bool:
+        """Is there a node, though it may not answer?"""
+        return bool(self.running) or isinstance(self.status, Silent)
 
     @cached_property
     def selftest(self) -> dict[str, Any]:
@@ -59,7 +64,7 @@ class Patient:
     def settings(self) -> Settings | Fault:
         """Those of the running node, which may have got some on its command line; else the home's."""
         try:
-            return settings_in_force(self.home)
+            return settings_in_force(self.home) if self.running else settings_of(self.home)
         except Fault as fault:
             return fault
 

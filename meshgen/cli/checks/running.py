@@ -31,7 +31,7 @@ def service(patient: Patient) -> Iterator[Finding]:
         option = " --system" if system else ""
         state = dict(line.split("=", 1) for line in output(manager.state).splitlines() if "=" in line)
         how = " ".join(filter(None, (state.get("ActiveState"), state.get("SubState")))) or "unknown"
-        if patient.running:
+        if patient.lives:
             yield Finding("service", "ok", f"{manager.file.name} is {how}")
         else:
             cure = f"see `meshgen service logs{option}`, then `meshgen service install{option}` starts it again"
@@ -39,9 +39,9 @@ def service(patient: Patient) -> Iterator[Finding]:
 
 
 def ports(patient: Patient) -> Iterator[Finding]:
-    """Those of a running node are taken: by itself."""
+    """Those of a node that runs are taken: by itself."""
     settings = patient.usable()
-    if settings is None or patient.running:
+    if settings is None or patient.lives:
         return
     wanted = [("api.port", settings.api.host, settings.api.port)]
     for address in settings.mesh.listen:
