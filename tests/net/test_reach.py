@@ -48,6 +48,26 @@ def test_who_looks_from_outside_decides(votes: list[tuple[bool, bool, str]], sta
     assert (state_of(said), is_sure(said)) == (state, sure)
 
 
+class Connection:
+    """From a household."""
+
+    is_closed = False
+
+    def __init__(self, home: str) -> None:
+        self.muxed_conn = self
+        self.get_remote_address = lambda: (home, 4711)
+
+
+async def test_where_a_node_is_seen_most_households_say(libp2p_world: Libp2pWorld) -> None:
+    """Others are told to dial there."""
+    a: Any = await libp2p_world.join(1)
+
+    mine, third = tcp_address("5.77.0.9", 4711), tcp_address("5.77.0.66", 4711)
+    homes = [(LIAR, third)] * 5 + [("5.77.0.1", mine), ("5.77.0.2", mine)]
+    a._ways.reachability._seen = {Connection(home): seen for home, seen in homes}
+    assert a._ways.reachability.seen_at == [mine, third]
+
+
 async def test_one_households_word_leaves_a_node_its_relays(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     a: Any = await libp2p_world.join(1)
     monkeypatch.setattr(a._ways.reachability, "_own", frozenset())  # behind a NAT: seen where it is not

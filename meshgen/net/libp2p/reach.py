@@ -65,10 +65,9 @@ class Reachability(INotifee):  # type: ignore[misc]
 
     @property
     def seen_at(self) -> list[Multiaddr]:
-        """Where peers outside see this node's connections come from, with their ports: what most of them see first."""
-        places = Counter(
-            place for each in self._seen.values() if (place := place_of(each.to_bytes())) and place[0] not in self._own
-        )
+        """Where peers outside see this node's connections come from, with their ports: what most households see first."""
+        said = ((household(each.muxed_conn), place_of(seen.to_bytes())) for each, seen in self._seen.items())
+        places = Counter(place for _home, place in dict.fromkeys(said) if place and place[0] not in self._own)
         return [tcp_address(*place) for place, _count in places.most_common(8)]
 
     @property
