@@ -209,9 +209,11 @@ class Log:
         await self._enter(batch)
 
     def _broke(self, why: str) -> Unusable:
-        self._broken = why
-        logger.error("%s: until then this node asks for nothing and works for nobody", why)
-        return Unusable(why)
+        """Told of once: whoever asks for what is damaged may ask again and again."""
+        if not self._broken:
+            self._broken = why
+            logger.error("%s: until then this node asks for nothing and works for nobody", why)
+        return Unusable(self._broken)
 
     async def _enter(self, batch: Batch) -> None:
         count = 0

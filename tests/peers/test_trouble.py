@@ -13,6 +13,7 @@ from meshgen.ledger.errors import Gap, Unusable
 from meshgen.ledger.forks import fork_between
 from meshgen.ledger.ledger import Ledger, open_ledger
 from meshgen.peers.trouble import level_of, own_trouble
+from meshgen.protocols.codec import Malformed
 from meshgen.protocols.credit import ADD, RETIRE, Key, make_entry, net_id
 from tests.peers.test_interest import ALICE, PHONE, Clock
 
@@ -57,6 +58,20 @@ async def test_a_log_that_can_not_be_written_is_told_of_once(
         assert "free the disk and restart" in own_trouble(ledger) and "works for nobody" in own_trouble(ledger)
         assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert (level_of(Unusable("x")), level_of(Gap(1))) == (logging.DEBUG, logging.INFO)
+
+
+async def test_what_is_damaged_is_told_of_once_however_often_a_peer_asks_for_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torn(*_: object) -> None:
+        raise Malformed("entry: cut off")
+
+    async with open_ledger(None, ALICE, NET, now_ms=Clock()) as ledger:
+        monkeypatch.setattr(ledger._log.store, "wires", torn)
+        for _ in range(3):
+            with pytest.raises(Unusable, match="is damaged"):
+                ledger.entries(ALICE.public_key, 1, 9)
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 async def _learn(ledger: Ledger, other: Ledger) -> None:
