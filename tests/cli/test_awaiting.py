@@ -30,8 +30,10 @@ def process(*words: str, **environment: str) -> Iterator[subprocess.Popen[bytes]
         program.write_text("import sys; sys.stdin.read()")
         command = [sys.executable, str(program), *words]
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | environment) as started:
-            yield started
-            started.kill()
+            try:
+                yield started
+            finally:
+                started.kill()  # or who was stopped would be waited for without end
 
 
 @pytest.fixture
