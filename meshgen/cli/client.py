@@ -122,7 +122,7 @@ class Api:
             return
         pid = self.info.pid
         if is_stopped(pid):
-            raise Silent(f"the node's process {pid} is stopped, as Ctrl-Z does", f"let it go on with: kill -CONT {pid}")
+            raise Silent(f"the node's process {pid} is stopped, as by Ctrl-Z", f"let it go on with: kill -CONT {pid}")
         click.echo(f"the node (process {pid}) has not answered for {SILENT_S:.0f} s; still waiting ...", err=True)
 
     def _lost(self, error: Exception) -> NotRunning:
