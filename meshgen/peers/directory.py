@@ -193,7 +193,7 @@ class Directory:
         self.drifted()
         try:
             with trio.move_on_after(QUESTION_S):
-                answer = await request(self._net, peer, PRESENCE_PROTOCOL, self.own.wire if self.own else b"")
+                answer = await request(self._net, peer, PRESENCE_PROTOCOL, self._own_wire())
                 self.found(peer)
                 wires = decode(answer, _INTRODUCTION)
                 for wire in wires if isinstance(wires, tuple) else ():
@@ -234,23 +234,36 @@ class Directory:
         nursery.start_soon(self._keep_in_table)
         while True:
             self._changed, self._drifted, self._urgent = trio.Event(), trio.Event(), trio.Event()
-            now, self._pause_s = self._now_ms(), self._pause()
-            lifetime_ms = min(MAX_LIFETIME_MS, round(self._pause_s / PRESENCE_S * LIFETIME_MS))
-            self.own = sign(self._identity, self._describe(now, now + lifetime_ms))
-            await self._net.publish(self.topic, self.own.wire)
+            self._pause_s = self._pause()
+            await self._net.publish(self.topic, self._described().wire)
             await self._something_new(trio.current_time())
 
+    def _described(self) -> Signed[Advert]:
+        """The own advert, anew."""
+        now = self._now_ms()
+        lifetime_ms = min(MAX_LIFETIME_MS, round(self._pause_s / PRESENCE_S * LIFETIME_MS))
+        self.own = sign(self._identity, self._describe(now, now + lifetime_ms))
+        return self.own
+
+    def _own_wire(self) -> bytes:
+        """For who asks: one that lives, though all others are told only when the pause is over. Empty before the first."""
+        if self.own and self.own.message.expires_ms <= self._now_ms():
+            return self._described().wire
+        return self.own.wire if self.own else b""
+
     async def _something_new(self, told_s: float) -> None:
-        """Worth another advert after the last; or else its pause is over."""
+        """Worth another advert after the last; or else its pause is over, or no longer what it was: adverts cost nothing, and
+        who made up a crowd would silence this peer for days."""
         await trio.sleep(URGENT_GAP_S)
         for event, until_s in (
-            (self._urgent, CHANGE_GAP_S),
-            (self._changed, self._pause_s / DRIFT_PARTS),
-            (self._drifted, self._pause_s),
+            (self._urgent, told_s + CHANGE_GAP_S),
+            (self._changed, told_s + self._pause_s / DRIFT_PARTS),
+            (self._drifted, told_s + self._pause_s),
         ):
-            with trio.move_on_at(told_s + until_s):
-                await event.wait()
-                return
+            while trio.current_time() < until_s and self._pause() > self._pause_s / 2:
+                with trio.move_on_at(min(until_s, trio.current_time() + MAX_LIFETIME_MS / 1000)):
+                    await event.wait()
+                    return
 
     async def _keep_in_table(self) -> None:
         """By a clock of its own: where many are, all hear of this peer more seldom than its advert lives in the table."""
@@ -281,7 +294,7 @@ class Directory:
         if theirs:
             self._learn_wire(theirs)
         known = [signed.wire for signed in self.adverts() if signed.peer != channel.peer]
-        own = [self.own.wire] if self.own else []
+        own = [wire] if (wire := self._own_wire()) else []
         wires: tuple[Value, ...] = tuple((own + known)[:MAX_INTRODUCED])
         while len(answer := encode(wires)) > _INTRODUCTION.max_bytes:
             wires = wires[: len(wires) // 2]

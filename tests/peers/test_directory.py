@@ -186,3 +186,35 @@ async def test_in_a_large_mesh_the_table_still_knows_who_is_idle(
         puts.append(trio.current_time())
         assert len(puts) > 2
         assert max(later - earlier for earlier, later in pairwise(puts)) < TABLE_LIFETIME_MS / 1000
+
+
+async def test_in_a_large_mesh_an_idle_peer_is_introduced_all_the_same(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last advert is over long before the next."""
+    async with virtual_mesh() as mesh:
+        worker = await mesh.worker("w")
+        asker = await mesh.requester()
+        monkeypatch.setattr(worker.directory, "_pause", lambda: 5000.0)
+        await trio.sleep(4000)
+        assert asker.directory.get(worker.net.peer_id) is None
+        await asker.directory.meet(worker.net.peer_id)
+        assert asker.directory.get(worker.net.peer_id) is not None
+
+
+async def test_a_crowd_that_was_made_up_silences_nobody_for_long(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with virtual_mesh() as mesh:
+        directory = (await mesh.worker("w")).directory
+        with monkeypatch.context() as crowd:
+            crowd.setattr(directory, "everybody", lambda: iter(range(1000)))
+            for _ in range(20):
+                directory._pause_s = directory._pause()
+            assert directory._pause_s > 20_000
+            directory._pause_s, pause_s = PRESENCE_S, directory._pause_s
+            crowd.setattr(directory, "_pause", lambda: pause_s)
+            await trio.sleep(2 * PRESENCE_S)
+        before = directory.own
+        await trio.sleep(2 * MAX_LIFETIME_MS / 1000)
+        assert directory.own is not before
