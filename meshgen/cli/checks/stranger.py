@@ -35,8 +35,7 @@ class Visit:
     net: str = ""
     """The mesh that it is in, as hex digits."""
     ahead_s: float | None = None
-    """How far this machine's clock is at least ahead of the one there, give or take 15 s, 0 if it may be right; None where the
-    node there says too seldom that it is."""
+    """How far this machine's clock is at least ahead of the one there, give or take 15 s; 0 if it may be right."""
     found: bool | None = None
     """Did it find the own node's advert for a stranger? None: it was not asked."""
 
@@ -121,14 +120,13 @@ async def _introduced(net: Net, peer: str) -> Advert | None:
     return next((signed.message for signed in adverts if signed.peer == peer), None)
 
 
-def ahead_of(said_ms: int, expires_ms: int, now_ms: int) -> float | None:
+def ahead_of(said_ms: int, expires_ms: int, now_ms: int) -> float:
     """Seconds by which ``now_ms`` is ahead of the clock of a node that still says what it said at ``said_ms``: it does so for a
-    third of the advert's life, which grows with the mesh. None where a life is as long as it may be: the pause has no bound."""
+    third of the advert's life, which grows with the mesh; for all of it where it is as long as it may be."""
     from meshgen.protocols.advert import MAX_LIFETIME_MS
 
     life_ms = expires_ms - said_ms
-    if life_ms >= MAX_LIFETIME_MS:
-        return None
-    middle_s = (now_ms - said_ms - life_ms / 6) / 1000
-    certain_s = abs(middle_s) - max(0.0, life_ms / 6000 - NEAR_S)
+    half_s = life_ms / 2000 if life_ms >= MAX_LIFETIME_MS else life_ms / 6000
+    middle_s = (now_ms - said_ms) / 1000 - half_s
+    certain_s = abs(middle_s) - max(0.0, half_s - NEAR_S)
     return copysign(certain_s, middle_s) if certain_s > NEAR_S else 0.0
