@@ -24,6 +24,8 @@ SIZES = (8, 16, 32)
 OFFERS = 20
 GAP_S = 1.2
 """Between two offers: each is gossiped, which a faster asker would not do."""
+SETTLE_S = 60.0
+"""Who has just come is told of, and tables fill."""
 IDLE_S = 30.0
 LOOKUPS = 10
 KNOW_S = 120.0
@@ -97,7 +99,7 @@ def _measure(size: int) -> Row:
             nodes.append(made)
             joins.append(_join_s(made, len(nodes) - 1))
         _await(lambda: all(one.ask("known") >= size - 1 for one in nodes))
-        time.sleep(5)
+        time.sleep(SETTLE_S)
         idle = _spent(nodes, moved, IDLE_S)
         workers, asker = nodes[1::2], nodes[2]
         busy, delays, delivered = _offers(nodes, workers, asker, moved)
