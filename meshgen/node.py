@@ -127,7 +127,9 @@ async def _run(settings: Settings, home: Path, source: Source | None) -> None:
 def _tell_doors(addresses: Sequence[str]) -> None:
     """Where others may join; what only this machine can dial is no such place."""
     if is_alone(addresses):
-        log.info("mesh.listen is for this machine alone, and nobody elsewhere can dial this node: %s", addresses[0])
+        log.info(
+            "nobody elsewhere can dial this node (mesh.listen names no other address, or there is no network): %s", addresses[0]
+        )
     for address in addresses:
         if not is_alone([address]):
             log.info("others can join through %s", address)

@@ -13,7 +13,7 @@ HERE, NEAR = "/ip4/127.0.0.1/tcp/4711/p2p/12D3KooWx", "/ip4/192.0.2.7/tcp/4711/p
     ("addresses", "said"),
     [
         ([HERE, NEAR, "/ip6/::1/tcp/4711/p2p/12D3KooWx"], [f"others can join through {NEAR}"]),
-        ([HERE], [f"mesh.listen is for this machine alone, and nobody elsewhere can dial this node: {HERE}"]),
+        ([HERE], [f"nobody elsewhere can dial this node (mesh.listen names no other address, or there is no network): {HERE}"]),
         ([], []),
     ],
 )

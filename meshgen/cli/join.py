@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from meshgen.cli.agreeing import at_terminal
 from meshgen.cli.charter_words import mesh_document
 from meshgen.cli.enacting import ensure_free, ensure_stopped, explained, line_with
 from meshgen.cli.faults import Fault
@@ -49,7 +50,7 @@ def join(call: Call, source: str, hash_: str, profile: str | None, alias: str, r
 
 def _pasted() -> str:
     """All of it, however many lines it was broken into: what is left over would be the shell's."""
-    if not _at_terminal():
+    if not at_terminal():
         return sys.stdin.read(MAX_PASTED + 1).strip()
     click.echo("Invite line, then Enter: ", nl=False, err=True)
     text = ""
@@ -58,10 +59,6 @@ def _pasted() -> str:
         if _is_whole(text):
             break
     return text.strip()
-
-
-def _at_terminal() -> bool:
-    return sys.stdin.isatty()
 
 
 def _is_whole(text: str) -> bool:

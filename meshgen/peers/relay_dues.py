@@ -17,6 +17,7 @@ from meshgen.identity import public_key_of
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import Ledger
 from meshgen.net.port import Net, PeerId
+from meshgen.peers.trouble import level_of
 from meshgen.protocols.credit import TRANSFER_REASONS, Transfer
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class RelayDues:
             try:
                 await self.pay()
             except LedgerError as error:
-                log.info("no relay is paid: %s", error)
+                log.log(level_of(error), "no relay is paid: %s", error)
 
     async def pay(self) -> int:
         """Give what is due to whom most is due first, as far as this node has it; how much that came to. Raises LedgerError."""

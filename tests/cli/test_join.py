@@ -202,7 +202,7 @@ def test_a_line_comes_in_many_ways(at: Cli, tmp_path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("typed", ["{}\n", "{}\n\n", "  {}", "\n"])
 def test_at_a_terminal_a_line_may_come_broken(at: Cli, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
-    monkeypatch.setattr("meshgen.cli.join._at_terminal", lambda: True)
+    monkeypatch.setattr("meshgen.cli.join.at_terminal", lambda: True)
     line = Invite.to(b"", "theirs", [DOOR]).line
     result = at("bob", "join", "--offline", stdin=typed.format(f"{line[:50]}\n{line[50:]}"), code=int(typed == "\n"))
     assert ("member of theirs" in result.stdout) if typed != "\n" else ("no invite line was given" in result.stderr)
@@ -210,7 +210,7 @@ def test_at_a_terminal_a_line_may_come_broken(at: Cli, monkeypatch: pytest.Monke
 
 
 def test_at_a_terminal_a_wrong_line_ends_with_an_empty_one(at: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meshgen.cli.join._at_terminal", lambda: True)
+    monkeypatch.setattr("meshgen.cli.join.at_terminal", lambda: True)
     line = Invite.to(b"", "theirs", [DOOR]).line
     assert "cut or mistyped" in at("bob", "join", stdin=f"{line[:50]}\n\n", code=1).stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import trio
 from libp2p.host.exceptions import StreamFailure
 from libp2p.io.exceptions import IOException
+from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.rcmgr import Direction
 from libp2p.relay.circuit_v2.pb.dcutr_pb2 import HolePunch
@@ -234,6 +236,28 @@ async def test_a_port_that_an_older_connection_has_is_no_obstacle(
         older = await knock(a._host.outward_port, ("127.0.0.1", int(hub.addresses()[0].split("/")[4])))
         assert await a.connect(hub.addresses()[0]) == hub.peer_id
         await older.close()
+
+
+async def test_who_refuses_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(punch_port, "_leads_through_a_router", lambda _address: True)
+    tries: list[int] = []
+
+    class Swarm:
+        async def dial_addr(self, _address: Multiaddr, _peer: ID, *_source: Any) -> None:
+            tries.append(1)
+            try:
+                raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+            except OSError as error:
+                raise SwarmException("no way") from error
+
+        def get_connections(self, _peer: ID) -> list[Any]:
+            return []
+
+    host = SimpleNamespace(get_network=lambda swarm=Swarm(): swarm)
+    punch_port.leave_by_one_port(host)
+    with pytest.raises(SwarmException):
+        await host.get_network().dial_addr(Multiaddr(THEIRS), ID(b"x"))
+    assert len(tries) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ router that lets in whoever was dialled by a port would make each peer that was 
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Any
 
@@ -62,11 +63,21 @@ def leave_by_one_port(host: Any) -> None:
             try:
                 return await dial(address, peer, (ANY, host.outward_port))
             except SwarmException as error:
-                if not isinstance(error.__cause__, OpenConnectionError):
+                if not _was_the_port(error):
                     raise
-        return await dial(address, peer)  # an old connection between the same two ports is not over yet, or it is IPv6
+        return await dial(address, peer)
 
     swarm.dial_addr = dial_addr
+
+
+def _was_the_port(error: SwarmException) -> bool:
+    """An old connection between the same two ports is not over yet; or a name led to an IPv6 address."""
+    reason: BaseException | None = error
+    while reason is not None:
+        if isinstance(reason, OSError) and reason.errno is not None:
+            return reason.errno in (errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.EAFNOSUPPORT, errno.EINVAL)
+        reason = reason.__cause__
+    return isinstance(error.__cause__, OpenConnectionError)
 
 
 def _leads_through_a_router(address: Multiaddr) -> bool:
