@@ -15,6 +15,7 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.rcmgr import Direction
 from libp2p.relay.circuit_v2.pb.dcutr_pb2 import HolePunch
+from libp2p.transport.exceptions import OpenConnectionError
 from multiaddr import Multiaddr
 
 from meshgen.net.libp2p import RelayLimits, punch, punch_port
@@ -245,18 +246,17 @@ async def test_who_refuses_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> Non
     class Swarm:
         async def dial_addr(self, _address: Multiaddr, _peer: ID, *_source: Any) -> None:
             tries.append(1)
-            try:
-                raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
-            except OSError as error:
-                raise SwarmException("no way") from error
+            refused = OpenConnectionError("no way")
+            refused.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+            raise SwarmException("no way") from refused
 
         def get_connections(self, _peer: ID) -> list[Any]:
             return []
 
-    host = SimpleNamespace(get_network=lambda swarm=Swarm(): swarm)
-    punch_port.leave_by_one_port(host)
+    swarm = Swarm()
+    punch_port.leave_by_one_port(SimpleNamespace(get_network=lambda: swarm))
     with pytest.raises(SwarmException):
-        await host.get_network().dial_addr(Multiaddr(THEIRS), ID(b"x"))
+        await swarm.dial_addr(Multiaddr(THEIRS), ID(b"x"))
     assert len(tries) == 1
 
 
