@@ -114,7 +114,9 @@ async def _run(settings: Settings, home: Path, source: Source | None) -> None:
             log.info("node %s is ready; its API is at %s", peer.peer_id, url)
             _tell_doors(net.addresses())
             if trouble := own_trouble(ledger):
-                log.log(logging.WARNING if ledger.is_restored else logging.ERROR, "%s", trouble)  # the first mends itself
+                log.log(
+                    logging.WARNING if ledger.is_restored or ledger.is_copied else logging.ERROR, "%s", trouble
+                )  # the first mends itself
             tell(READY="1")
             nursery.start_soon(keep_telling, partial(_in_a_line, peer))
             await peer.wait_stop()

@@ -30,7 +30,7 @@ from meshgen import __version__
 from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.keyfiles import own_key
 from meshgen.cli.strongbox import COST, Line, Sealing, StrongboxError, Unsealing
-from meshgen.home import HOME_VERSION, INCOMING_KEY_FILE, RESTORED_FILE, RESTORING_DIR, TOKEN_FILE, home_version
+from meshgen.home import HOME_VERSION, INCOMING_KEY_FILE, PLACE_FILE, RESTORED_FILE, RESTORING_DIR, TOKEN_FILE, home_version
 from meshgen.identity import KEY_FILE, Identity, public_key_of
 from meshgen.ledger.database import connect_read_only
 from meshgen.ledger.errors import LedgerError
@@ -42,7 +42,7 @@ MAX_FILE = 8 * 2**20
 """Of the small ones; what is larger is no list of anybody's."""
 MAX_FILES = 4096
 FOLDERS = ("charter", "recovery", "retired", "roll")
-_OWN = {LOCK_FILE, TOKEN_FILE, RESTORED_FILE, MANIFEST}
+_OWN = {LOCK_FILE, TOKEN_FILE, RESTORED_FILE, PLACE_FILE, MANIFEST}
 _PASSING = re.compile(r"\..*|.*\.new|.*\.tmp|.*\.log(\.\d+)?|ledger\.db.*")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}){0,3}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from meshgen.home import BEGUN_FILE, RESTORED_FILE, read_account
+from meshgen.home import BEGUN_FILE, PLACE_FILE, RESTORED_FILE, read_account
 from meshgen.identity import Identity, load_or_create
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.store import LEDGER_FILE, Disk
@@ -43,27 +43,49 @@ def note_beginning(home: Path | Disk | None, identity: Identity) -> None:
         return
     try:
         (home / BEGUN_FILE).write_text(identity.peer_id + "\n", "ascii")
+        _note_place(home)
     except OSError as error:
         raise LedgerError(f"{home / BEGUN_FILE} can't be written: {error.strerror}") from None
 
 
 def is_restored(home: Path | Disk | None, identity: Identity) -> bool:
     """Did this key's log come from a backup, and nobody has told yet what it lacks?"""
-    return isinstance(home, Path) and _peer_in(home / RESTORED_FILE) == identity.peer_id
+    return isinstance(home, Path) and _first_word(home / RESTORED_FILE) == identity.peer_id
+
+
+def is_copied(home: Path | Disk | None) -> bool:
+    """Is this log a copy of the one that was written last: a folder moved to another disk, or a backup put back by hand?"""
+    if isinstance(home, Disk):
+        return home.is_copy
+    return home is not None and _first_word(home / PLACE_FILE) not in ("", _place(home))
 
 
 def note_recalled(home: Path | Disk | None) -> None:
-    """Others have told. Raises OSError."""
-    if isinstance(home, Path):
+    """It is known where the log ends, and from now on whether this is where it lies. Raises OSError."""
+    if isinstance(home, Disk):
+        home.is_copy = False
+    elif home is not None:
         (home / RESTORED_FILE).unlink(missing_ok=True)
+        _note_place(home)
+
+
+def _note_place(home: Path) -> None:
+    (home / PLACE_FILE).write_text(_place(home) + "\n", "ascii")
+
+
+def _place(home: Path) -> str:
+    """Of a file that is written once. The system alone sets this time: what copies a file, however faithfully, can't."""
+    try:
+        return str((home / BEGUN_FILE).stat().st_ctime_ns)
+    except OSError:
+        return "nowhere"
 
 
 def _begun_by(home: Path) -> str:
-    return _peer_in(home / BEGUN_FILE)
+    return _first_word(home / BEGUN_FILE)
 
 
-def _peer_in(file: Path) -> str:
-    """The first word."""
+def _first_word(file: Path) -> str:
     try:
         return "".join(file.read_text("ascii").split()[:1])
     except (OSError, ValueError):

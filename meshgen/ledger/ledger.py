@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import trio
 
 from meshgen.identity import Identity
-from meshgen.ledger.beginning import genesis, is_restored, note_beginning, note_recalled
+from meshgen.ledger.beginning import genesis, is_copied, is_restored, note_beginning, note_recalled
 from meshgen.ledger.dues import Due
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.fold import Balance, Deal, Edge, Line, State, Terms, explain
@@ -75,8 +76,10 @@ async def open_ledger(
     with open_store(home) as store:
         log = load(store, net, identity.public_key)
         ledger = Ledger(log, identity, now_ms)
+        ledger.on_recalled = partial(note_recalled, home)
+        ledger.is_copied = is_copied(home)
         if is_restored(home, identity):  # without a log, too: others have it, or may have
-            ledger.distrust(lambda: note_recalled(home))
+            ledger.distrust()
         elif ledger.head() == NO_HEAD:
             await ledger.append(genesis(home, identity, label))
             ledger.is_new = True
@@ -108,7 +111,9 @@ class Ledger:
         """Hear of each own entry, once it is durable."""
         self.is_new = False
         """Was the own chain begun in this run?"""
-        self._on_recalled: Callable[[], None] | None = None
+        self.is_restored = self.is_copied = False
+        """Brought back by its owner: somebody who keeps it must say where it ends. A copy: it may lack what was said since."""
+        self.on_recalled: Callable[[], None] = lambda: None
 
     async def close(self) -> None:
         """Done by :func:`open_ledger`."""
@@ -177,14 +182,9 @@ class Ledger:
         """Is it known where the own chain ends?"""
         return self._confirmed.is_set()
 
-    @property
-    def is_restored(self) -> bool:
-        """Was it brought back by its owner, who can't know what it lacks? Then somebody who keeps it must say where it ends."""
-        return self._on_recalled is not None
-
-    def distrust(self, on_recalled: Callable[[], None]) -> None:
+    def distrust(self) -> None:
         """It was brought back: own appends fail until others have been asked."""
-        self._on_recalled = on_recalled
+        self.is_restored = True
         self._refusal = (
             "this home came from a backup, and its credit log may lack what it said since: start the node where others can be"
             " reached, which asks them, before this"
@@ -195,12 +195,12 @@ class Ledger:
         self._confirmed = trio.Event()
 
     def allow_appends(self, refusal: str = "") -> None:
-        """They go on, or fail with this text."""
+        """They go on, or fail with this text. Raises OSError if it can't be noted for the next run that they do."""
         self._refusal = refusal
-        if self._on_recalled is not None and not refusal:
-            self._on_recalled()
-            self._on_recalled = None
         self._confirmed.set()
+        if not refusal:
+            self.is_restored = self.is_copied = False
+            self.on_recalled()
 
     # -- dues: what no entry says yet
 

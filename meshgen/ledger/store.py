@@ -41,10 +41,12 @@ class Disk:
         self.before_write: Callable[[], None] = _nothing
         self.after_write: Callable[[], None] = _nothing
         self.in_use = False
+        self.is_copy = False
 
     def copy(self) -> Disk:
         """A backup of what is on it now, without the hooks."""
         twin = Disk()
+        twin.is_copy = True
         self.connection.backup(twin.connection)
         return twin
 

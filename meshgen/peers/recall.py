@@ -34,9 +34,11 @@ PATIENCE_S = 15.0
 never enough for a log that `meshgen restore` has brought back: of that one it is known that something happened to it."""
 LOST_PATIENCE_S = 180.0
 """Once something was lost, so long those are waited for who were dealt with last: the very last entry may be known to one of them
-alone, and whoever does not hear of it forks the chain."""
+alone, and whoever does not hear of it forks the chain. With a copy so long for all that may have been dealt with."""
 DEALT_LATELY = 64
 """Entries."""
+MAX_WITNESSES = 64
+"""Of all that might have dealt with the node that a copy was made of."""
 
 
 class Recall:
@@ -59,7 +61,7 @@ class Recall:
         if self._ledger.is_new:
             return
         why = "this node is stopping, and nobody has confirmed yet where its own credit log ends"
-        began_s, restored = trio.current_time(), self._ledger.is_restored
+        began_s, restored, copied = trio.current_time(), self._ledger.is_restored, self._ledger.is_copied
         try:
             while not self._is_enough(trio.current_time() - began_s):
                 await self._ask_some()
@@ -68,18 +70,39 @@ class Recall:
                     self._ask_again(trio.current_time())
             why = ""
         finally:
-            self._ledger.allow_appends(refusal=why)
-        if restored or self._lost:
+            self._allow(why)
+        if restored or copied or self._lost:
             log.info("this home's credit log is whole again, with %d entries: this node asks and earns", self._ledger.head().seq)
 
+    def _allow(self, refusal: str) -> None:
+        try:
+            self._ledger.allow_appends(refusal)
+        except OSError as error:
+            log.warning("it can't be noted that the own log is whole, so others are asked again next time: %s", error.strerror)
+
     def _is_enough(self, waited_s: float) -> bool:
-        if self._lost and waited_s < LOST_PATIENCE_S and self._partners() - self._knowing - self._ignorant:
+        if waited_s < LOST_PATIENCE_S and self._misses_somebody(waited_s):
             return False
         if self._knowing & set(self._archivists()):
             return True
         if waited_s < PATIENCE_S:
             return waited_s >= MEET_S and bool(self._knowing) and not self._unasked()
         return bool(self._knowing or (self._ignorant and not self._ledger.is_restored))
+
+    def _misses_somebody(self, waited_s: float) -> bool:
+        """Where something was lost, or a copy may lack it, one archivist is not enough: it may have come from a backup itself."""
+        if self._ledger.is_copied and waited_s < PATIENCE_S:
+            return True  # it is not known yet who is there
+        return bool(self._witnesses() - self._knowing - self._ignorant)
+
+    def _witnesses(self) -> set[PeerId]:
+        """Who may know of entries that this home does not, and must be heard."""
+        if self._ledger.is_copied:
+            able = [
+                PeerId(advert.peer) for advert in self._directory.adverts() if {"worker", "archivist"} & {*advert.message.roles}
+            ]
+            return self._partners() | set(sorted(able)[:MAX_WITNESSES])
+        return self._partners() if self._lost else set()
 
     def _ask_again(self, now_s: float) -> None:
         """Who kept nothing of it may have heard of it since."""
@@ -98,8 +121,7 @@ class Recall:
         return [PeerId(advert.peer) for advert in self._directory.adverts() if "archivist" in advert.message.roles]
 
     def _unasked(self) -> list[PeerId]:
-        partners = sorted(self._partners()) if self._lost else ()
-        whom = dict.fromkeys((*partners, *self._archivists(), *(link.peer for link in self._net.links())))
+        whom = dict.fromkeys((*sorted(self._witnesses()), *self._archivists(), *(link.peer for link in self._net.links())))
         return [peer for peer in whom if peer not in self._knowing | self._ignorant]
 
     async def _ask_some(self) -> None:

@@ -17,6 +17,11 @@ def own_trouble(ledger: Ledger) -> str:
             "this home came from a backup: nothing is written into its credit log, so nothing can be asked for or earned, until a"
             " peer that keeps this log has said where it ends. If the node never ran since the backup: `meshgen restore --newest`"
         )
+    if ledger.is_copied and not ledger.confirmed:
+        return (
+            "this home is a copy (moved, or put back by hand?): nothing is written into its credit log until everybody who may have"
+            " dealt with it has said where that ends, or three minutes are over"
+        )
     standing = ledger.standing(ledger.identity.public_key)
     if standing.forked:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from meshgen.home import RESTORED_FILE
+from meshgen.home import PLACE_FILE, RESTORED_FILE
 from meshgen.ledger.ledger import open_ledger
 from meshgen.ledger.store import Disk
 from meshgen.peers.peer import Peer
@@ -43,7 +44,8 @@ async def restored(mesh: VirtualMesh, backup: Disk, told: list[str], through: Pe
         open_ledger(backup, ME, NET, now_ms=now_ms) as ledger,
         trio.open_nursery() as nursery,
     ):
-        ledger.distrust(lambda: told.append("recalled"))
+        ledger.distrust()
+        ledger.on_recalled = lambda: told.append("recalled")
         peer = Peer(load_settings(overrides={"node.alias": "me"}), ME, net, ledger, None, now_ms=now_ms)
         await nursery.start(peer.run)
         await net.connect(through.net.addresses()[0])
@@ -147,3 +149,61 @@ def test_the_last_partner_alone_knows_the_end(seed: int) -> None:
         assert not any(node.ledger.forks() for node in (hub, asker, *workers.values())), seed
 
     simulate(study, seed, calm=False)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_archivist_that_is_behind_itself_is_not_enough_for_a_copy(seed: int) -> None:
+    """Both come from old backups of the same hour, and the worker who knows better is away."""
+
+    async def study(mesh: VirtualMesh) -> None:
+        hub = await mesh.add("hub", "hub archivist")
+        worker = await mesh.worker("far", seconds=0.5)
+        asker = await mesh.requester()
+
+        async def draw() -> str:
+            assert asker.requester
+            job = asker.requester.submit(ImageRequest(prompt="a fjord", steps=4))
+            await job.wait()
+            return job.state
+
+        assert await draw() == "done"
+        await trio.sleep(30)
+        old_hub, old_asker = mesh.backup("hub"), mesh.backup("asker")
+        assert await draw() == await draw() == "done"
+        await mesh.kill("hub")
+        await mesh.kill("asker")
+        mesh.partition(["far"])
+        hub = await mesh.restore("hub", old_hub)
+        asker = await mesh.restore("asker", old_asker)
+        held = asker.ledger.head().seq
+        assert hub.ledger.known(asker.identity.public_key).seq <= held
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asker.ledger.append, GIFT)
+            await trio.sleep(LOST_PATIENCE_S / 2)
+            assert asker.ledger.head().seq == held and "is a copy" in own_trouble(asker.ledger)
+            mesh.heal()
+        await trio.sleep(60)
+        assert own_trouble(asker.ledger) == ""
+        assert await draw() == "done"
+        await trio.sleep(60)
+        assert not any(node.ledger.forks() for node in (hub, asker, worker)), seed
+
+    simulate(study, seed, calm=False)
+
+
+async def test_a_copied_folder_is_known_until_its_log_is_confirmed(tmp_path: Path) -> None:
+    async def is_copied(home: Path, *, confirmed: bool = False) -> bool:
+        async with open_ledger(home, ME, NET, now_ms=now_ms) as ledger:
+            found = ledger.is_copied
+            if confirmed:
+                ledger.allow_appends()
+            return found
+
+    home, copy = tmp_path / "home", tmp_path / "copy"
+    assert [await is_copied(home) for _ in range(2)] == [False, False]
+    shutil.copytree(home, copy)  # with its times
+    assert [await is_copied(copy) for _ in range(2)] == [True, True], "as long as nobody was asked"
+    assert await is_copied(copy, confirmed=True)
+    assert not await is_copied(copy) and not await is_copied(home)
+    (home / PLACE_FILE).unlink()
+    assert not await is_copied(home), "a home from before there was that file"
