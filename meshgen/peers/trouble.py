@@ -19,8 +19,8 @@ def own_trouble(ledger: Ledger) -> str:
         )
     if ledger.is_copied and not ledger.confirmed:
         return (
-            "this home is a copy (moved, or put back by hand?): nothing is written into its credit log until everybody who may have"
-            " dealt with it has said where that ends, or three minutes are over"
+            "this home is a copy (moved, or put back by hand?): nothing is written into its credit log until everybody who may"
+            " have dealt with it has said where that ends, or three minutes are over"
         )
     standing = ledger.standing(ledger.identity.public_key)
     if standing.forked:
