@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.order import LONGEST, MESH, OF_MESH, ROOT, unit
+from tests.order import LONGEST, MESH, OF_MESH, unit
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("begins", [*LONGEST[1:], *sorted(OF_MESH)])

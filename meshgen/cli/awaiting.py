@@ -42,10 +42,11 @@ def _starting(home: Path) -> Iterator[int]:
     import psutil
 
     youngest_s = psutil.Process().create_time() - YOUNG_S
-    for process in psutil.process_iter():
+    for pid in psutil.pids():  # process_iter would go on to tell of who had a number before
         try:
+            process = psutil.Process(pid)
             if process.create_time() >= youngest_s and _is_run(process.cmdline()) and _home_of(process) == home:
-                yield process.pid
+                yield pid
         except (psutil.Error, OSError):  # it has ended, or is somebody else's
             continue
 

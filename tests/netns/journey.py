@@ -133,8 +133,8 @@ def how(mesh: Travellers, asker: str, worker: str) -> str:
     return "relayed" if row.get("relayed") else "direct" if row.get("connected") else "done, and no link any more"
 
 
-def start(node: LocalNode, workers: list[str], count: int = 1) -> str:
-    return str(node.api.post("/v1/jobs", {"prompt": "a fjord", "steps": 4, "count": count, "workers": workers})["id"])
+def start(node: LocalNode, workers: list[str], count: int = 1, **more: int) -> str:
+    return str(node.api.post("/v1/jobs", {"prompt": "a fjord", "steps": 4, "count": count, "workers": workers} | more)["id"])
 
 
 def ask(node: LocalNode, workers: list[str]) -> dict[str, Any]:
