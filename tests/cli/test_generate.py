@@ -152,7 +152,7 @@ def test_ctrl_c_cancels_the_job_and_keeps_what_came(running: Running, tmp_path: 
     while "picture 1 of 2" not in (line := called.stderr.readline()):
         assert line, "it ended early"
     called.send_signal(signal.SIGINT)
-    shown, said = called.communicate(timeout=90)
+    shown, said = called.communicate(timeout=30)
     assert (called.returncode, said.splitlines()[-1]) == (130, "cancelled; 2 of 2 pictures had arrived and are saved")
     assert len(list((tmp_path / "pics").iterdir())) == len(shown.splitlines()) == 2
 

@@ -126,7 +126,7 @@ def test_ctrl_c_shows_what_has_arrived_of_a_text(running: Running) -> None:
     while "text 1 of 3" not in (line := called.stderr.readline()):
         assert line, "it ended early"
     called.send_signal(signal.SIGINT)
-    shown, said = called.communicate(timeout=90)
+    shown, said = called.communicate(timeout=30)
     assert (called.returncode, said.splitlines()[-1]) == (130, "cancelled; 2 of 3 texts had arrived")
     assert shown == "1 of 3, seed 7:\na fox\n\n2 of 3, seed 8:\na fox\n" and "Traceback" not in said
 
@@ -141,7 +141,7 @@ def test_ctrl_c_in_alchemy(running: Running, tmp_path: Path) -> None:
     while "bob does" not in (line := called.stderr.readline()):
         assert line, "it ended early"
     called.send_signal(signal.SIGINT)
-    shown, said = called.communicate(timeout=90)
+    shown, said = called.communicate(timeout=30)
     assert (called.returncode, shown, said.splitlines()[-1]) == (130, "", "cancelled; 0 of 1 answer had arrived")
 
 

@@ -156,7 +156,7 @@ def test_it_leaves_the_terminal_as_it_was(running: Running, way: str) -> None:
         else:
             process.send_signal(signal.SIGINT)
         shown += _rest(master)
-        assert process.wait(90) == 0
+        assert process.wait(10) == 0
     os.close(master)
     assert shown.count(b"\x1b[?1049h") == shown.count(b"\x1b[?1049l") == 1, "the screen that was there before is back"
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l"), "and the cursor"

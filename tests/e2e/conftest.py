@@ -69,7 +69,7 @@ class Town:
 
     def await_workers(self) -> None:
         """Until the requester knows both as they are now; adverts of one that left stay for a while."""
-        wait_for(lambda: workers_seen(self.requester) >= set(WORKERS), "the requester to know both workers", 90)
+        wait_for(lambda: workers_seen(self.requester) >= set(WORKERS), "the requester to know both workers", 30)
 
     def submit(self, prompt: str = "a fjord", **body: Any) -> str:
         return str(self.requester.post("/v1/jobs", {"prompt": prompt, "steps": 4, **body})["id"])
@@ -87,7 +87,7 @@ class Town:
     def await_job(self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None) -> dict[str, Any]:
         """The job as it is over, or as ``until`` first holds of it."""
         reached = until or (lambda job: job["state"] in OVER)
-        wait_for(lambda: reached(self.job(job_id)), f"job {job_id}", 120)
+        wait_for(lambda: reached(self.job(job_id)), f"job {job_id}", 60)
         return self.job(job_id)
 
 

@@ -73,7 +73,7 @@ def test_wrong_usage(town: Town) -> None:
 
 def test_no_node(town: Town, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "meshgen.cli", "--home", str(tmp_path / "none"), "generate", "a lighthouse"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 3
     assert "no node runs" in done.stderr
     assert "meshgen init" in done.stderr
@@ -81,7 +81,7 @@ def test_no_node(town: Town, tmp_path: Path) -> None:
 
 def test_a_node_that_only_watches_says_so(town: Town, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "meshgen.cli", "--home", str(town.node("hub").home), "generate", "a lighthouse"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=90, check=False, cwd=tmp_path)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "asks for nothing" in done.stderr
 
@@ -92,10 +92,10 @@ def test_ctrl_c_cancels_and_keeps_what_came(town: Town, tmp_path: Path) -> None:
     before = town.requester.get("/v1/credit/balance")["balance_mkudos"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         jobs = lambda: town.requester.get("/v1/jobs")["jobs"]  # noqa: E731
-        wait_for(lambda: jobs()[0]["count"] == 16, "the job to begin", 90)
+        wait_for(lambda: jobs()[0]["count"] == 16, "the job to begin", 20)
         town.await_event(jobs()[0]["id"], "arrived")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=90)
+        _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     job = jobs()[0]
     assert job["state"] == "cancelled"

@@ -48,7 +48,7 @@ class Pair:
         return self.mesh.nodes[name]
 
     def await_worker(self) -> None:
-        wait_for(lambda: workers_seen(self.node("asker").api) == {"worker"}, "the asker to know its worker", 90)
+        wait_for(lambda: workers_seen(self.node("asker").api) == {"worker"}, "the asker to know its worker", 30)
 
     def tally(self) -> dict[str, int]:
         return dict(self.node("worker").api.get("/v1/status")["worker"])
@@ -148,7 +148,7 @@ def check(pair: Pair, before: dict[str, dict[str, int]], delivered: int, price: 
     allowed = (0, whole) if paid == 0 else (0,)
     assert any(held + less in allowed for less in expired), (point, held, "until it expires")
     wait_for(
-        lambda: pair.balance("worker")["earned_mkudos"] - before["worker"]["earned_mkudos"] == spent, f"{point}: its pay", 90
+        lambda: pair.balance("worker")["earned_mkudos"] - before["worker"]["earned_mkudos"] == spent, f"{point}: its pay", 30
     )
     for node in pair.mesh.nodes.values():
         assert pair.balance(node.name)["contested_mkudos"] == 0, point

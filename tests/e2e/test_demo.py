@@ -110,7 +110,7 @@ def test_again_and_stay_and_ctrl_c(shown: tuple[Path, dict[str, Any]]) -> None:
         running = pids(folder)
         assert len(running) == 4
         process.send_signal(signal.SIGINT)
-        rest, err = process.communicate(timeout=90)
+        rest, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     assert rest == "", "one line and no other"
     assert not any(map(alive, running))
@@ -122,20 +122,20 @@ def test_again_and_stay_and_ctrl_c(shown: tuple[Path, dict[str, Any]]) -> None:
 def test_ctrl_c_while_it_starts_leaves_no_process(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with demo(folder) as process:
-        wait_for(lambda: bool(pids(folder)), "the first node", 90)
+        wait_for(lambda: bool(pids(folder)), "the first node", 30)
         running = pids(folder)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=90)
+        _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in err
-    wait_for(lambda: not any(map(alive, running | pids(folder))), "the nodes to end", 90)
+    wait_for(lambda: not any(map(alive, running | pids(folder))), "the nodes to end", 10)
 
 
 @pytest.mark.parametrize("words", ([], ["--stay"]))
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "thesis.txt").write_text("all my work")
     with demo(tmp_path, *words) as process:
-        _, err = process.communicate(timeout=90)
+        _, err = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "something else" in err
     assert "--out" in err

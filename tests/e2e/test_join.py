@@ -84,7 +84,7 @@ class Machine:
     def close(self) -> None:
         for process in self.running:
             process.terminate()
-            process.wait(90)
+            process.wait(20)
 
 
 @pytest.fixture

@@ -38,12 +38,12 @@ def test_a_mesh_is_founded_joined_and_changed(tmp_path: Path) -> None:
         assert "has no signed charter of the mesh" in wrong
         assert "is a member of ours" in meshgen(tmp_path / "asker", "mesh", "join", worker.address(), net)
         asker = mesh.start("asker", "requester", through=worker)
-        wait_for(lambda: bool(asker.api.get("/v1/models")["mesh"]), "the worker to be known", 90)
+        wait_for(lambda: bool(asker.api.get("/v1/models")["mesh"]), "the worker to be known", 20)
         assert "by the tariff: 5.000 kudos" in meshgen(tmp_path / "asker", "generate", "x", "--dry-run")
 
         text.write_text(text.read_text().replace("step_mkudos: 50", "step_mkudos: 25"))
         assert "on its way to the others" in meshgen(tmp_path / "worker", "mesh", "amend", str(text))
-        wait_for(lambda: version(asker) == version(worker) == 1, "the new version at both", 90)
+        wait_for(lambda: version(asker) == version(worker) == 1, "the new version at both", 20)
         assert "by the tariff: 4.000 kudos" in meshgen(tmp_path / "asker", "generate", "x", "--dry-run")
         meshgen(tmp_path / "asker", "generate", "x", "--max-kudos", "4", "--out", str(tmp_path / "one.png"))
         log = worker.api.get("/v1/credit/log")["entries"]

@@ -114,7 +114,7 @@ async def overhear(net: Net, topic: str, heard: Haystack, task_status: Any = tri
             heard["gossip"].append(gossip.data)
 
 
-async def until(condition: Any, seconds: float = 90) -> None:
+async def until(condition: Any, seconds: float = 20) -> None:
     with trio.fail_after(seconds):
         while not condition():  # noqa: ASYNC110 - other processes have no events
             await trio.sleep(0.05)

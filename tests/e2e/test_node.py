@@ -21,7 +21,7 @@ from tests.e2e.conftest import WORKERS, Town, is_drawing
 QUIET = re.compile(r"Traceback|\bERROR\b|\bCRITICAL\b|Exception in|never retrieved|was never awaited")
 
 
-def run(home: Path, *words: str, seconds: float = 90) -> subprocess.CompletedProcess[str]:
+def run(home: Path, *words: str, seconds: float = 30) -> subprocess.CompletedProcess[str]:
     """``meshgen run`` where it is expected to end by itself."""
     command = [sys.executable, "-m", "meshgen.cli", "run", "--home", str(home), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
@@ -48,7 +48,7 @@ def extra(town: Town) -> Iterator[LocalNode]:
 def test_a_signal_ends_a_node(town: Town, extra: LocalNode, number: signal.Signals) -> None:
     before = len(extra.log)
     extra.process.send_signal(number)
-    assert extra.process.wait(90) == 0
+    assert extra.process.wait(10) == 0
     assert not (extra.home / "run" / "api.json").exists()
     assert not (extra.home / "api.token").exists()
     assert f"{number.name}: stopping" in extra.log[before:]
@@ -64,7 +64,7 @@ def test_a_signal_ends_a_node_amid_a_job(town: Town) -> None:
         job_id = town.submit(count=8)
         town.await_job(job_id, until=lambda job: is_drawing(job, leaver_id))
         leaver.process.send_signal(signal.SIGTERM)
-        assert leaver.process.wait(90) == 0
+        assert leaver.process.wait(10) == 0
         job = town.await_job(job_id)
     finally:
         town.launch_worker("second")
@@ -83,7 +83,7 @@ def test_the_requester_ends_amid_a_job(town: Town) -> None:
         job_id = town.submit(count=12)
         town.await_job(job_id, until=lambda job: job["state"] == "running")
         requester.process.send_signal(signal.SIGTERM)
-        assert requester.process.wait(90) == 0
+        assert requester.process.wait(10) == 0
     finally:
         town.launch_requester()
     assert not QUIET.search(requester.log), requester.log
@@ -184,8 +184,8 @@ def test_without_the_hub_the_mesh_works_and_finds_it_again(town: Town) -> None:
         town.start_hub()
     assert town.node("hub").peer_id == hub_id
     for name in (*WORKERS, "requester"):
-        wait_for(lambda name=name: linked(town.node(name), hub_id), f"{name} to rejoin", 90)  # type: ignore[misc]
-    wait_for(lambda: len(town.node("hub").api.get("/v1/peers")["peers"]) >= 3, "the hub to know its mesh", 90)
+        wait_for(lambda name=name: linked(town.node(name), hub_id), f"{name} to rejoin", 40)  # type: ignore[misc]
+    wait_for(lambda: len(town.node("hub").api.get("/v1/peers")["peers"]) >= 3, "the hub to know its mesh", 40)
     assert town.await_job(town.submit(count=2))["state"] == "done"
 
 

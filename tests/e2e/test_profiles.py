@@ -30,7 +30,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
         yield {name: root / name for name in PROFILES}
         for node in nodes.values():
             node.send_signal(signal.SIGTERM)
-        assert {name: node.wait(90) for name, node in nodes.items()} == dict.fromkeys(PROFILES, 0)
+        assert {name: node.wait(15) for name, node in nodes.items()} == dict.fromkeys(PROFILES, 0)
     finally:
         for node in nodes.values():
             node.kill()

@@ -24,7 +24,7 @@ def test_an_old_backup_takes_back_what_it_lacks(town: Town, tmp_path: Path) -> N
     assert town.await_job(town.submit(count=4))["state"] == "done"
     lost = int(town.requester.get("/v1/status")["credit"]["entries"])
     assert lost > old.entries
-    wait_for(lambda: kept(hub.home, peer) == lost, "the hub to keep what the asker wrote", 90)
+    wait_for(lambda: kept(hub.home, peer) == lost, "the hub to keep what the asker wrote", 20)
     asker.kill()
     shutil.move(home, tmp_path / "lost")
     try:

@@ -22,7 +22,7 @@ def test_a_suspended_worker_is_noticed_and_comes_back(town: Town) -> None:
         job_id = town.submit(count=COUNT)
         town.await_event(job_id, "part", state="running", alias="first#")
         victim.process.send_signal(signal.SIGSTOP)
-        wait_for(lambda: "first" not in workers_seen(town.requester), "the requester to notice", 90)
+        wait_for(lambda: "first" not in workers_seen(town.requester), "the requester to notice", 30)
         job = town.await_job(job_id)
     finally:
         victim.process.send_signal(signal.SIGCONT)
@@ -37,7 +37,7 @@ def test_a_node_finds_back_though_its_only_door_is_shut(town: Town) -> None:
         town.node("requester").stop()
         assert (town.node("requester").home / PEERS_FILE).exists()
         town.mesh.start("requester", "requester", requester__bid_wait_s=PATIENCE_S, node__log_level="debug")
-        wait_for(lambda: workers_seen(town.requester) == set(WORKERS), "the requester to find back", 90)
+        wait_for(lambda: workers_seen(town.requester) == set(WORKERS), "the requester to find back", 30)
         assert town.await_job(town.submit(count=COUNT))["state"] == "done"
         status = town.requester.get("/v1/status")
         assert abs(status["clock"]["skew_ms"]) < 1000

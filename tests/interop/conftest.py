@@ -72,7 +72,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
         hub = mesh.start("hub", "hub", "archivist", mesh__relay="on")
         wanda = mesh.launch("wanda", "worker", through=hub, worker__engine="fake", worker__fake_seconds=PICTURE_S)
         mesh.await_ready(wanda, mesh.launch("ada", "requester", through=hub))
-        wait_for(lambda: bool(hub.api.get("/v1/models")["mesh"]), "the hub to know Wanda", 90)
+        wait_for(lambda: bool(hub.api.get("/v1/models")["mesh"]), "the hub to know Wanda", 30)
         yield mesh
 
 

@@ -87,13 +87,13 @@ def test_it_draws_for_a_python_node(run: Callable[..., Script], mesh: LocalMesh,
     ada = mesh.nodes["ada"].api
     script = run(mesh.nodes["hub"], "draw.js", way)
     joined = script.until("joined")[-1]
-    wait_for(lambda: joined["model"] in known(ada, joined["peer_id"]).get("models", ()), "Ada to know it", 90)
+    wait_for(lambda: joined["model"] in known(ada, joined["peer_id"]).get("models", ()), "Ada to know it", 20)
     wanted = {"prompt": "a plain colour", "model": joined["model"], "steps": 4, "count": 2, "width": SIDE, "height": SIDE}
     job_id = ada.post("/v1/jobs", wanted)["id"]
     drawn = script.until("drawn")[-1]
     assert (drawn["pictures"], drawn["prompt"]) == (2, wanted["prompt"])
 
-    wait_for(lambda: ada.get(f"/v1/jobs/{job_id}")["state"] == "done", "the job to be done", 90)
+    wait_for(lambda: ada.get(f"/v1/jobs/{job_id}")["state"] == "done", "the job to be done", 10)
     assert known(ada, joined["peer_id"])["relayed"] == bool(way)
     for index in range(2):
         with Image.open(BytesIO(ada.fetch(f"/v1/jobs/{job_id}/results/{index}"))) as image:
@@ -129,7 +129,7 @@ def test_it_joins_asks_gets_its_pictures_and_pays(run: Callable[..., Script], me
     author = peer_id(bytes.fromhex(settled["author"]))
     assert author == joined["peer_id"]
     for node in (wanda, hub):  # she was shown it, the hub pulled it from its author
-        wait_for(lambda api=node.api: chain(api, author) == KINDS, f"{node.name} to hold its chain", 90)  # type: ignore[misc]
+        wait_for(lambda api=node.api: chain(api, author) == KINDS, f"{node.name} to hold its chain", 20)  # type: ignore[misc]
         assert node.api.get("/v1/credit/log", peer=author)["entries"][-1]["id"] == settled["head"]
         its = balance(node.api, author)
         assert (its["spent_mkudos"], its["held_mkudos"]) == (first["mkudos"] + second["mkudos"], 0)
@@ -143,5 +143,5 @@ def test_it_joins_a_private_mesh_by_its_line_alone(run: Callable[..., Script], t
         hub = mesh.start("hub", "hub")
         joined = run(hub, "draw.js").until("joined")[-1]
         wait_for(
-            lambda: joined["model"] in {model["name"] for model in hub.api.get("/v1/models")["mesh"]}, "the hub to know it", 90
+            lambda: joined["model"] in {model["name"] for model in hub.api.get("/v1/models")["mesh"]}, "the hub to know it", 20
         )

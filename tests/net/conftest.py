@@ -28,7 +28,7 @@ async def echo(channel: Channel) -> None:
         await channel.send(message)
 
 
-async def until(condition: Any, seconds: float = 30) -> None:
+async def until(condition: Any, seconds: float = 10) -> None:
     """Wait for what a network does in its own time."""
     with trio.fail_after(seconds):
         while not condition():  # noqa: ASYNC110 - what libp2p does has no event

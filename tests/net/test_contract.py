@@ -121,7 +121,7 @@ async def test_a_clean_end_is_none_on_both_sides(world: World) -> None:
     a.serve(OTHER, greet)
     async with a.open(b.peer_id, OTHER) as channel:
         await channel.send(b"one")
-    with trio.fail_after(30):
+    with trio.fail_after(5):
         await done.wait()
     assert seen == [b"one", None, None]
     async with b.open(a.peer_id, OTHER) as channel:
@@ -151,7 +151,7 @@ async def test_leaving_by_an_error_resets_the_other_side(world: World) -> None:
         async with a.open(b.peer_id, OTHER) as channel:
             await channel.send(b"x")
             raise ZeroDivisionError
-    with trio.fail_after(30):
+    with trio.fail_after(5):
         await done.wait()
     assert outcomes == ["reset"]
     assert await request(a, b.peer_id, ECHO, b"unharmed") == b"unharmed"
@@ -191,7 +191,7 @@ async def test_a_peer_that_dies_amid_a_channel_is_unreachable(world: World) -> N
             await channel.send(b"x")
             assert await channel.receive() == b"x"
             await world.kill(b)
-            with trio.fail_after(30):
+            with trio.fail_after(10):
                 await channel.receive()
 
 
