@@ -56,6 +56,11 @@ class Pair:
     def balance(self, name: str) -> dict[str, int]:
         return dict(self.node(name).api.get("/v1/credit/balance"))
 
+    def holds(self) -> dict[str, int]:
+        """What the asker has set aside for each job that is not over, in mkudos."""
+        open_deals = self.node("asker").api.get("/v1/credit/deals?open=held&limit=1000")
+        return {deal["entries"][0]: deal["mkudos"] for deal in open_deals["items"]}
+
     def ask(self) -> str:
         return str(self.node("asker").api.post("/v1/jobs", {"prompt": "a fjord", "steps": 4, "count": PICTURES})["id"])
 
@@ -94,7 +99,7 @@ def walk(pair: Pair, victim: str) -> Iterator[str]:
     """The points that a job passes, in order, each survived; until a job passes without reaching the next."""
     for number, moment in product(range(1, MAX_WRITES), ("before", "after")):
         point = f"{moment} {number}"
-        before = {name: pair.balance(name) for name in pair.mesh.nodes}
+        before, held_before = {name: pair.balance(name) for name in pair.mesh.nodes}, pair.holds()
         delivered = crash(pair, victim, point)
         if delivered is None:
             return
@@ -102,7 +107,8 @@ def walk(pair: Pair, victim: str) -> Iterator[str]:
         pair.await_worker()
         again = pair.pictures()
         assert (again["state"], len(again["results"])) == ("done", PICTURES), point
-        check(pair, before, delivered, again["parts"][0]["mkudos"], point)
+        held = sum(mkudos for hold, mkudos in pair.holds().items() if hold not in held_before)
+        check(pair, before, held, delivered, again["parts"][0]["mkudos"], point)
         yield point
     raise AssertionError(f"a job of {PICTURES} pictures makes {MAX_WRITES} durable writes")
 
@@ -136,17 +142,16 @@ def is_through(pair: Pair, job_id: str, jobs_before: int) -> bool:
         return False
 
 
-def check(pair: Pair, before: dict[str, dict[str, int]], delivered: int, price: int, point: str) -> None:
-    """Now that another job has carried the news: what was delivered is paid, but for one picture at most, and once."""
+def check(pair: Pair, before: dict[str, dict[str, int]], held: int, delivered: int, price: int, point: str) -> None:
+    """Now that another job has carried the news: what was delivered is paid, but for one picture at most, and once.
+
+    ``held``: what is set aside for jobs since. What is left of earlier points may end meanwhile.
+    """
     spent = pair.balance("asker")["spent_mkudos"] - before["asker"]["spent_mkudos"]
-    held = pair.balance("asker")["held_mkudos"] - before["asker"]["held_mkudos"]
     paid = spent // price - PICTURES
     assert delivered - 1 <= paid <= delivered, (point, paid, delivered)
     assert spent == (paid + PICTURES) * price, point
-    whole = PICTURES * price
-    expired = range(0, before["asker"]["held_mkudos"] + 1, whole)  # on a slow machine holds of earlier points end meanwhile
-    allowed = (0, whole) if paid == 0 else (0,)
-    assert any(held + less in allowed for less in expired), (point, held, "until it expires")
+    assert held in ((0, PICTURES * price) if paid == 0 else (0,)), (point, held, "until it expires")
     wait_for(
         lambda: pair.balance("worker")["earned_mkudos"] - before["worker"]["earned_mkudos"] == spent, f"{point}: its pay", 30
     )

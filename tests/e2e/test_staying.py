@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+from time import monotonic
 
 import pytest
 
 from meshgen.cli.local_mesh import wait_for
 from meshgen.peers.acquaintances_file import PEERS_FILE
+from meshgen.peers.pulse_wake import SLEPT_S
 from tests.e2e.conftest import PATIENCE_S, WORKERS, Town, workers_seen
 
 COUNT = 12
@@ -22,12 +24,15 @@ def test_a_suspended_worker_is_noticed_and_comes_back(town: Town) -> None:
         job_id = town.submit(count=COUNT)
         town.await_event(job_id, "part", state="running", alias="first#")
         victim.process.send_signal(signal.SIGSTOP)
+        asleep_s = monotonic()
         wait_for(lambda: "first" not in workers_seen(town.requester), "the requester to notice", 30)
         job = town.await_job(job_id)
+        wait_for(lambda: monotonic() - asleep_s > SLEPT_S + 1, "the victim to have slept for long enough to notice", 30)
     finally:
         victim.process.send_signal(signal.SIGCONT)
     assert (job["state"], len(job["results"])) == ("done", COUNT)
     assert [part["state"] for part in job["parts"] if part["worker"] == victim_id] == ["lost"]
+    wait_for(lambda: "this machine slept" in victim.log, "the victim to notice", 30)
     town.await_workers()
 
 

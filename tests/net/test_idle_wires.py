@@ -16,9 +16,10 @@ ONE, OTHER, PROTOCOL = PeerId("one"), PeerId("other"), "/meshgen/test/1"
 class IdleWire:
     peer_ended = True
 
-    def __init__(self, closing: Any = None) -> None:
+    def __init__(self, closing: Any = None, *, relayed: bool = False) -> None:
         self._closing = closing
         self.closed = False
+        self.relayed = relayed
 
     def is_live(self) -> bool:
         return not self.closed
@@ -57,3 +58,14 @@ async def test_a_hang_up_and_somebody_who_takes_meet(autojump_clock: object) -> 
         await idle.keep(ONE, protocol, cast(Wire, wire))
     await idle.drop(ONE)
     assert len(idle) == 0 and all(wire.closed for wire in wires.values())
+
+
+async def test_what_a_relay_carries_is_left_and_the_rest_is_kept(autojump_clock: object) -> None:
+    idle = IdleWires(8)
+    relayed, direct, of_another = IdleWire(relayed=True), IdleWire(), IdleWire(relayed=True)
+    for peer, wire in ((ONE, relayed), (ONE, direct), (OTHER, of_another)):
+        await idle.keep(peer, PROTOCOL, cast(Wire, wire))
+    await idle.leave_relay(ONE)
+    assert (relayed.closed, direct.closed, of_another.closed, len(idle)) == (True, False, False, 2)
+    assert cast(IdleWire, await idle.take(ONE, PROTOCOL)) is direct
+    assert await idle.take(ONE, PROTOCOL) is None

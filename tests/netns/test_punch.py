@@ -15,7 +15,8 @@ from tests.netns.world import NoNamespacesError, World, world
 HOMES = ("home", "lab")
 WAIT_S = 60.0
 JOBS, PICTURES, SIDE = 2, 16, 512
-"""Much more than what two peers have to say to a relay meanwhile."""
+LEFT = 1 / 20
+"""What may still go through the relay, of a job's bytes: what was on its way there."""
 
 
 @pytest.fixture
@@ -66,6 +67,6 @@ def test_two_homes_go_on_without_the_relay_that_they_met_through(places: World, 
         wait_for(lambda: is_direct(asker, worker) and is_direct(worker, asker), "a link of their own", WAIT_S)
         before = carried(hub)
         made = sum(drawn(asker, worker) for _ in range(JOBS))
-        assert carried(hub) - before < made
+        assert carried(hub) - before < LEFT * made
     finally:
         mesh.stop()

@@ -160,6 +160,17 @@ class IdleWires:
         else:
             await wire.close()
 
+    async def leave_relay(self, peer: PeerId) -> None:
+        """Close those of this peer that a relay carries: there is a direct connection now."""
+        left: list[Wire] = []
+        for (whose, _protocol), waiting in self._idle.items():
+            if whose == peer:
+                left += [wire for _since_s, wire in waiting if wire.relayed]
+                waiting[:] = [entry for entry in waiting if not entry[1].relayed]
+        self._count -= len(left)
+        for wire in left:  # others come and go meanwhile
+            await wire.close()
+
     async def drop(self, peer: PeerId) -> None:
         """Close all that wait for this peer."""
         keys = [key for key in self._idle if key[0] == peer]

@@ -143,6 +143,7 @@ class Libp2pNet:
         self._table = table
         self._ways = ways
         self._idle = IdleWires(limits.idle_streams)
+        ways.direct.leave_relay = self._idle.leave_relay
         self._serving: Counter[PeerId] = Counter()
         self._protocols: set[str] = set()
         self._door = door

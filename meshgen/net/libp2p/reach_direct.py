@@ -19,6 +19,7 @@ from multiaddr import Multiaddr
 from meshgen.net.guard import log
 from meshgen.net.libp2p.punch import Puncher
 from meshgen.net.libp2p.reach import is_direct
+from meshgen.net.port import PeerId
 
 LOOK_S = 2.0
 FIRST_S = 2.0
@@ -43,6 +44,8 @@ class DirectPaths:
         self._due: dict[ID, tuple[float, float]] = {}
         """When to try a peer, and how long to wait after that."""
         self._trying: set[ID] = set()
+        self.leave_relay: Callable[[PeerId], Awaitable[None]] = _keep
+        """Closes what waits on relayed connections to a peer for somebody to use it again."""
 
     def forget(self) -> None:
         """Addresses changed: what failed may work now."""
@@ -56,6 +59,7 @@ class DirectPaths:
                 self._due = {peer: due for peer, due in self._due.items() if peer in relayed}
                 direct = {each.muxed_conn.peer_id for each in self._swarm.get_connections() if is_direct(each)}
                 for peer in relayed.keys() & direct:
+                    await self.leave_relay(PeerId(str(peer)))
                     await self._hang_up_idle(relayed[peer])
                 for peer in self._next(relayed.keys() - direct):
                     nursery.start_soon(self._try, peer, self._leads(peer, relayed[peer]))
@@ -105,3 +109,7 @@ class DirectPaths:
         if await way(peer):
             log.info("a peer that was reached through a relay is connected directly now")
             all_ways.cancel()
+
+
+async def _keep(_peer: PeerId) -> None:
+    """Nothing waits."""

@@ -70,7 +70,7 @@ class Ways:
             is_welcome=self._is_welcome,
         )
         self.relay = None if limits is None else Relay(host, limits, self._takes_reservations, self._serves)
-        self._direct = DirectPaths(host, self.dialer.reach_directly, lambda: self.reachability.seen_at)
+        self.direct = DirectPaths(host, self.dialer.reach_directly, lambda: self.reachability.seen_at)
         self._plain: Callable[[], list[Multiaddr]] = host.get_addrs
         self._more: list[Multiaddr] = []
         self._told: tuple[str, tuple[PeerId, ...]] = ("unknown", ())
@@ -120,7 +120,7 @@ class Ways:
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            for task in (self.reachability.run, self.relays.run, self._direct.run, self._tell, self._push, self._follow_moves):
+            for task in (self.reachability.run, self.relays.run, self.direct.run, self._tell, self._push, self._follow_moves):
                 nursery.start_soon(task)
             if self.relay is not None:
                 nursery.start_soon(self._serve_as_relay, self.relay)
@@ -151,7 +151,7 @@ class Ways:
     async def _follow_moves(self) -> None:
         while True:
             await self.reachability.moved.wait()
-            self._direct.forget()
+            self.direct.forget()
             forget_interfaces()
             for changed in self._watchers:
                 changed()
