@@ -120,7 +120,7 @@ async def pair(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> Pa
     b: Any = await libp2p_world.join(3, listen=[])
     for net, seen_at in ((a, MINE), (b, THEIRS)):
         net._host.outward_port = 4711
-        net._ways._direct._puncher._seen_at = lambda seen_at=seen_at: [Multiaddr(seen_at)]
+        net._ways.direct._puncher._seen_at = lambda seen_at=seen_at: [Multiaddr(seen_at)]
         await until(lambda net=net: net.reach().relays)
     await a.connect(b.addresses()[0])
     await until(lambda: any(link.peer == a.peer_id for link in b.links()))
@@ -128,7 +128,7 @@ async def pair(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 async def test_both_dial_where_the_other_one_is_seen(pair: Pair) -> None:
-    assert not await pair.b._ways._direct._puncher.punch(pair.a._host.get_id())
+    assert not await pair.b._ways.direct._puncher.punch(pair.a._host.get_id())
     await until(lambda: len(pair.knocked) == 12)  # three tries of two knocks each
     assert set(pair.knocked) == {(4711, ("5.77.0.2", 4711)), (4711, ("5.77.0.3", 4711))}
 
@@ -150,7 +150,7 @@ async def test_who_says_something_else_makes_nobody_dial(pair: Pair, said: list[
         for _ in range(2):
             await pipe.hear(HolePunch)
     assert not pair.knocked
-    assert not pair.a._ways._direct._puncher._busy
+    assert not pair.a._ways.direct._puncher._busy
 
 
 async def test_bytes_that_are_no_message_are_answered_by_a_reset(pair: Pair) -> None:
@@ -166,7 +166,7 @@ async def test_a_peer_is_served_a_few_times(pair: Pair) -> None:
         await pipe.say(connect())
         assert (await pipe.hear(HolePunch)).type == HolePunch.CONNECT
         await pipe.reset()
-    await until(lambda: not pair.a._ways._direct._puncher._busy)
+    await until(lambda: not pair.a._ways.direct._puncher._busy)
     with pytest.raises((IOException, StreamFailure)):
         pipe = await pair.open()
         await pipe.say(connect())
@@ -228,6 +228,16 @@ async def test_what_is_dialled_beyond_the_router_leaves_by_one_port(
             await knock(a._host.outward_port, closed.getsockname())
 
 
+@pytest.mark.skipif(SHARED is None, reason="this system lets no two sockets share a port")
+async def test_nobody_else_gets_the_port(libp2p_world: Libp2pWorld) -> None:
+    async with libp2p_world.opened(1, {}) as net:
+        port = net._host.outward_port
+        with socket.socket() as another, pytest.raises(OSError, match="in use"):
+            another.bind(("0.0.0.0", port))
+    with socket.socket() as another:
+        another.bind(("0.0.0.0", port))
+
+
 async def test_a_port_that_an_older_connection_has_is_no_obstacle(
     libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,8 +264,7 @@ async def test_who_refuses_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> Non
             return []
 
     swarm = Swarm()
-    punch_port.leave_by_one_port(SimpleNamespace(get_network=lambda: swarm))
-    with pytest.raises(SwarmException):
+    with punch_port.leave_by_one_port(SimpleNamespace(get_network=lambda: swarm)), pytest.raises(SwarmException):
         await swarm.dial_addr(Multiaddr(THEIRS), ID(b"x"))
     assert len(tries) == 1
 

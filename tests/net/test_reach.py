@@ -216,6 +216,9 @@ def test_the_loopback_of_another_machine_is_not_dialled(
 # -- a router's door
 
 
+ALL_PORTS = tuple(range(65536))
+
+
 class FakeRouter:
     """``taken``: outer ports that others have."""
 
@@ -236,12 +239,13 @@ class FakeRouter:
         self.closed.append(outside_port)
 
 
-async def opened_by(router: FakeRouter | None, times: int = 1) -> list[Any]:
+async def opened_by(*routers: FakeRouter | None, times: int = 1) -> list[Any]:
     """What was told, up to so many times."""
+    finders = [lambda found=router: found for router in routers]
     send, receive = trio.open_memory_channel[Any](99)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Upnp(send.send_nowait, lambda: router).run, 4711)
+            nursery.start_soon(Upnp(send.send_nowait, finders).run, 4711)
             told = [await receive.receive() for _ in range(times)]
             nursery.cancel_scope.cancel()
     return told
@@ -272,6 +276,13 @@ async def test_a_port_that_is_taken_gives_way_to_another() -> None:
 async def test_without_a_router_that_leads_out_nothing_happens(router: FakeRouter | None) -> None:
     assert await opened_by(router) == [None]
     assert router is None or not router.open
+
+
+@pytest.mark.parametrize("refusing", [None, FakeRouter(ip=""), FakeRouter(taken=ALL_PORTS)], ids=["none", "down", "full"])
+async def test_where_one_protocol_leads_nowhere_the_next_is_spoken(refusing: FakeRouter | None) -> None:
+    speaks = FakeRouter()
+    assert await opened_by(refusing, speaks) == [tcp_address("5.77.0.1", 4711)]
+    assert speaks.closed == [4711] and (refusing is None or not refusing.closed)
 
 
 def test_a_door_is_wanted_in_homes_alone() -> None:

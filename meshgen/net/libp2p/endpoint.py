@@ -33,6 +33,7 @@ from meshgen.net.libp2p.gossip import MeshGossip, MeshPubsub
 from meshgen.net.libp2p.host import DEFAULT_LIMITS, Limits, make_host, parse_listen, quieten
 from meshgen.net.libp2p.keeping import guard_table
 from meshgen.net.libp2p.mdns import meet_neighbours
+from meshgen.net.libp2p.punch_port import leave_by_one_port
 from meshgen.net.libp2p.reach import is_direct
 from meshgen.net.libp2p.reach_ways import Ways
 from meshgen.net.libp2p.relay_switch import RelayLimits
@@ -116,6 +117,7 @@ async def _run_stack(
     pubsub = MeshPubsub(host, MeshGossip(), door.conduct, door.blame)
     with trio.CancelScope(shield=True) as scope:
         async with AsyncExitStack() as services:
+            services.enter_context(leave_by_one_port(host))
             await services.enter_async_context(host.run(listen_on))
             for service in (dht, pubsub.router, pubsub):
                 await services.enter_async_context(background_trio_service(service))

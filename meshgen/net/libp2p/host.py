@@ -26,7 +26,6 @@ from meshgen.identity import Identity
 from meshgen.net.guard import DIAL_TIMEOUT_S
 from meshgen.net.libp2p.addresses import AddressBook, guard_addresses
 from meshgen.net.libp2p.psk import MeshSecurity
-from meshgen.net.libp2p.punch_port import leave_by_one_port
 from meshgen.net.libp2p.yamux import MeshMuxer, MeshYamux
 from meshgen.net.port import NetError
 
@@ -76,7 +75,6 @@ def make_host(
     swarm.retry_config = RetryConfig(max_retries=0)  # the dialer knows better when to try again
     swarm.upgrader.security_multistream = MeshSecurity(security, psk)
     swarm.upgrader.muxer_multistream = MeshMuxer(HANDSHAKE_TIMEOUT_S)
-    leave_by_one_port(host)
     return host
 
 

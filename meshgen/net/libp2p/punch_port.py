@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import trio
@@ -27,13 +29,17 @@ ANY = "0.0.0.0"
 """The system picks the interface that leads there."""
 
 
-def free_port() -> int | None:
-    """One that nobody has; None where it could not be shared. IPv4, as all here: with IPv6 homes have no such routers."""
+@contextmanager
+def _held_port() -> Iterator[int | None]:
+    """Nobody else has or gets it; None where it can't be shared. IPv4, as all here: with IPv6 homes have no such routers."""
     if SHARED is None:
-        return None
-    with socket.socket() as probe:
-        probe.bind((ANY, 0))
-        return int(probe.getsockname()[1])
+        yield None
+        return
+    with socket.socket() as holder:
+        holder.bind((ANY, 0))
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, SHARED, 1)
+        yield int(holder.getsockname()[1])
 
 
 async def knock(port: int, place: tuple[str, int]) -> TrioTCPStream:
@@ -51,9 +57,9 @@ async def knock(port: int, place: tuple[str, int]) -> TrioTCPStream:
     return TrioTCPStream(trio.SocketStream(door))
 
 
-def leave_by_one_port(host: Any) -> None:
-    """From now on, what this host dials beyond its router leaves by ``host.outward_port``; None = by any."""
-    host.outward_port = free_port()
+@contextmanager
+def leave_by_one_port(host: Any) -> Iterator[None]:
+    """Meanwhile, what this host dials beyond its router leaves by ``host.outward_port``; None = by any."""
     swarm = host.get_network()
     dial = swarm.dial_addr
 
@@ -68,6 +74,8 @@ def leave_by_one_port(host: Any) -> None:
         return await dial(address, peer)
 
     swarm.dial_addr = dial_addr
+    with _held_port() as host.outward_port:
+        yield
 
 
 def _was_the_port(error: SwarmException) -> bool:

@@ -7,7 +7,7 @@ anywhere is found out by others, who try it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import trio
@@ -19,7 +19,7 @@ from meshgen.net.libp2p.reach_probe import tcp_address
 from meshgen.net.libp2p.reach_router import Router, RouterError
 from meshgen.net.libp2p.reach_votes import is_global, is_loopback
 
-__all__ = ["Router", "RouterError", "Upnp", "find_router", "wants_door"]
+__all__ = ["Router", "RouterError", "Upnp", "find_upnp", "wants_door"]
 
 SEARCH_MS = 2000
 LEASE_S = 3600
@@ -35,29 +35,32 @@ NAME = "meshgen"
 class Upnp:
     """Keeps a port forwarded. ``opened`` is told the address that leads here, or None when there is none any more."""
 
-    def __init__(self, opened: Callable[[Multiaddr | None], None], find: Callable[[], Router | None] | None = None) -> None:
+    def __init__(self, opened: Callable[[Multiaddr | None], None], finders: Sequence[Callable[[], Router | None]] = ()) -> None:
+        """``finders``: of a router that speaks UPnP, and of one that speaks NAT-PMP; the next where one leads nowhere."""
         self._opened = opened
-        self._find = find or find_router
+        self._finders = finders or (find_upnp, find_natpmp)
 
     async def run(self, port: int) -> None:
         """Until cancelled."""
-        router: Router | None = None
+        while True:
+            for find in self._finders:
+                if router := await _asked(find):
+                    await self._keep(router, port)
+            self._opened(None)
+            await trio.sleep(AGAIN_S)
+
+    async def _keep(self, router: Router, port: int) -> None:
+        """For as long as it forwards the port."""
         outside_port = port
         try:
-            while True:
-                router = router or await _asked(self._find)
-                held = None if router is None else await self._forward(router, outside_port, port)
-                if held is None:
-                    router = None
-                    self._opened(None)
-                else:
-                    outside_port = held[1]
-                    self._opened(tcp_address(*held))
-                await trio.sleep(AGAIN_S if held is None else RENEW_S)
-        finally:
-            if router is not None:
-                with shielded(2.0):
-                    await _asked(router.close, outside_port)
+            while held := await self._forward(router, outside_port, port):
+                outside_port = held[1]
+                self._opened(tcp_address(*held))
+                await trio.sleep(RENEW_S)
+        except trio.Cancelled:
+            with shielded(2.0):
+                await _asked(router.close, outside_port)
+            raise
 
     async def _forward(self, router: Router, outside_port: int, port: int) -> tuple[str, int] | None:
         """The outer IP and port; None where another NAT lies beyond, or nothing is to be had."""
@@ -93,17 +96,8 @@ async def _asked(question: Callable[..., Any], *given: Any) -> Any:
     return None
 
 
-def find_router() -> Router | None:
-    """The router of this network, if it speaks UPnP or NAT-PMP."""
-    try:
-        found = _find_upnp()
-    except RouterError as error:
-        log.debug("UPnP: %s", error)
-        found = None
-    return found or find_natpmp()
-
-
-def _find_upnp() -> Router | None:
+def find_upnp() -> Router | None:
+    """The router of this network, if it speaks UPnP. Raises RouterError."""
     try:
         from miniupnpc import UPnP
     except ImportError:
