@@ -139,8 +139,12 @@ def _text(entry: Entry, peer: str, run_then: bool) -> str:
     mesh = entry.lineage
     version = f", version {mesh.current.version}" if mesh.documents else ""
     whose = "private, its key is kept here" if entry.psk else f"mesh id {mesh.net.hex()}"
-    lines = [f"this home is a member of {mesh.current.name}{version} ({whose}), as {peer}", _doors(entry)]
-    if mesh.current.members == "listed":
+    listed = mesh.current.members == "listed"
+    lines = [
+        f"this home {'is set up for' if listed else 'is a member of'} {mesh.current.name}{version} ({whose}), as {peer}",
+        _doors(entry),
+    ]
+    if listed:
         lines.append(f"its charter lists its members; if this node is none yet, a delegate runs `meshgen mesh admit {peer}`")
     return "\n".join(lines if run_then else [*lines, "next: meshgen run"])
 

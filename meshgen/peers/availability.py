@@ -19,6 +19,7 @@ from meshgen.engine.port import Engine, ModelInfo
 from meshgen.peers.ceilings import Ceiling
 from meshgen.peers.hours import Hours, LocalTime, local_time
 from meshgen.peers.matching import No
+from meshgen.peers.membership import State
 from meshgen.peers.pausing import MAX_MESSAGE, MAX_PAUSE_MS, Pause, keep_pause, read_pause
 from meshgen.settings import WorkerSettings
 
@@ -35,11 +36,20 @@ MAX_TROUBLES = 3
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """What keeps it from working: paused, hours, too_hot, power, driver, engine or no_model. ``until_ms`` 0: unknown."""
+    """What keeps it from working: paused, hours, too_hot, power, driver, stranger, expelled, engine or no_model.
+
+    ``until_ms`` 0: unknown.
+    """
 
     code: str
     text: str
     until_ms: int = 0
+
+
+_OUTSIDE = {
+    "stranger": Why("stranger", "this node is not a member of its mesh yet: a delegate has to admit it"),
+    "expelled": Why("expelled", "a delegate has expelled this node from its mesh"),
+}
 
 
 class Availability:
@@ -75,6 +85,8 @@ class Availability:
         self._was: str | None = None  # what shut it when that was last looked at
         self.fault: Callable[[], str] = lambda: ""
         """Why this node can work for nobody, whatever its owner's rules say: its credit log can't be written."""
+        self.membership: Callable[[], State] = lambda: "open"
+        """Of this node in its mesh: where it is none of the members', nobody asks it for anything."""
 
     def follow(self, settings: WorkerSettings) -> None:
         """The owner's hours and ceilings from now on."""
@@ -159,7 +171,7 @@ class Availability:
         """Everything that keeps it from working; empty if it takes work."""
         closed = self.closed()
         until = Why(closed.code, closed.text, self._ends_ms(closed)) if closed else None
-        return [why for why in (until, self._unable()) if why]
+        return [why for why in (until, _OUTSIDE.get(self.membership()), self._unable()) if why]
 
     def state(self) -> dict[str, Any]:
         """For status, fit for JSON."""

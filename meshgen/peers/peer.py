@@ -149,6 +149,7 @@ class Peer:
         self.overseer = overseer = Overseer(
             self.settings, self.charters.current, engine, self.now_ms, self.directory.changed, home=self.home
         )
+        overseer.availability.membership = lambda: self.community.membership.state
         self.worker = worker = Worker(
             self.net, self.identity, self.ledger, archivist, engine, queue, policy, self.now_ms, self._own_advert, overseer
         )

@@ -68,6 +68,11 @@ async def expel(town: Town, *names: str, by: str = "hub") -> None:
     await trio.sleep(SPREAD_S)
 
 
+def reasons(town: Town, name: str) -> list[str]:
+    """Why that worker takes no work."""
+    return [reason["code"] for reason in town.members[name].status()["worker"]["reasons"]]
+
+
 def states(town: Town, *names: str) -> list[str]:
     return [town.members[name].status()["membership"] for name in names]
 
@@ -82,8 +87,10 @@ async def test_who_is_admitted_takes_part_within_seconds(autojump_clock: trio.te
         await admit(ours, "asker")
         assert states(ours, "worker", "asker") == ["stranger", "member"]
         assert (await pictures_of(asker)).state == "failed", "the worker is none yet"
+        assert reasons(ours, "worker") == ["stranger"]
         await admit(ours, "worker", by="second")
         assert (await pictures_of(asker)).state == "done"
+        assert reasons(ours, "worker") == []
 
 
 async def test_who_is_expelled_takes_part_no_more(autojump_clock: trio.testing.MockClock) -> None:
@@ -103,6 +110,8 @@ async def test_who_is_expelled_takes_part_no_more(autojump_clock: trio.testing.M
         assert states(ours, "asker") == ["expelled"], "an expulsion outweighs an admission"
         await admit(ours, "asker", by="second")
         assert states(ours, "asker") == ["member"], "who expelled took it back"
+        await expel(ours, "worker", by="second")
+        assert reasons(ours, "worker") == ["expelled"]
 
 
 async def test_a_job_that_runs_when_its_requester_is_expelled_is_done_and_paid(autojump_clock: trio.testing.MockClock) -> None:
