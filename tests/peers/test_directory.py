@@ -15,6 +15,7 @@ from meshgen.peers.directory import (
     CHANGE_GAP_S,
     DRIFT_PARTS,
     LIFETIME_MS,
+    OVERDUE,
     PRESENCE_S,
     SHARE_S,
     TABLE_GAP_S,
@@ -115,9 +116,13 @@ async def test_what_all_say_of_themselves_grows_as_their_logarithm(
         directory = (await mesh.requester()).directory
 
         def adverts_a_second(peers: int) -> float:
-            for _ in range(5):  # each knows of those whose advert lives
-                alive = round(peers * min(1.0, MAX_LIFETIME_MS / 1000 / directory._pause_s))
-                monkeypatch.setattr(directory, "everybody", lambda alive=alive: iter(range(alive - 1)))
+            others_s = max(PRESENCE_S, SHARE_S * peers / math.log2(1 + peers))
+            for _ in range(20):
+                monkeypatch.setattr(
+                    directory._census,
+                    "count",
+                    lambda since_s: round((peers - 1) * min(1.0, (trio.current_time() - since_s) / others_s)),
+                )
                 directory._pause_s = directory._pause()
             return peers / directory._pause_s
 
@@ -206,15 +211,23 @@ async def test_a_crowd_that_was_made_up_silences_nobody_for_long(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with virtual_mesh() as mesh:
+        await mesh.add("hub", "hub")
         directory = (await mesh.worker("w")).directory
-        with monkeypatch.context() as crowd:
-            crowd.setattr(directory, "everybody", lambda: iter(range(1000)))
-            for _ in range(20):
-                directory._pause_s = directory._pause()
-            assert directory._pause_s > 20_000
-            directory._pause_s, pause_s = PRESENCE_S, directory._pause_s
-            crowd.setattr(directory, "_pause", lambda: pause_s)
-            await trio.sleep(2 * PRESENCE_S)
-        before = directory.own
-        await trio.sleep(2 * MAX_LIFETIME_MS / 1000)
-        assert directory.own is not before
+        told: list[float] = []
+        publish = directory._net.publish
+
+        async def counted(topic: str, data: bytes) -> None:
+            told.append(trio.current_time())
+            await publish(topic, data)
+
+        monkeypatch.setattr(directory._net, "publish", counted)
+        for _ in range(30):
+            for number in range(1000):
+                directory._census.hear(f"made up {number}", trio.current_time())
+            await trio.sleep(MAX_LIFETIME_MS / 1000)
+        crowded_s = 1.1 * SHARE_S * 1000 / math.log2(1000)
+        assert max(after - before for before, after in pairwise(told)) < crowded_s
+        await trio.sleep(OVERDUE * crowded_s + MAX_LIFETIME_MS / 1000)
+        told.clear()
+        await trio.sleep(10 * PRESENCE_S)
+        assert len(told) > 8, "they are forgotten"
