@@ -75,6 +75,17 @@ def test_where_the_node_is_is_told_when_it_is_new() -> None:
     assert told(b"there") == b"there"
 
 
+def test_where_the_node_is_is_told_again_when_the_packet_found_no_room() -> None:
+    made = router(in_mesh=0)
+    made.pubsub.peer_queues[PEERS[0]] = queue = RpcQueue(max_size=1)
+    for _ in range(2):
+        made.send_rpc(PEERS[0], rpc_pb2.RPC(publish=[rpc_pb2.Message(data=b"x")]))
+        made.send_rpc(PEERS[0], rpc_pb2.RPC(publish=[rpc_pb2.Message(data=b"x")], senderRecord=b"here"))
+        assert not queue._queue.pop().senderRecord and queue._queue.pop() is None
+    made.send_rpc(PEERS[0], rpc_pb2.RPC(publish=[rpc_pb2.Message(data=b"x")], senderRecord=b"here"))
+    assert queue._queue.pop().senderRecord == b"here"
+
+
 def test_what_was_heard_is_told_to_as_few_in_a_large_mesh() -> None:
     made = router(in_mesh=8)
     made.mcache = SimpleNamespace(window=lambda _topic: [b"id"])

@@ -130,6 +130,11 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
             self._records[peer_id] = rpc.senderRecord
         super().send_rpc(peer_id, rpc, priority)
 
+    def _handle_dropped_rpc(self, peer_id: ID, rpc: Any, reason: str) -> None:
+        if rpc.senderRecord:
+            self._records.pop(peer_id, None)
+        super()._handle_dropped_rpc(peer_id, rpc, reason)
+
     async def handle_iwant(self, iwant_msg: Any, sender_peer_id: ID) -> None:
         """In one packet that the other side takes."""
         if self._check_iwant_rate_limit(sender_peer_id):
