@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from meshgen.cli import keyfiles, succession
 from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.succession import find_lost, recover, rotate
 from meshgen.gateway.runfile import RunInfo, write_run
+from meshgen.home import RESTORED_FILE
 from meshgen.identity import KEY_FILE, Identity, load_or_create
 from meshgen.ledger.accounts import Accounts
 from meshgen.ledger.errors import LedgerError
@@ -112,6 +114,19 @@ def test_another_recovery_key_is_refused_and_nothing_changes(begun: Path, tmp_pa
     with pytest.raises(Fault, match="not the one that this log committed to"):
         rotate(begun, str(tmp_path / "other"))
     assert all_keys(begun) == before and len(entries(begun, key(begun / KEY_FILE))) == 2
+
+
+@pytest.mark.parametrize("how", ["copied", "restored"])
+def test_a_home_that_may_lack_entries_closes_no_log(begun: Path, tmp_path: Path, how: str) -> None:
+    if how == "copied":
+        home = Path(shutil.copytree(begun, tmp_path / "elsewhere"))
+    else:
+        home = begun
+        (home / RESTORED_FILE).write_text(key(home / KEY_FILE).peer_id + "\n")
+    before = all_keys(home)
+    with pytest.raises(Fault, match="could sign a second history"):
+        rotate(home, None)
+    assert all_keys(home) == before and len(entries(home, key(home / KEY_FILE))) == 2
 
 
 def test_no_rotation_while_the_ledger_is_in_use(begun: Path) -> None:
