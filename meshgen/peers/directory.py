@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -28,12 +29,14 @@ log = logging.getLogger(__name__)
 
 PRESENCE_PROTOCOL = "/meshgen/presence/1"
 PRESENCE_S = 30.0
-"""A peer says that it is there at least so often, in a mesh of ten; its advert lives three times as long."""
+"""A peer says that it is there about so often, in a mesh of ten; its advert lives three times as long."""
 LIFETIME_MS = 90_000
 SHARE_S = 10.0
 """In a larger one it waits this, times the peers there are, by their logarithm: an advert costs every node, so what all say
 together may not grow as they do. Where the pause is longer than an advert may live, a peer knows a share of all at a time. Keys
 that somebody makes up count, too: who keeps 1,000 of them alive has idle peers wait 17 minutes. The table and offers go on."""
+SPREAD = 0.125
+"""Pauses are shorter or longer by up to this part, else all who began together would tell together ever after."""
 OVERDUE = 1.25
 """Who has not been heard of for a pause and a bit is not counted any more."""
 CHANGE_GAP_S = 10.0
@@ -75,6 +78,7 @@ class Directory:
         self._urgent = trio.Event()
         self._heard = trio.Event()
         self._census = Census()
+        self._rng = random.Random(f"presence/{net.peer_id}")
         self._pause_s = PRESENCE_S
         self._table_put_s = self._table_due_s = float("-inf")
         self._table_links = 0  # when it was put there last
@@ -235,6 +239,9 @@ class Directory:
         there = 1 + self._census.count(trio.current_time() - known_s)
         return max(PRESENCE_S, SHARE_S * there / math.log2(1 + there))
 
+    def _spread(self) -> float:
+        return self._rng.uniform(1 - SPREAD, 1 + SPREAD)
+
     async def _keep_advertising(self, nursery: trio.Nursery) -> None:
         nursery.start_soon(self._keep_in_table)
         while True:
@@ -263,7 +270,7 @@ class Directory:
         for event, until_s in (
             (self._urgent, told_s + CHANGE_GAP_S),
             (self._changed, told_s + self._pause_s / DRIFT_PARTS),
-            (self._drifted, told_s + self._pause_s),
+            (self._drifted, told_s + self._pause_s * self._spread()),
         ):
             while trio.current_time() < until_s and self._pause() > self._pause_s / 2:
                 with trio.move_on_at(min(until_s, trio.current_time() + MAX_LIFETIME_MS / 1000)):
@@ -276,7 +283,7 @@ class Directory:
             await trio.sleep(CHANGE_GAP_S)
             if trio.current_time() >= self._table_due_s and self._net.links():
                 self._table_put_s, self._table_links = trio.current_time(), len(self._net.links())
-                self._table_due_s = self._table_put_s + TABLE_S
+                self._table_due_s = self._table_put_s + TABLE_S * self._spread()
                 await self._to_table()
 
     async def put_own(self) -> Advert:

@@ -31,7 +31,7 @@ from tests.bench.text import text
 
 OUT = Path(".bench")
 WORKERS = (1, 4, 8)
-NODES, PEERS = (8, 16), (100, 1_000)
+NODES, PEERS = (8, 16, 32), (100, 1_000)
 """Real processes, and peers on the in-memory net."""
 AIM = {"p50_ms": 15.0, "jobs_per_s": 60.0, "cpu_s_per_job": 0.02}
 

@@ -26,7 +26,8 @@ GAP_S = 1.2
 """Between two offers: each is gossiped, which a faster asker would not do."""
 SETTLE_S = 60.0
 """Who has just come is told of, and tables fill."""
-IDLE_S = 30.0
+IDLE_S = 70.0
+"""For more than the pause in which each of 32 says once that it is there."""
 LOOKUPS = 10
 KNOW_S = 120.0
 TAKEN_S = 10.0

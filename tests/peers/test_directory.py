@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import trio
@@ -18,6 +19,7 @@ from meshgen.peers.directory import (
     OVERDUE,
     PRESENCE_S,
     SHARE_S,
+    SPREAD,
     TABLE_GAP_S,
     TABLE_LIFETIME_MS,
     TABLE_S,
@@ -83,6 +85,25 @@ async def test_an_idle_mesh_says_little(autojump_clock: trio.testing.MockClock) 
         before = len(heard)
         await trio.sleep(600)
         assert len(heard) - before <= 2 * (600 / PRESENCE_S + 2)
+
+
+async def test_those_who_began_together_do_not_tell_together_for_long(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        told: dict[str, list[float]] = {}
+        for number in range(8):
+            worker = await mesh.worker(f"w{number}")
+            times = told.setdefault(worker.peer_id, [])
+            publish = worker.net.publish
+
+            async def noted(topic: str, data: bytes, times: list[float] = times, publish: Any = publish) -> None:
+                times.append(trio.current_time())
+                await publish(topic, data)
+
+            worker.net.publish = noted  # type: ignore[method-assign]
+        await trio.sleep(600)
+        for times in told.values():
+            idle = [after - before for before, after in pairwise(times) if before > 60]
+            assert max(idle) - min(idle) > 2 and max(idle) < 1.2 * PRESENCE_S
 
 
 async def test_who_stops_says_goodbye(autojump_clock: trio.testing.MockClock) -> None:
@@ -225,7 +246,7 @@ async def test_a_crowd_that_was_made_up_silences_nobody_for_long(
             for number in range(1000):
                 directory._census.hear(f"made up {number}", trio.current_time())
             await trio.sleep(MAX_LIFETIME_MS / 1000)
-        crowded_s = 1.1 * SHARE_S * 1000 / math.log2(1000)
+        crowded_s = 1.05 * (1 + SPREAD) * SHARE_S * 1000 / math.log2(1000)
         assert max(after - before for before, after in pairwise(told)) < crowded_s
         await trio.sleep(OVERDUE * crowded_s + MAX_LIFETIME_MS / 1000)
         told.clear()
