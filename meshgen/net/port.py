@@ -166,7 +166,9 @@ class Net(Protocol):
         """Have ``changed`` called whenever :meth:`reach` or :meth:`addresses` says something new. It must not block or raise."""
 
     def relay_among(self, served: Callable[[PeerId], bool], may_carry: Callable[[PeerId], bool]) -> None:
-        """Whom this peer is a relay for, and who may be one of its own: all, until it is told. What runs with others ends."""
+        """Whom this peer is a relay for, and who may be one of its own: all, until it is told. What runs with others ends.
+
+        Told again, those that refused to be a relay of its own are asked again at once."""
 
     def relayed(self) -> int:
         """Bytes of this peer's own, both ways, that relays have carried since the start."""

@@ -48,7 +48,14 @@ class Community:
         self._dues = RelayDues(net, gate.ledger, lambda: charters.current.relay_gib_mkudos, gate.deals_with)
         self.membership = membership
         self.rolls = rolls
-        net.relay_among(lambda peer: gate.deals_with(public_key_of(peer)), self._may_carry)
+        self._was = ""
+        self._relay_among()
+
+    def _relay_among(self) -> None:
+        """Of those dealt with. Relays that refused this node while it was no member are asked anew when it is one."""
+        if self._was != self.membership.state:
+            self._was = self.membership.state
+            self._net.relay_among(lambda peer: self._gate.deals_with(public_key_of(peer)), self._may_carry)
 
     def _may_carry(self, peer: PeerId) -> bool:
         """A relay reads nothing: it need not be one of those whom the owner allows, where they alone are dealt with."""
@@ -73,6 +80,7 @@ class Community:
             task_status.started()
             while True:
                 await self.keep_away()
+                self._relay_among()
                 self._greet(nursery)
                 await trio.sleep(LOOK_S)
 

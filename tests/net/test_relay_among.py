@@ -103,3 +103,18 @@ async def test_a_relay_that_could_not_be_dialled_is_dialled_again_later(
     for _ in range(1100):  # a week of it
         net._ways.relays._note_refusal(ID.from_base58(other.peer_id))
     assert await look_up(net, [other.peer_id], monkeypatch) == [other.peer_id]
+
+
+async def test_who_was_refused_is_taken_on_as_soon_as_it_belongs(
+    libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach_relays, "AGAIN_FIRST_S", 600.0)
+    hub, _ = await hub_and(libp2p_world, 2)
+    members: set[str] = set()
+    hub.relay_among(members.__contains__, everybody)
+    newcomer: Any = await libp2p_world.join(4, **HIDDEN)
+    await newcomer.connect(hub.addresses()[0])
+    await until(lambda: newcomer._ways.relays._refused)
+    members.add(newcomer.peer_id)
+    newcomer.relay_among(everybody, everybody)
+    await until(lambda: newcomer.reach().relays)

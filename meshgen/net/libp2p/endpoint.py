@@ -182,6 +182,7 @@ class Libp2pNet:
 
     def relay_among(self, served: Callable[[PeerId], bool], may_carry: Callable[[PeerId], bool]) -> None:
         self._ways.relays_for, self._ways.may_carry = served, may_carry
+        self._ways.relays.forgive()
 
     def relayed(self) -> int:
         return self._ways.relayed()

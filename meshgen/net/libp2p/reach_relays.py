@@ -73,6 +73,11 @@ class Relays:
         """Something changed: look now."""
         self._wake.set()
 
+    def forgive(self) -> None:
+        """Those that refused may take this node on now."""
+        self._refused.clear()
+        self.wake()
+
     @property
     def held(self) -> list[Held]:
         """The reservations that stand, those of preferred relays first."""

@@ -48,7 +48,7 @@ MAX_COUNTED = 256
 REFUSALS = {
     Status.RESERVATION_REFUSED: "has no room for another node",
     Status.RESOURCE_LIMIT_EXCEEDED: "carries as many circuits as it wants to",
-    Status.PERMISSION_DENIED: "is no relay for this node",
+    Status.PERMISSION_DENIED: "is no relay for this node: it serves those alone whom its owner and the mesh's charter let in",
     Status.CONNECTION_FAILED: "did not get through to the peer",
     Status.NO_RESERVATION: "knows no way to the peer",
 }
