@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 
 ROTATE_RUNNING = "Close this key's log, stop the node, and go on with the next key? The peer id changes; it can't be undone."
-ROTATE_STOPPED = """Close this key's log and go on with the next key? The peer id changes; it can't be undone.
-If this home came from a backup, run the node first: it asks others for what the backup lacks. Without it the log forks."""
+ROTATE_STOPPED = "Close this key's log and go on with the next key? The peer id changes; it can't be undone."
 
 
 @click.group(cls=Verbs)

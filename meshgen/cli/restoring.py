@@ -19,7 +19,7 @@ from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.keyfiles import read_key, sync_folder, write_durably
 from meshgen.cli.strongbox import Line, StrongboxError
 from meshgen.gateway.runfile import read_run
-from meshgen.home import HOME_VERSION, RESTORED_FILE, RESTORING_DIR
+from meshgen.home import HOME_VERSION, PLACE_FILE, RESTORED_FILE, RESTORING_DIR
 from meshgen.identity import KEY_FILE
 from meshgen.ledger.database import connect_read_only, locked
 from meshgen.ledger.errors import LedgerError
@@ -142,6 +142,7 @@ def _place(home: Path, staged: Path, is_other: bool) -> Path | None:
     _move(staged, home, [KEY_FILE])
     if RESTORED_FILE not in names:
         (home / RESTORED_FILE).unlink(missing_ok=True)
+    (home / PLACE_FILE).unlink(missing_ok=True)  # of the log that was here
     shutil.rmtree(staged)
     sync_folder(home)
     return aside if moved or is_other else None

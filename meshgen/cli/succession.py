@@ -72,14 +72,9 @@ def next_keys(home: Path, recovery: str | None) -> tuple[bytes, bytes]:
 async def _rotate(home: Path, old: Identity, new: Identity) -> Succession:
     net, account, label = _own_chain(home, old)
     async with open_ledger(home, old, net, now_ms=now_ms) as ledger:
-        if ledger.is_restored or ledger.is_copied:
-            how = "came from a backup" if ledger.is_restored else "is a copy (moved, or put back by hand?)"
-            raise Fault(
-                f"this home {how}: others may hold more of its log, and to close it here could sign a second history",
-                "start the node (meshgen run), which asks them, and rotate while it runs; `meshgen status` says when it knows",
-            )
         last = _last_key(ledger)
         if last is None or last.op != ROTATE:
+            _ensure_whole(ledger)
             if hashlib.sha256(new.public_key).digest() != _genesis(ledger).next_key_hash:
                 raise Fault(
                     "that recovery key is not the one that this log committed to when it began",
@@ -94,6 +89,15 @@ async def _rotate(home: Path, old: Identity, new: Identity) -> Succession:
         keyfiles.arrive(home)
     await _begin(home, new, net, label)
     return Succession(account, old.public_key, new)
+
+
+def _ensure_whole(ledger: Ledger) -> None:
+    if ledger.is_restored or ledger.is_copied:
+        how = "came from a backup" if ledger.is_restored else "is a copy (moved, or put back by hand?)"
+        raise BadHome(
+            f"this home {how}: others may hold more of its log, and to close it here could sign a second history",
+            "start the node (meshgen run), which asks them, and rotate while it runs; `meshgen status` says when it knows",
+        )
 
 
 async def _finish_rotation(home: Path) -> Succession:

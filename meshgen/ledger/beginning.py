@@ -38,11 +38,15 @@ def genesis(home: Path | Disk | None, identity: Identity, label: str) -> Genesis
 
 
 def note_beginning(home: Path | Disk | None, identity: Identity) -> None:
-    """This key's chain has begun: to be noted before anybody else can see of it. Raises LedgerError."""
-    if not isinstance(home, Path) or _begun_by(home) == identity.peer_id:
+    """This key's chain has begun, and where it lies: to be noted before anybody else can see of it. Raises LedgerError."""
+    if not isinstance(home, Path):
+        return
+    begun = _begun_by(home) == identity.peer_id
+    if begun and (is_restored(home, identity) or _first_word(home / PLACE_FILE)):
         return
     try:
-        (home / BEGUN_FILE).write_text(identity.peer_id + "\n", "ascii")
+        if not begun:
+            (home / BEGUN_FILE).write_text(identity.peer_id + "\n", "ascii")
         _note_place(home)
     except OSError as error:
         raise LedgerError(f"{home / BEGUN_FILE} can't be written: {error.strerror}") from None

@@ -34,7 +34,8 @@ LIFETIME_MS = 90_000
 SHARE_S = 10.0
 """In a larger one it waits this, times the peers there are, by their logarithm: an advert costs every node, so what all say
 together may not grow as they do. Where the pause is longer than an advert may live, a peer knows a share of all at a time. Keys
-that somebody makes up count, too: who keeps 1,000 of them alive has idle peers wait 17 minutes. The table and offers go on."""
+that somebody makes up count, too: with 1,000 of them idle peers wait 17 minutes, and who makes up as many all the time as a whole
+mesh says has them wait for longer and longer, until it ends. The table, introductions, offers, and what changes go on."""
 SPREAD = 0.125
 """Pauses are shorter or longer by up to this part, else all who began together would tell together ever after."""
 OVERDUE = 1.25
@@ -235,8 +236,11 @@ class Directory:
 
     def _pause(self) -> float:
         """Seconds until this peer tells of itself again, though nothing happens."""
-        known_s = max(MAX_LIFETIME_MS / 1000, OVERDUE * self._pause_s)
-        there = 1 + self._census.count(trio.current_time() - known_s)
+        now, lately_s = trio.current_time(), MAX_LIFETIME_MS / 1000
+        overdue_s = max(lately_s, OVERDUE * self._pause_s)
+        self._census.forget(now - overdue_s)
+        lately = self._census.count(now - lately_s) * overdue_s / lately_s  # a crowd that is gone is seen before it is forgotten
+        there = 1 + min(float(self._census.count(now - overdue_s)), lately)
         return max(PRESENCE_S, SHARE_S * there / math.log2(1 + there))
 
     def _spread(self) -> float:

@@ -7,7 +7,7 @@ step. A :class:`FalseWorker` advertises, bids better than anybody, and then play
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -20,7 +20,19 @@ from meshgen.peers.directory import table_rules
 from meshgen.peers.market import offer_topic
 from meshgen.peers.peer import Peer
 from meshgen.protocols.advert import Advert, ModelAdvert
-from meshgen.protocols.credit import Content, Entry, Genesis, Hold, decode_entry, job_id, make_entry
+from meshgen.protocols.credit import (
+    MAX_RANGE_ENTRIES,
+    Content,
+    Entry,
+    Genesis,
+    Hold,
+    RangeReply,
+    RangeRequest,
+    decode_entry,
+    job_id,
+    make_entry,
+)
+from meshgen.protocols.credit import PROTOCOL as LOG_PROTOCOL
 from meshgen.protocols.envelope import Signed, sign, unsign
 from meshgen.protocols.job import PROTOCOL as JOB_PROTOCOL
 from meshgen.protocols.job_sides import RequesterSide, WorkerSide
@@ -213,9 +225,11 @@ class FalseWorker(Outsider):
     mkudos: int = 10
     bid_changes: dict[str, Any] = field(default_factory=dict)
     awards: int = 0
+    played: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._known: dict[bytes, int] = {}  # how much of each requester's chain it has seen
         self._key = SealKey.generate()
         self._bids: dict[bytes, tuple[Signed[Offer], Signed[Bid]]] = {}
 
@@ -241,7 +255,7 @@ class FalseWorker(Outsider):
             seal_key=self._key.public,
             head_seq=self.chain[-1].seq,
             head_id=self.chain[-1].id,
-            known_seq=0,
+            known_seq=self._known.get(offer.author, 0),
             expires_ms=now_ms() + 30_000,
         )
         bid = sign(self.who, replace(plain, **(self.bid_changes | changes)))
@@ -255,9 +269,24 @@ class FalseWorker(Outsider):
         self.awards += 1
         offer, bid = self._bids[award.message.bid_id]
         order = unseal(award.message.sealed, self._key, offer.id, bid.id)
-        if self.play is not None and award.message.chain:  # without: it is so long that an honest worker pulls it
-            hold = decode_entry(award.message.chain[-1])
+        if self.play is not None:
+            hold = await self._hold_of(award)
+            self.played += 1
             await self.play(self, channel, WorkerSide(terms(offer, bid, award, hold, order)))
+
+    async def _hold_of(self, award: Signed[Award]) -> Entry:
+        """It came along, at the end of what this worker had not seen of the chain; unless that was too much, and is pulled."""
+        wires: Sequence[bytes] = award.message.chain
+        first = self._known.get(award.author, 0) + 1
+        while True:
+            for entry in map(decode_entry, wires):
+                if entry.id == award.message.hold_id:
+                    self._known[award.author] = entry.seq
+                    return entry
+            question = RangeRequest(NET, award.author, first, first + MAX_RANGE_ENTRIES - 1)
+            wires = RangeReply.decode(await request(self.net, PeerId(award.peer), LOG_PROTOCOL, question.encode())).entries
+            assert wires, "an award is for a HOLD that stands in its author's chain"
+            first += len(wires)
 
 
 def presence_topic() -> str:

@@ -66,13 +66,14 @@ def _line(name: str, victim: str, felt: tuple[Felt, Felt, Felt], loads: tuple[Lo
     start, end = loads
     cpu = (end.cpu_s - start.cpu_s) / (end.at_s - start.at_s)
     cut = f"{seen['cut_off_s']:.1f} s" if seen["cut_off_s"] is not None else "-"
+    dealt = f", {seen['played']} of {seen['awards']} awards" if seen["awards"] else ""
     lost = [why for each in felt for why in each.lost]
     for why in sorted(set(lost)):
         print(f"    {lost.count(why)} x {why}")
     medians, tails = (" > ".join(f"{each.at(share):5.2f}" for each in felt) for share in (0.5, 0.95))
     return (
         f"{name:20} {victim:9}  {medians:20}  {tails:20}  {len(lost):4} {cpu:5.0%}"
-        f" {start.rss_mib:4.0f}>{end.rss_mib:4.0f}  {cut} ({seen['tries']})"
+        f" {start.rss_mib:4.0f}>{end.rss_mib:4.0f}  {cut} ({seen['tries']}{dealt})"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import trio
 
@@ -42,7 +42,10 @@ async def _attack(targets: dict[str, str], seconds: float, plenty: int, until: l
         with trio.move_on_after(PATIENCE_S):
             while any(fields[name].cut_off_s is None for name in until):  # noqa: ASYNC110 - being cut off has no event
                 await trio.sleep(0.1)
-        print(
-            json.dumps({name: {"tries": field.tries, "cut_off_s": field.cut_off_s} for name, field in fields.items()}), flush=True
-        )
+        print(json.dumps({name: _seen(field) for name, field in fields.items()}), flush=True)
         os._exit(0)  # nobody waits for an attacker to put its things away
+
+
+def _seen(field: Field) -> dict[str, Any]:
+    awards, played = (sum(each) for each in zip((0, 0), *((one.awards, one.played) for one in field.workers), strict=True))
+    return {"tries": field.tries, "cut_off_s": field.cut_off_s, "awards": awards, "played": played}

@@ -24,6 +24,7 @@ from meshgen.net.libp2p import Libp2pNet, open_libp2p
 from meshgen.net.port import NetError, PeerId
 from meshgen.peers.directory import table_rules
 from meshgen.testing import outsiders
+from meshgen.testing.outsiders import FalseWorker
 
 LOCAL = ["/ip4/127.0.0.1/tcp/0"]
 GONE = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
@@ -76,6 +77,8 @@ class Field:
     """So many messages it makes before it begins."""
     tries: int = 0
     cut_off_s: float | None = None
+    workers: list[FalseWorker] = field(default_factory=list)
+    """Those that it has sent, if it is theirs to attack."""
     started_s: float = field(default_factory=trio.current_time)
     _next: int = 0
 

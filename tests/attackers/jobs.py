@@ -29,6 +29,7 @@ async def false_worker(field: Field, play: Play) -> AsyncIterator[FalseWorker]:
     who = stranger()
     async with hand(field, who) as net:
         worker = FalseWorker(cast(Any, net), who, play=play, mkudos=1)
+        field.workers.append(worker)
         await worker.start()
         yield worker
 

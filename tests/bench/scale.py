@@ -7,6 +7,7 @@ Processes share the machine's processors, so their times grow with their number 
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from meshgen.peers.directory import PRESENCE_S, SHARE_S
 from tests.bench.growth import column, head
 
 SIZES = (8, 16, 32)
@@ -26,8 +28,6 @@ GAP_S = 1.2
 """Between two offers: each is gossiped, which a faster asker would not do."""
 SETTLE_S = 60.0
 """Who has just come is told of, and tables fill."""
-IDLE_S = 70.0
-"""For more than the pause in which each of 32 says once that it is there."""
 LOOKUPS = 10
 KNOW_S = 120.0
 TAKEN_S = 10.0
@@ -101,7 +101,7 @@ def _measure(size: int) -> Row:
             joins.append(_join_s(made, len(nodes) - 1))
         _await(lambda: all(one.ask("known") >= size - 1 for one in nodes))
         time.sleep(SETTLE_S)
-        idle = _spent(nodes, moved, IDLE_S)
+        idle = _spent(nodes, moved, _idle_s(size))
         workers, asker = nodes[1::2], nodes[2]
         busy, delays, delivered = _offers(nodes, workers, asker, moved)
         lookups = [asker.ask("lookup")[0] for _ in range(LOOKUPS)]
@@ -120,6 +120,11 @@ def _measure(size: int) -> Row:
         mb=memory,
         lookup_p50_ms=statistics.median(lookups) * 1000,
     )
+
+
+def _idle_s(size: int) -> float:
+    """In which each says once or twice that it is there."""
+    return 1.2 * max(PRESENCE_S, SHARE_S * size / math.log2(1 + size))
 
 
 def _join_s(node: Process, others: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import stat
 import tarfile
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from meshgen.cli.backing import MANIFEST, Manifest, make_backup
 from meshgen.cli.keyfiles import own_key
 from meshgen.cli.strongbox import MIN_COST, Line, Sealing
 from meshgen.gateway.runfile import RunInfo, write_run
-from meshgen.home import INCOMING_KEY_FILE, RESTORED_FILE, RESTORING_DIR
+from meshgen.home import INCOMING_KEY_FILE, PLACE_FILE, RESTORED_FILE, RESTORING_DIR
 from meshgen.identity import KEY_FILE, load_or_create
+from meshgen.ledger.beginning import is_copied
 from meshgen.ledger.database import locked
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import open_ledger
@@ -420,6 +422,15 @@ def test_the_newest_asks_nobody(meshgen: Cli, lived: Path, copy: Path, tmp_path:
     meshgen("restore", str(copy), "--home", str(again), "--newest")
     say(again, 1)
     assert length(again) == 4
+
+
+def test_the_newest_is_no_copy_where_another_log_lay(meshgen: Cli, lived: Path, copy: Path) -> None:
+    meshgen("restore", str(copy), "--home", str(lived), "--newest")
+    assert not is_copied(lived)
+    say(lived, 1)
+    assert not is_copied(lived) and (lived / PLACE_FILE).exists()
+    moved = Path(shutil.copytree(lived, lived.parent / "moved"))
+    assert is_copied(moved), "and is noticed again"
 
 
 def test_one_from_before_the_log_began(meshgen: Cli, tmp_path: Path) -> None:

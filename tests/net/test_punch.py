@@ -233,6 +233,7 @@ async def test_nobody_else_gets_the_port(libp2p_world: Libp2pWorld) -> None:
     async with libp2p_world.opened(1, {}) as net:
         port = net._host.outward_port
         with socket.socket() as another, pytest.raises(OSError, match="in use"):
+            another.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             another.bind(("0.0.0.0", port))
     with socket.socket() as another:
         another.bind(("0.0.0.0", port))

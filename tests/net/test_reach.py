@@ -239,6 +239,16 @@ class FakeRouter:
         self.closed.append(outside_port)
 
 
+class FaintRouter(FakeRouter):
+    """It does not know its address each second time that it is asked."""
+
+    def outside(self) -> str:
+        self.asked += 1
+        return self.ip if self.asked % 2 else ""
+
+    asked = 0
+
+
 async def opened_by(*routers: FakeRouter | None, times: int = 1) -> list[Any]:
     """What was told, up to so many times."""
     finders = [lambda found=router: found for router in routers]
@@ -283,6 +293,22 @@ async def test_where_one_protocol_leads_nowhere_the_next_is_spoken(refusing: Fak
     speaks = FakeRouter()
     assert await opened_by(refusing, speaks) == [tcp_address("5.77.0.1", 4711)]
     assert speaks.closed == [4711] and (refusing is None or not refusing.closed)
+
+
+async def test_a_router_that_faints_forwards_the_same_port_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libp2p_reach_upnp, "RENEW_S", 0.01)
+    monkeypatch.setattr(libp2p_reach_upnp, "AGAIN_S", 0.01)
+    router = FaintRouter(taken=(4711,), leases=False)
+    told = await opened_by(router, times=6)
+    assert told[1::2] == [None] * 3 and len(set(told[::2])) == 1
+    assert set(router.closed) == set(router.open), "nothing is left open"
+
+
+async def test_what_was_never_opened_is_not_closed() -> None:
+    """It may be another machine's."""
+    router = FakeRouter(taken=ALL_PORTS)
+    assert await opened_by(router) == [None]
+    assert not router.closed
 
 
 def test_a_door_is_wanted_in_homes_alone() -> None:

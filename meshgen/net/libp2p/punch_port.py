@@ -37,7 +37,6 @@ def _held_port() -> Iterator[int | None]:
         return
     with socket.socket() as holder:
         holder.bind((ANY, 0))
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.setsockopt(socket.SOL_SOCKET, SHARED, 1)
         yield int(holder.getsockname()[1])
 

@@ -39,9 +39,12 @@ class Upnp:
         """``finders``: of a router that speaks UPnP, and of one that speaks NAT-PMP; the next where one leads nowhere."""
         self._opened = opened
         self._finders = finders or (find_upnp, find_natpmp)
+        self._outside_port = 0
+        """That was forwarded last: others know it."""
 
     async def run(self, port: int) -> None:
         """Until cancelled."""
+        self._outside_port = port
         while True:
             for find in self._finders:
                 if router := await _asked(find):
@@ -50,17 +53,17 @@ class Upnp:
             await trio.sleep(AGAIN_S)
 
     async def _keep(self, router: Router, port: int) -> None:
-        """For as long as it forwards the port."""
-        outside_port = port
+        """For as long as it forwards the port; what it forwarded it is asked to close."""
+        opened = False
         try:
-            while held := await self._forward(router, outside_port, port):
-                outside_port = held[1]
+            while held := await self._forward(router, self._outside_port, port):
+                opened, self._outside_port = True, held[1]
                 self._opened(tcp_address(*held))
                 await trio.sleep(RENEW_S)
-        except trio.Cancelled:
-            with shielded(2.0):
-                await _asked(router.close, outside_port)
-            raise
+        finally:
+            if opened:
+                with shielded(2.0):
+                    await _asked(router.close, self._outside_port)
 
     async def _forward(self, router: Router, outside_port: int, port: int) -> tuple[str, int] | None:
         """The outer IP and port; None where another NAT lies beyond, or nothing is to be had."""
