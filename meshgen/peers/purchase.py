@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import trio
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 SILENCE_S = 10.0
 """A worker says something at least every three seconds; one that is silent so long is gone or stuck."""
+PASSES, SPARE_REPEATS, REPEATS_PER_S = 4, 64, 4.0
+"""A worker that ran out of memory, or whose engine crashed, begins again. Signs of life may come late, and together."""
 HOLD_MARGIN_MS = 60_000
 MAX_CHAIN_BYTES = 128 * 1024
 """Of the award; a worker that lacks more pulls it."""
@@ -43,6 +46,23 @@ class Lost(Exception):
         super().__init__(message)
         self.reason = reason
         self.lied = lied
+
+
+class Repeats:
+    """Progress that is none: signs of life, or another pass over what was begun. More of it wears this node down."""
+
+    def __init__(self, steps: int, now_s: float) -> None:
+        """``steps`` of all results together."""
+        self._left = PASSES * steps + SPARE_REPEATS
+        self._since_s = now_s
+        self._steps: Counter[int] = Counter()
+
+    def bear(self, progress: Progress, now_s: float) -> bool:
+        if progress.step > self._steps[progress.index]:
+            self._steps[progress.index] = progress.step
+        else:
+            self._left -= 1
+        return self._left + REPEATS_PER_S * (now_s - self._since_s) >= 0
 
 
 class Purchase:
@@ -138,6 +158,7 @@ class Purchase:
         return entries if sum(map(len, entries)) <= MAX_CHAIN_BYTES else ()
 
     async def _receive(self, channel: Channel, side: RequesterSide) -> None:
+        repeats = Repeats(side.terms.count * side.terms.steps, trio.current_time())
         while not side.ended:
             try:
                 with trio.fail_after(SILENCE_S):
@@ -147,6 +168,8 @@ class Purchase:
             if message is None:
                 raise Lost("gone", "left before it was done")
             event = side.feed(message)
+            if isinstance(event, Progress) and not repeats.bear(event, trio.current_time()):
+                raise Lost("broke_protocol", "told the same progress over and over", lied=True)
             if isinstance(event, Accepted) and self._inputs:
                 for chunk in side.give(self._inputs):
                     await channel.send(chunk)

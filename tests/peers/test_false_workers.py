@@ -15,6 +15,7 @@ from meshgen.net.memory_channel import MemoryChannel
 from meshgen.net.port import MAX_MESSAGE_BYTES, Channel, TooLarge
 from meshgen.peers.job import Job
 from meshgen.peers.peer import Peer
+from meshgen.peers.purchase import Repeats
 from meshgen.pictures import text_of, with_text
 from meshgen.protocols.codec import encode
 from meshgen.protocols.credit import Bill, result_commitment
@@ -136,6 +137,13 @@ async def makes_progress_for_ever(me: FalseWorker, channel: Channel, side: Worke
         await trio.sleep(1)
 
 
+async def tells_the_same_as_fast_as_it_can(me: FalseWorker, channel: Channel, side: WorkerSide) -> None:
+    await channel.send(side.accept())
+    while True:
+        await channel.send(*(side.progress(0, 1) for _ in range(100)))
+        await trio.sleep(0.01)
+
+
 async def closes_at_once(me: FalseWorker, channel: Channel, side: WorkerSide) -> None:
     await channel.send(side.accept())
 
@@ -185,6 +193,7 @@ PLAYS: list[tuple[Play, str]] = [
     (accepts_and_is_silent, "silent for 10 s"),
     (says_nothing_at_all, "silent for 10 s"),
     (makes_progress_for_ever, "took longer than"),
+    (tells_the_same_as_fast_as_it_can, "the same progress over and over"),
     (closes_at_once, "left before it was done"),
 ]
 
@@ -380,3 +389,12 @@ async def test_a_flood_of_progress_and_of_bids(autojump_clock: trio.testing.Mock
         async with false.net.open(asker.net.peer_id, BID_PROTOCOL) as channel:
             await channel.send(encode((b"", b"", b"")))
         assert (await pictures_of(asker)).state == "done"
+
+
+def test_progress_may_repeat_itself_as_a_sign_of_life_and_for_a_second_pass() -> None:
+    repeats = Repeats(40, 0.0)
+    told = [(index, step) for _ in range(2) for index in (0, 1) for step in range(1, 21)]
+    assert all(repeats.bear(Progress(index, step, 20), 1.0) for index, step in told)
+    assert all(repeats.bear(Progress(1, 20, 20), 1.0 + 3 * number) for number in range(1000)), "each three seconds"
+    assert all(repeats.bear(Progress(1, 20, 20), 4000.0) for _ in range(1000)), "those that were late come together"
+    assert not all(repeats.bear(Progress(1, 20, 20), 4000.0) for _ in range(20_000))
