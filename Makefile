@@ -31,8 +31,8 @@ types: $(STAMP)
 
 check: lint types test
 
-bench: $(STAMP)
-	$(BIN)/python -m tests.bench
+bench: $(STAMP)  ## a quarter of an hour; make bench PEERS="100 1000 10000" takes half an hour more
+	$(BIN)/python -m tests.bench $(if $(PEERS),--peers $(PEERS))
 
 fuzz: $(STAMP)  ## every decoder for so long, two at a time: make fuzz SECONDS=600
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)

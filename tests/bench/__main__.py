@@ -5,6 +5,7 @@ A table, and as JSON in ``.bench/``.
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import sys
@@ -37,6 +38,9 @@ AIM = {"p50_ms": 15.0, "jobs_per_s": 60.0, "cpu_s_per_job": 0.02}
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("--peers", type=int, nargs="+", default=PEERS, help="sizes of the mesh on the in-memory net")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="meshgen-bench-") as folder:
         rows = [measure(Path(folder) / str(workers), workers) for workers in WORKERS]
         starts = startup(Path(folder) / "startup")
@@ -55,7 +59,7 @@ def main() -> None:
     writing = text()
     for name, value in writing.items():
         print(f"{name:<60} {value:>8.3f}")
-    nodes, peers = scale(NODES), curves(PEERS, lambda line: print(line, file=sys.stderr, flush=True))
+    nodes, peers = scale(NODES), curves(given.peers, lambda line: print(line, file=sys.stderr, flush=True))
     print("\n" + scale_table(nodes) + "\n")
     print(curves_table(peers))
     OUT.mkdir(exist_ok=True)
