@@ -20,10 +20,18 @@ pytestmark = pytest.mark.e2e
 ATTACK_S = 1.5
 GROWTH_MIB = 48
 TOGETHER = {
-    "at the door": ("idle connections", "handshake flood", "announced gigabytes"),
+    "at the door": ("idle connections", "idle peers", "handshake flood", "announced gigabytes"),
     "on connections": ("garbage frames", "ping flood", "stream flood", "unread window", "table silence"),
-    "by gossip": ("offers of one key", "unsigned gossip", "oversized gossip", "log spam", "forged adverts"),
-    "by dealing": ("slow sender", "slow reader", "table poisoning", "bid spam", "endless worker", "award and vanish"),
+    "by gossip": ("offers of one key", "offers of 100 keys", "unsigned gossip", "oversized gossip", "log spam", "forged adverts"),
+    "by dealing": (
+        "slow sender",
+        "slow reader",
+        "table poisoning",
+        "bid spam",
+        "endless worker",
+        "decompression bombs",
+        "award and vanish",
+    ),
 }
 CUT_OFF = {"idle connections", "announced gigabytes", "garbage frames", "unsigned gossip", "oversized gossip"}
 """Those that are let go so soon that a short test can wait for it."""
