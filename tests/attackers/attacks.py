@@ -33,6 +33,7 @@ ATTACKS: dict[str, tuple[str, Attack]] = {}
 
 FAILED = (NetError, SwarmException, StreamFailure, StreamError, MuxedStreamError, IOException, *GONE)
 AGAIN_S = 0.5
+CROWD = 24
 MESHSUB = "/meshsub/1.1.0"
 KAD = "/ipfs/kad/1.0.0"
 OFFERS = offer_topic(NET, MODEL.family)
@@ -292,6 +293,23 @@ async def forged_adverts(field: Field) -> None:
     messages = await trio.to_thread.run_sync(_adverts, field.plenty // 2)
     field.started_s = trio.current_time()
     await again(field, lambda net: _pour_gossip(net, field, messages))
+
+
+@against("requester")
+async def eclipse(field: Field) -> None:
+    """A crowd around a node: each hears all that is gossiped there, and passes nothing on."""
+
+    async def hear_all(net: Libp2pNet) -> None:
+        async with net.subscribe(OFFERS, _passes_nothing), net.subscribe(presence_topic(), _passes_nothing):
+            await until_hung_up(net, field)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(CROWD):
+            nursery.start_soon(again, field, hear_all)
+
+
+def _passes_nothing(_sender: str, _data: bytes) -> None:
+    """Neither valid nor false: it is not forwarded, and nobody is blamed."""
 
 
 # -- the table

@@ -22,7 +22,15 @@ GROWTH_MIB = 48
 TOGETHER = {
     "at the door": ("idle connections", "idle peers", "handshake flood", "announced gigabytes"),
     "on connections": ("garbage frames", "ping flood", "stream flood", "unread window", "table silence"),
-    "by gossip": ("offers of one key", "offers of 100 keys", "unsigned gossip", "oversized gossip", "log spam", "forged adverts"),
+    "by gossip": (
+        "offers of one key",
+        "offers of 100 keys",
+        "unsigned gossip",
+        "oversized gossip",
+        "log spam",
+        "forged adverts",
+        "eclipse",
+    ),
     "by dealing": (
         "slow sender",
         "slow reader",
