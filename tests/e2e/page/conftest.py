@@ -56,19 +56,29 @@ def chromium(mesh: LocalMesh) -> Iterator[Any]:
 
 
 class Visitor:
-    """Somebody in front of Ada's page. What the page does wrong while nobody looks is kept in ``faults``."""
+    """
+    Somebody in front of Ada's page. What the page does wrong while nobody looks is kept in ``faults``.
+
+    The browser writes each call that was refused into its console, sooner or later: a test that means one to be
+    refused says beforehand, in ``refused``, what that line holds.
+    """
 
     def __init__(self, mesh: LocalMesh, chromium: Any, size: tuple[int, int] = DESK) -> None:
         self.mesh = mesh
         self.api = mesh.nodes["ada"].api
         self.url = self.api.info.url
         self.faults: list[str] = []
+        self.refused: str | None = None
         self.context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
         self.context.set_default_timeout(WAIT_MS)
         self.context.route(re.compile(f"^(?!{re.escape(self.url)}/|data:|blob:)"), self._foreign)
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        self.page.on("console", lambda line: self.faults.append(line.text) if line.type == "error" else None)
+        self.page.on("console", self._hear)
+
+    def _hear(self, line: Any) -> None:
+        if line.type == "error" and not (self.refused and self.refused in line.text):
+            self.faults.append(line.text)
 
     def _foreign(self, route: Any, request: Any) -> None:
         self.faults.append(f"it asked for {request.url}")
