@@ -2,12 +2,12 @@
 
 It goes in rounds. Each round offers what is still missing, chooses among the bids, and starts one purchase a chosen worker. A
 part that is lost goes back to what is missing, without the worker that lost it, until everything arrived, or nobody is left
-who could.
+who could; what a part that is late has not brought is offered as well.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 
 import trio
 
@@ -25,6 +25,7 @@ from meshgen.peers.means import Means
 from meshgen.peers.patience import Patience
 from meshgen.peers.purchase import Lost, Purchase
 from meshgen.peers.request import RequestError
+from meshgen.peers.shares import Share, Shares
 from meshgen.protocols.advert import ModelAdvert
 from meshgen.protocols.codec import MAX_UINT
 from meshgen.protocols.envelope import Signed
@@ -59,8 +60,7 @@ class Fulfilment:
         self._background = background
         self._policy = means.policy
         self._patience_s = means.policy.patience_s if job.request.patience_s is None else job.request.patience_s
-        self._missing = deque(range(job.request.count))
-        self._running = 0
+        self._shares = Shares(job.request.count)
         self._wake = trio.Event()
         self._losses: Counter[PeerId] = Counter()
         self._unwanted: dict[PeerId, No] = {}  # whose owner said no, and why
@@ -92,10 +92,13 @@ class Fulfilment:
 
     async def _rounds(self, nursery: trio.Nursery) -> None:
         self._patience = patience = Patience(self._means.net, self._patience_s)
-        job = self._job
-        while self._missing or self._running:
-            if not self._missing:
-                await self._wake.wait()
+        job, shares = self._job, self._shares
+        while shares.missing or shares.running:
+            for share in shares.find_late(trio.current_time()):
+                job.note(f"{share.part.worker_alias} is late; what it has not brought is offered again, to others")
+            if not shares.missing:
+                with trio.move_on_at(shares.next_late_s()):
+                    await self._wake.wait()
                 continue
             if self._pause:
                 self._pause = False
@@ -104,9 +107,9 @@ class Fulfilment:
             is_over = patience.is_over()
             if started:
                 patience.renew()
-            elif not self._running and ((hopeless and job.request.patience_s is None) or is_over):
+            elif not shares.running and ((hopeless and job.request.patience_s is None) or is_over):
                 return
-            if self._missing:
+            if shares.missing:
                 await self._means.market.line.wait(self._wake)
                 self._wake = trio.Event()
 
@@ -134,8 +137,10 @@ class Fulfilment:
         lost = {peer for peer, losses in self._losses.items() if losses >= MAX_LOSSES} - {self._means.net.peer_id}
         avoid = {peer: self._unwanted.get(peer, No("failed")) for peer in lost}
         whom = self._job.request.whom
+        avoid |= {PeerId(part.worker): No("late") for part in self._shares.late()}
         avoid |= self._means.advised_against() | self._means.market.crowded() | self._means.kept_out(whom)
-        offer = self._means.draft(self._assignment, len(self._missing), self._max_mkudos)
+        missing = self._shares.missing
+        offer = self._means.draft(self._assignment, len(missing), self._max_mkudos)
         own = self._own_choice(offer)
         window_s = OWN_WINDOW_S if own else self._policy.bid_window_s
         answers = await self._means.market.ask(offer, window_s, avoid, self._background, whom.allows)
@@ -143,18 +148,18 @@ class Fulfilment:
         bids = [bid for peer, bid in answers.bids.items() if peer not in crowded]
         self._means.rng.shuffle(bids)
         choices = [self._choice(bid) for bid in bids] + ([own] if own else [])
-        given = allocate(choices, len(self._missing), self._max_mkudos)
+        given = allocate(choices, len(missing), self._max_mkudos)
         for place, count in enumerate(given):
             if count:
-                indices = tuple(self._missing.popleft() for _ in range(count))
-                self._running += 1
+                indices = self._shares.give(count)
                 if place < len(bids):
-                    nursery.start_soon(self._part, answers.offer, bids[place], indices)
+                    self._begin(nursery, answers.offer, bids[place], indices)
                 else:
-                    nursery.start_soon(self._own_part, indices, choices[place])
+                    own_part = self._new_part(self._means.net.peer_id, "this node", indices, choices[place])
+                    nursery.start_soon(self._own_part, self._shares.begin(own_part, trio.current_time()))
         if any(given):
             self._means.market.line.move()
-        else:
+        elif missing:  # else who was late has brought it meanwhile
             self._tell_nobody(answers)
         refusals = self._refusals(answers)
         hopeless = bool(refusals) and not choices and all(no.reason in LASTING for no in refusals)
@@ -185,32 +190,40 @@ class Fulfilment:
 
     # -- one part
 
-    async def _part(self, offer: Signed[Offer], bid: Signed[Bid], indices: tuple[int, ...]) -> None:
-        worker, market = PeerId(bid.peer), self._means.market
-        part = self._new_part(worker, self._means.directory.alias(worker), indices, bid.message)
+    def _begin(self, nursery: trio.Nursery, offer: Signed[Offer], bid: Signed[Bid], indices: tuple[int, ...]) -> None:
+        terms, worker = bid.message, PeerId(bid.peer)
+        part = self._new_part(worker, self._means.directory.alias(worker), indices, terms)
+        promised_s = (terms.start_ms + terms.picture_ms * len(indices)) / 1000
+        share = self._shares.begin(part, trio.current_time(), promised_s)
+        nursery.start_soon(self._part, share, self._purchase(offer, bid, share, promised_s))
+
+    async def _part(self, share: Share, purchase: Purchase) -> None:
+        part, market = share.part, self._means.market
+        worker, indices = PeerId(part.worker), part.indices
         self._tell_part(part)
-        purchase = self._purchase(offer, bid, part)
         market.outstanding[worker] += len(indices)
         market.parts[worker] += 1
         try:
-            await purchase.run()
+            with share.scope:
+                await purchase.run()
+            if share.scope.cancelled_caught:
+                raise _outrun(share)
             part.state = "done"
             market.trust.kept(worker)
             self._means.net.thank(worker)
         except Lost as lost:
             part.state, part.why = "lost", str(lost)
-            self._blame(worker, lost)
+            if lost.reason != "unneeded":
+                self._blame(worker, lost)
         finally:
             market.outstanding[worker] -= len(indices)
             market.parts[worker] -= 1
             self._keep(part, purchase)
-            self._end(part)
+            self._end(share)
 
-    def _end(self, part: Part) -> None:
-        """What the part did not bring is missing again."""
-        self._running -= 1
-        self._missing.extend(index for index in part.indices if index not in self._job.results)
-        self._tell_part(part)
+    def _end(self, share: Share) -> None:
+        self._shares.end(share, self._job.results)
+        self._tell_part(share.part)
         self._wake.set()
         self._wake = trio.Event()
 
@@ -221,17 +234,16 @@ class Fulfilment:
         self._job.parts.append(part)
         return part
 
-    async def _own_part(self, indices: tuple[int, ...], choice: Choice) -> None:
-        means, job = self._means, self._job
+    async def _own_part(self, share: Share) -> None:
+        means, job, part = self._means, self._job, share.part
         assert means.own is not None
-        part = self._new_part(means.net.peer_id, "this node", indices, choice)
         self._tell_part(part)
         try:
-            with single_errors():
-                async with means.own.do(self._order(bytes(32), indices), self._assignment.inputs) as events:
+            with share.scope, single_errors():
+                async with means.own.do(self._order(bytes(32), part.indices), self._assignment.inputs) as events:
                     async for event in events:
-                        self._take_own(part, event)
-            part.state = "done"
+                        self._take_own(share, event)
+            part.state = "lost" if share.scope.cancelled_caught else "done"
         except EngineError as error:
             part.state, part.why = "lost", str(error)
             asked_wrongly = error.reason in ASKED_WRONGLY
@@ -239,33 +251,38 @@ class Fulfilment:
             self._own_fault = f"this node can't do that: {error}" if asked_wrongly else f"this node's own engine failed: {error}"
             job.note(self._own_fault)
         finally:
-            self._end(part)
+            self._end(share)
 
     def _order(self, offer_id: bytes, indices: tuple[int, ...], digest: bytes = b"") -> Order:
         return self._assignment.order(offer_id, digest or self._assignment.model.digest, self._seeds(indices))
 
-    def _take_own(self, part: Part, event: EngineEvent) -> None:
+    def _take_own(self, share: Share, event: EngineEvent) -> None:
         match event:
             case drawn.Progress(index, step, steps):
-                self._tell(part, Progress(index, step, steps))
+                self._tell(share, Progress(index, step, steps))
             case drawn.Preview(index, step, jpeg):
-                self._tell(part, Preview(index, step, jpeg))
+                self._tell(share, Preview(index, step, jpeg))
             case TextPart(index, text):
                 if plain := clean(text):
-                    self._tell(part, Piece(index, plain))
+                    self._tell(share, Piece(index, plain))
             case Picture(index, seed, data, seconds) | Answer(index, seed, data, _, seconds):
-                self._add(part, part.indices[index], seed, data, Paid(), seconds)
+                if self._shares.bring(share, share.part.indices[index]):
+                    self._add(share.part, share.part.indices[index], seed, data, Paid(), seconds)
 
     def _seeds(self, indices: tuple[int, ...]) -> tuple[int, ...]:
         return tuple((self._job.seed + index) % (MAX_UINT + 1) for index in indices)
 
-    def _purchase(self, offer: Signed[Offer], bid: Signed[Bid], part: Part) -> Purchase:
-        means, job, terms = self._means, self._job, bid.message
-        estimate_s = (terms.start_ms + terms.picture_ms * len(part.indices)) / 1000
-        limit_s = min(self._policy.slack_s + self._policy.lateness * estimate_s, job.request.timeout_s or self._policy.timeout_s)
+    def _purchase(self, offer: Signed[Offer], bid: Signed[Bid], share: Share, promised_s: float) -> Purchase:
+        means, job, part = self._means, self._job, share.part
+        limit_s = min(self._policy.slack_s + self._policy.lateness * promised_s, job.request.timeout_s or self._policy.timeout_s)
 
         def tell(event: RequesterEvent) -> None:
-            self._tell(part, event)
+            self._tell(share, event)
+
+        def check(result: ResultArrived) -> None:
+            self._inspection.check(result.data, self._assignment)
+            if not self._shares.bring(share, part.indices[result.index]):
+                raise _outrun(share)
 
         return Purchase(
             net=means.net,
@@ -273,11 +290,11 @@ class Fulfilment:
             ledger=means.ledger,
             offer=offer,
             bid=bid,
-            order=self._order(offer.id, part.indices, terms.digest),
+            order=self._order(offer.id, part.indices, bid.message.digest),
             inputs=self._assignment.inputs,
             limit_s=limit_s,
             now_ms=means.now_ms,
-            check=lambda data: self._inspection.check(data, self._assignment),
+            check=check,
             tell=tell,
         )
 
@@ -290,7 +307,7 @@ class Fulfilment:
         if lost.reason in BLAMELESS:
             self._losses[worker] = MAX_LOSSES
             self._unwanted[worker] = No(BLAMELESS[lost.reason])
-        elif lost.lied or lost.reason in ("silent", "slow"):
+        elif lost.lied or lost.reason in ("silent", "slow", "late"):
             self._losses[worker] = MAX_LOSSES
         elif lost.reason == "gone":  # it, or this node, may only have moved: it is asked again when it is heard of again
             self._losses[worker] += 1
@@ -304,7 +321,8 @@ class Fulfilment:
             if self._declined[worker] >= MAX_LOSSES:  # a bid that never holds is none
                 self._losses[worker] = MAX_LOSSES
                 trust.lost(worker)
-        self._job.note(f"{self._means.directory.alias(worker)} {lost}; its part is offered again")
+        again = "" if lost.reason == "late" else "; its part is offered again"
+        self._job.note(f"{self._means.directory.alias(worker)} {lost}{again}")
 
     def _keep(self, part: Part, purchase: Purchase) -> None:
         """What arrived and is signed for becomes the person's."""
@@ -347,24 +365,27 @@ class Fulfilment:
             self._job.note(why)
 
     def _tell_part(self, part: Part) -> None:
+        """Of a part that is lost those results alone that nobody does now."""
         self._job.emit(
             "part",
             worker=part.worker,
             alias=part.worker_alias,
-            indices=list(part.indices),
+            indices=[index for index in part.indices if part.state != "lost" or self._shares.doing(index) is None],
             state=part.state,
             mkudos=part.mkudos,
             why=part.why,
         )
 
-    def _tell(self, part: Part, event: RequesterEvent) -> None:
-        job = self._job
+    def _tell(self, share: Share, event: RequesterEvent) -> None:
+        job, part = self._job, share.part
         if job.state == "offering":
             job.enter("running")
         if part.state == "awarded":
             part.state = "running"
             self._means.market.tally.dispatch.observe((self._means.now_ms() - part.awarded_ms) / 1000)
             self._tell_part(part)
+        if isinstance(event, Progress | Preview | Piece) and self._shares.doing(part.indices[event.index]) is not share:
+            return
         match event:
             case Progress(index, step, steps):
                 job.emit("progress", index=part.indices[index], step=step, steps=steps, alias=part.worker_alias)
@@ -374,3 +395,7 @@ class Fulfilment:
                 job.emit("piece", index=part.indices[index], text=text)
             case ResultArrived(index=index):
                 job.emit("arrived", index=part.indices[index], alias=part.worker_alias)
+
+
+def _outrun(share: Share) -> Lost:
+    return Lost("late", "was late, and others were quicker") if share.is_late else Lost("unneeded", "was no longer needed")

@@ -118,6 +118,7 @@ _WORDS: Mapping[str, str] = {
     "engine": "{have} a broken engine",
     "not_member": "work(s) for members of the mesh alone",
     "silent": "did not answer",
+    "late": "{are} late",
     "away": "went away",
     "failed": "failed earlier in this job",
     "bad_input": "can't use a picture that was sent or an option that was set",

@@ -66,7 +66,10 @@ class Repeats:
 
 
 class Purchase:
-    """One awarded part. ``limit_s`` bounds it all; ``check`` judges a result (raises Malformed); ``tell`` hears every event."""
+    """
+    One awarded part. ``limit_s`` bounds it all; ``check`` judges a result (raises Malformed; Lost if it is not to be paid);
+    ``tell`` hears every event.
+    """
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class Purchase:
         inputs: Sequence[bytes],
         limit_s: float,
         now_ms: Callable[[], int],
-        check: Callable[[bytes], None],
+        check: Callable[[ResultArrived], None],
         tell: Callable[[RequesterEvent], None],
     ) -> None:
         self._net = net
@@ -174,7 +177,7 @@ class Purchase:
                 for chunk in side.give(self._inputs):
                     await channel.send(chunk)
             if isinstance(event, ResultArrived):
-                self._check(event.data)
+                self._check(event)
                 self.arrived.append(event)
                 await self._promise(side)
                 await channel.send(side.pay(self._identity))
