@@ -7,8 +7,6 @@ who could; what a part that is late has not brought is offered as well.
 
 from __future__ import annotations
 
-from collections import Counter
-
 import trio
 
 from meshgen.engine import port as drawn
@@ -16,6 +14,7 @@ from meshgen.engine.port import Answer, EngineError, EngineEvent, Picture, TextP
 from meshgen.net.guard import single_errors
 from meshgen.net.port import PeerId
 from meshgen.peers.assignment import Assignment, assign
+from meshgen.peers.blame import HARMLESS, UNNEEDED, Blame
 from meshgen.peers.inspection import PNG, Inspection, Paid, clean, finish, media_of
 from meshgen.peers.job import Finished, Job, Part
 from meshgen.peers.line import GAP_S
@@ -36,19 +35,12 @@ from meshgen.protocols.order import Order
 
 OWN_WINDOW_S = 0.25
 """Whose own device can draw waits no longer for the mesh to offer help."""
-MAX_LOSSES = 3
-"""A job gives up on a worker that lost so many of its parts; on one that stalled or lied, at once."""
 LASTING = frozenset(
     ("unknown_model", "too_large", "too_many_steps", "unsupported", "price", "policy", "standing", "failed", "bad_input")
 )
 """Refusals that waiting does not mend."""
 ASKED_WRONGLY = frozenset(("bad_input", "unsupported", "unknown_model", "bad_model"))
 """What an engine says of work that it will not do better another time."""
-HARMLESS = frozenset(("full", "expired", "not_mine"))
-"""Losses that say nothing against the worker: it was asked at the wrong time."""
-BLAMELESS = {"policy": "policy", "paused": "paused", "withdrawn": "paused", "bad_input": "bad_input"}
-"""Nor do these, and what they are called in a refusal: its owner does not want this job, or none now, or it can't use a picture
-that was sent. It is not asked again."""
 
 
 class Fulfilment:
@@ -62,9 +54,7 @@ class Fulfilment:
         self._patience_s = means.policy.patience_s if job.request.patience_s is None else job.request.patience_s
         self._shares = Shares(job.request.count)
         self._wake = trio.Event()
-        self._losses: Counter[PeerId] = Counter()
-        self._unwanted: dict[PeerId, No] = {}  # whose owner said no, and why
-        self._declined: Counter[PeerId] = Counter()  # awards that were taken back, each with a HOLD in the log
+        self._blame = Blame(means.market.trust)
         self._pause = False
         self._inspection = Inspection()
         self._why = ""
@@ -95,6 +85,7 @@ class Fulfilment:
         job, shares = self._job, self._shares
         while shares.missing or shares.running:
             for share in shares.find_late(trio.current_time()):
+                self._means.market.trust.silent(PeerId(share.part.worker))  # before the next stranger is chosen in its place
                 job.note(f"{share.part.worker_alias} is late; what it has not brought is offered again, to others")
             if not shares.missing:
                 with trio.move_on_at(shares.next_late_s()):
@@ -134,9 +125,8 @@ class Fulfilment:
 
     async def _round(self, nursery: trio.Nursery) -> tuple[bool, bool]:
         """Offer what is missing and start what was won: (did anything start, is waiting in vain)."""
-        lost = {peer for peer, losses in self._losses.items() if losses >= MAX_LOSSES} - {self._means.net.peer_id}
-        avoid = {peer: self._unwanted.get(peer, No("failed")) for peer in lost}
-        whom = self._job.request.whom
+        whom, avoid = self._job.request.whom, dict(self._blame.avoided())
+        avoid.pop(self._means.net.peer_id, None)
         avoid |= {PeerId(part.worker): No("late") for part in self._shares.late()}
         avoid |= self._means.advised_against() | self._means.market.crowded() | self._means.kept_out(whom)
         missing = self._shares.missing
@@ -168,7 +158,7 @@ class Fulfilment:
     def _own_choice(self, offer: Offer) -> Choice | None:
         """The own device, unless it failed this job before."""
         own = self._means.own
-        if own is None or self._losses[self._means.net.peer_id] >= MAX_LOSSES:
+        if own is None or self._blame.is_out(self._means.net.peer_id):
             return None
         if not self._means.may_do(self._job.request.whom):
             self._own_no = No("not_chosen")
@@ -213,8 +203,7 @@ class Fulfilment:
             self._means.net.thank(worker)
         except Lost as lost:
             part.state, part.why = "lost", str(lost)
-            if lost.reason != "unneeded":
-                self._blame(worker, lost)
+            self._mourn(worker, lost)
         finally:
             market.outstanding[worker] -= len(indices)
             market.parts[worker] -= 1
@@ -247,7 +236,7 @@ class Fulfilment:
         except EngineError as error:
             part.state, part.why = "lost", str(error)
             asked_wrongly = error.reason in ASKED_WRONGLY
-            self._losses[means.net.peer_id] += MAX_LOSSES if asked_wrongly else 1
+            self._blame.failed(means.net.peer_id, for_good=asked_wrongly)
             self._own_fault = f"this node can't do that: {error}" if asked_wrongly else f"this node's own engine failed: {error}"
             job.note(self._own_fault)
         finally:
@@ -298,30 +287,14 @@ class Fulfilment:
             tell=tell,
         )
 
-    def _blame(self, worker: PeerId, lost: Lost) -> None:
-        trust = self._means.market.trust
-        if lost.lied:
-            trust.lied(worker)
-        elif lost.reason not in HARMLESS and lost.reason not in BLAMELESS:
-            trust.lost(worker)
-        if lost.reason in BLAMELESS:
-            self._losses[worker] = MAX_LOSSES
-            self._unwanted[worker] = No(BLAMELESS[lost.reason])
-        elif lost.lied or lost.reason in ("silent", "slow", "late"):
-            self._losses[worker] = MAX_LOSSES
-        elif lost.reason == "gone":  # it, or this node, may only have moved: it is asked again when it is heard of again
-            self._losses[worker] += 1
+    def _mourn(self, worker: PeerId, lost: Lost) -> None:
+        self._blame.lost(worker, lost)
+        if lost.reason == "gone":  # it, or this node, may only have moved: it is asked again when it is heard of again
             self._means.directory.lost(worker)
             self._patience.renew()
-        elif lost.reason not in HARMLESS:
-            self._losses[worker] += 1
-        else:
+        elif lost.reason in HARMLESS:
             self._pause = True
-            self._declined[worker] += 1
-            if self._declined[worker] >= MAX_LOSSES:  # a bid that never holds is none
-                self._losses[worker] = MAX_LOSSES
-                trust.lost(worker)
-        again = "" if lost.reason == "late" else "; its part is offered again"
+        again = "" if lost.reason in ("late", UNNEEDED) else "; its part is offered again"
         self._job.note(f"{self._means.directory.alias(worker)} {lost}{again}")
 
     def _keep(self, part: Part, purchase: Purchase) -> None:
@@ -398,4 +371,4 @@ class Fulfilment:
 
 
 def _outrun(share: Share) -> Lost:
-    return Lost("late", "was late, and others were quicker") if share.is_late else Lost("unneeded", "was no longer needed")
+    return Lost("late", "was late, and others were quicker") if share.is_late else Lost(UNNEEDED, "was no longer needed")

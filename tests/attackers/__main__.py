@@ -17,7 +17,10 @@ from typing import Any
 from tests.attackers.attacker import be_attacker, names_of
 from tests.attackers.town import Felt, Load, Town, honest_town
 
-HEAD = f"{'attack':20} {'on':9}  {'p50 of jobs, s':20}  {'p95 of jobs, s':20}  lost   CPU       MiB  cut off (tries)"
+HEAD = (
+    f"{'attack':20} {'on':9}  {'p50 of jobs, s':20}  {'p95 of jobs, s':20}  {'longest, s':20}"
+    "  lost   CPU       MiB  cut off (tries)"
+)
 
 
 def main() -> None:
@@ -70,9 +73,9 @@ def _line(name: str, victim: str, felt: tuple[Felt, Felt, Felt], loads: tuple[Lo
     lost = [why for each in felt for why in each.lost]
     for why in sorted(set(lost)):
         print(f"    {lost.count(why)} x {why}")
-    medians, tails = (" > ".join(f"{each.at(share):5.2f}" for each in felt) for share in (0.5, 0.95))
+    medians, tails, longest = (" > ".join(f"{each.at(share):5.2f}" for each in felt) for share in (0.5, 0.95, 1.0))
     return (
-        f"{name:20} {victim:9}  {medians:20}  {tails:20}  {len(lost):4} {cpu:5.0%}"
+        f"{name:20} {victim:9}  {medians:20}  {tails:20}  {longest:20}  {len(lost):4} {cpu:5.0%}"
         f" {start.rss_mib:4.0f}>{end.rss_mib:4.0f}  {cut} ({seen['tries']}{dealt})"
     )
 

@@ -20,7 +20,7 @@ from tests.attackers.attacks import AGAIN_S, FAILED, against
 from tests.attackers.hands import Field, hand, is_connected, stranger
 
 FALSE_WORKERS = 6
-SHOW_S = 5.0
+SHOW_S, SIGN_S = 5.0, 2.0
 BOMB_MIB = 40
 """Twice, it comes to less than the most bytes that a picture of 64x64 may have."""
 
@@ -76,6 +76,20 @@ async def endless_worker(field: Field) -> None:
             await channel.send(*(side.progress(0, 1) for _ in range(100)))
 
     await _work(field, go_on)
+
+
+@against("requester")
+async def stalling_worker(field: Field) -> None:
+    """Workers that give signs of life, as those do that wait for their device, and nothing else."""
+
+    async def breathe(_me: FalseWorker, channel: Channel, side: WorkerSide) -> None:
+        await channel.send(side.accept())
+        while True:
+            await channel.send(side.progress(0, 0))
+            with trio.move_on_after(SIGN_S):
+                await channel.receive()  # until the requester leaves
+
+    await _work(field, breathe)
 
 
 @against("requester")

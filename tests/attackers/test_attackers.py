@@ -36,6 +36,7 @@ TOGETHER = {
         "table poisoning",
         "bid spam",
         "endless worker",
+        "stalling worker",
         "decompression bombs",
         "award and vanish",
     ),

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from meshgen.net.port import Channel, NetError
 from meshgen.peers.job import Part
 from meshgen.peers.shares import LATE_S, Share, Shares
+from meshgen.peers.trust import Experience
 from meshgen.protocols.job_sides import WorkerSide
 from tests.peers.outsiders import MODEL, FalseWorker, Play, false_worker
 from tests.peers.test_false_workers import picture as drawn
@@ -80,7 +81,7 @@ async def test_who_is_late_and_quicker_all_the_same_is_paid_and_nobody_else(auto
             await trio.sleep(2000)
             assert net_mkudos(asker, asker) == -job.mkudos == -2 * late.mkudos
             assert asker.ledger.balance(asker.identity.public_key).held == 0
-            assert asker.requester._means.market.trust.of(honest.peer_id) == 1, "it did nothing wrong"
+            assert asker.requester._means.market.trust.experience(honest.peer_id) == Experience(), "it did nothing wrong"
             assert honest.worker.queued == 0
 
 
