@@ -7,7 +7,7 @@ address in what a peer says of itself would end whatever task of this node looks
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from meshgen.identity import public_key_of
 MOST = 64
 """Of one peer, whoever told them. The first stay: a peer's own word about itself comes in the place of all before it."""
 MAX_BYTES = 512
+MAX_PEERS = 1000
 PREFIX_IPV6 = 64
 """What one household has of IPv6."""
 
@@ -61,10 +62,38 @@ def _guarded(add: Callable[[Any, Sequence[Multiaddr]], None]) -> Callable[[Any, 
 
 
 class AddressBook(PeerStore):  # type: ignore[misc]
-    """A peer whose addresses have expired has no record. The base raises instead, out of whatever asked for it: a clock that was
-    set ended the node."""
+    """What libp2p knows of peers, this node among them, whose key is nowhere else.
+
+    Where it is full, hearsay goes first, then who was met, the longest unheard of first; never who is linked, nor this node,
+    which the base would forget before all others, and its key with it. Nor does anybody else say where this node is.
+    """
+
+    def __init__(self, max_peers: int = MAX_PEERS) -> None:
+        super().__init__(max_peers=max_peers)
+        self.linked: Callable[[], Collection[ID]] = tuple
+
+    def add_addrs(self, peer_id: ID, addrs: Sequence[Multiaddr], ttl: int = 0) -> None:
+        if not self._is_own(peer_id):
+            super().add_addrs(peer_id, addrs, ttl)
+
+    def _is_own(self, peer: ID) -> bool:
+        data = self.peer_data_map.get(peer)
+        return data is not None and data.privkey is not None
+
+    def _enforce_peer_limit(self) -> None:
+        """A tenth at a time: each look is at all of them."""
+        if len(self.peer_data_map) <= self.max_peers:
+            return
+        linked = set(self.linked())
+        rest = [item for item in self.peer_data_map.items() if item[0] not in linked and not self._is_own(item[0])]
+        rest.sort(key=lambda item: (not item[1].is_expired(), bool(item[1].protocols), item[1].last_identified))
+        for peer, _ in rest[: len(self.peer_data_map) - self.max_peers * 9 // 10]:
+            self.peer_record_map.pop(peer, None)
+            del self.peer_data_map[peer]
 
     def maybe_delete_peer_record(self, peer_id: ID) -> None:
+        """A peer whose addresses have expired has no record. The base raises instead, out of whatever asked for it: a clock that
+        was set ended the node."""
         try:
             super().maybe_delete_peer_record(peer_id)
         except PeerStoreError:

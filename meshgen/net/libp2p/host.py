@@ -49,6 +49,7 @@ def make_host(
     identity: Identity, listen: list[Multiaddr], announce: Sequence[str], limits: Limits, psk: bytes | None = None
 ) -> Any:
     guard_addresses()
+    book = AddressBook()
     keys = ed25519_key_pair(identity.seed)
     # The defaults would also offer TLS, secio and *plaintext*. Noise wants a key of its own kind.
     security = {NOISE: NoiseTransport(keys, noise_privkey=x25519_key_pair().private_key)}
@@ -56,7 +57,7 @@ def make_host(
         key_pair=keys,
         sec_opt=security,
         muxer_opt={YAMUX: MeshYamux},
-        peerstore_opt=AddressBook(),
+        peerstore_opt=book,
         listen_addrs=listen,
         negotiate_timeout=HANDSHAKE_TIMEOUT_S,
         resource_manager=new_resource_manager(enable_memory_pooling=False, enable_circuit_breaker=False, enable_metrics=False),
@@ -72,6 +73,7 @@ def make_host(
         addrs_factory=partial(_advertised, [Multiaddr(address) for address in announce]),
     )
     swarm = host.get_network()
+    book.linked = lambda: swarm.connections
     swarm.retry_config = RetryConfig(max_retries=0)  # the dialer knows better when to try again
     swarm.upgrader.security_multistream = MeshSecurity(security, psk)
     swarm.upgrader.muxer_multistream = MeshMuxer(HANDSHAKE_TIMEOUT_S)

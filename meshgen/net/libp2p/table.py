@@ -14,6 +14,7 @@ from libp2p.records.pubkey import PublicKeyValidator
 from libp2p.records.validator import NamespacedValidator, Validator
 
 from meshgen.net.guard import check_key, check_value, is_valid
+from meshgen.net.libp2p.answers import guard_answers
 from meshgen.net.port import MAX_TABLE_KEY_BYTES, PeerId, TableRules
 
 LOOKUP_TIMEOUT_S = 10.0
@@ -53,6 +54,7 @@ class _Rules(Validator):  # type: ignore[misc]
 
 def make_dht(host: Any, rules: TableRules) -> Any:
     """A server: every node answers for the table, and serves lookups of others."""
+    guard_answers()
     validators = {"pk": PublicKeyValidator(), "ipns": IPNSValidator(), rules.namespace: _Rules(rules)}
     validator = NamespacedValidator(validators, strict_validation=True)
     return KadDHT(host, DHTMode.SERVER, strict_validation=True, validator=validator)
