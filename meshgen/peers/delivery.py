@@ -6,7 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from typing import Any
 
 import trio
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 KEEPALIVE_S = 3.0
 """A worker that waits or computes says so this often: the requester gives up on one that is silent."""
 PROGRESS_GAP_S = 0.1
-VOUCHER_S = 15.0
-"""A requester that does not sign for a picture in this time gets no other."""
+VOUCHER_S, TAKEN_BYTES_S = 15.0, 16 * 1024
+"""A requester that does not take a picture at this rate, and sign for it in that time, gets no other: the engine waits for it."""
 SETTLE_S = 10.0
 
 
@@ -128,7 +128,7 @@ class Delivery:
         with self._stop:
             try:
                 await self._draw()
-                await self._channel.send(self._side.done(), last=True)
+                await self._say_last(self._side.done())
                 return None
             except EngineError as error:
                 reason, failure = error.reason if error.reason in FAILURES else "crashed", error
@@ -137,8 +137,16 @@ class Delivery:
             except Unfed:
                 reason = "bad_input"
         if not self._side.ended:
-            await self._channel.send(self._side.fail(reason or self._why_stopped), last=True)
+            await self._say_last(self._side.fail(reason or self._why_stopped))
         return failure
+
+    async def _say(self, message: bytes) -> None:
+        with _patience(len(message)):
+            await self._channel.send(message)
+
+    async def _say_last(self, message: bytes) -> None:
+        with trio.move_on_after(SETTLE_S):
+            await self._channel.send(message, last=True)
 
     async def _draw(self) -> None:
         with single_errors():
@@ -169,7 +177,7 @@ class Delivery:
                     await send.send(event)
 
     async def _tell(self, event: EngineEvent | None) -> None:
-        side, send = self._side, self._channel.send
+        side, send = self._side, self._say
         match event:
             case None:
                 await send(side.progress(*self._position))
@@ -200,11 +208,9 @@ class Delivery:
         await self._kept.wait()
         messages = self._side.result(index, data, os.urandom(16), round(seconds * 1000))
         self._paid, self._kept = trio.Event(), trio.Event()
-        await self._channel.send(*messages, self._side.bill(self._identity))
-        with trio.move_on_after(VOUCHER_S):
+        with _patience(len(data)):
+            await self._channel.send(*messages, self._side.bill(self._identity))
             await self._paid.wait()
-        if not self._paid.is_set():
-            raise Unpaid
         missing = [other for other in range(self._side.terms.count) if other not in self._side.pictures]
         self._position = (missing[0], 0) if missing else self._position
 
@@ -241,6 +247,15 @@ def _check_source(order: Order, inputs: Sequence[bytes], features: Collection[st
             raise Unfed
         if isinstance(order, WorkOrder) and shape.transparent and "inpainting" not in features:
             raise Unfed
+
+
+@contextmanager
+def _patience(size: int) -> Iterator[None]:
+    """While a requester takes so many bytes. Raises Unpaid."""
+    with trio.move_on_after(VOUCHER_S + size / TAKEN_BYTES_S) as patience:
+        yield
+    if patience.cancelled_caught:
+        raise Unpaid
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.io.exceptions import IOException
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
+from libp2p.stream_muxer.yamux.yamux import TYPE_WINDOW_UPDATE
 from multiaddr import Multiaddr
 
 from meshgen.net.conduct import LIMIT, Fault
@@ -271,6 +272,25 @@ async def test_a_reader_that_never_reads_is_given_up(libp2p_world: Libp2pWorld, 
 
     b.serve(OTHER, never)
     with pytest.raises(Unreachable):
+        async with a.open(b.peer_id, OTHER) as channel:
+            for _ in range(40):
+                await channel.send(bytes(MAX_MESSAGE_BYTES))
+    assert await request(a, b.peer_id, ECHO, b"unharmed") == b"unharmed"
+
+
+async def test_a_window_that_opens_byte_by_byte_is_none(libp2p_world: Libp2pWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libp2p_yamux, "SLOW_READER_S", 0.5)
+    monkeypatch.setattr(libp2p_yamux, "SLOWEST_BYTES_S", 1 << 30)
+    a, b = await pair(libp2p_world)
+
+    async def trickle(channel: Any) -> None:
+        mux, stream = channel.wire._mux, channel.wire._muxed
+        while True:
+            await mux.secured_conn.write(libp2p_yamux._HEADER.pack(0, TYPE_WINDOW_UPDATE, 0, stream.stream_id, 1))
+            await trio.sleep(0.1)
+
+    b.serve(OTHER, trickle)
+    with trio.fail_after(10), pytest.raises(Unreachable):
         async with a.open(b.peer_id, OTHER) as channel:
             for _ in range(40):
                 await channel.send(bytes(MAX_MESSAGE_BYTES))

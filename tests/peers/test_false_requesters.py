@@ -296,6 +296,26 @@ async def test_a_requester_that_never_signs(autojump_clock: trio.testing.MockClo
             await serves_others(mesh, worker)
 
 
+async def test_a_requester_that_takes_nothing_keeps_no_device(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its window is full, and stays so: neither progress nor a picture waits for ever."""
+    monkeypatch.setattr("meshgen.net.memory_channel.WINDOW_BYTES", 8)
+    async with virtual_mesh() as mesh:
+        worker = await mesh.worker("worker", seconds=1)
+        assert worker.worker is not None
+        async with outsider(mesh) as me:
+            deal = await me.deal(worker, count=3)
+            async with me.net.open(worker.net.peer_id, JOB_PROTOCOL) as channel:
+                await channel.send(deal.award.wire)
+                await trio.sleep(1)
+                assert worker.worker.queued == 3
+                await trio.sleep(60)
+                assert worker.worker.queued == 0
+        monkeypatch.undo()
+        await serves_others(mesh, worker)
+
+
 async def test_a_requester_that_signs_and_never_settles(autojump_clock: trio.testing.MockClock) -> None:
     async with virtual_mesh() as mesh:
         worker = await mesh.worker("worker")

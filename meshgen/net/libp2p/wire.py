@@ -17,12 +17,11 @@ from libp2p.io.exceptions import IOException
 
 from meshgen.net.conduct import Fault
 from meshgen.net.guard import shielded
-from meshgen.net.libp2p.yamux import MeshYamux
+from meshgen.net.libp2p.yamux import SLOWEST_BYTES_S, MeshYamux
 from meshgen.net.port import MAX_MESSAGE_BYTES, TooLarge, Unreachable
 
 STALLED_S = 20.0
-SLOWEST_BYTES_S = 8 * 1024
-"""A message that has begun is there after STALLED_S, and the time that its size takes at this rate."""
+"""A message that has begun is there after so long, and the time that its size takes at SLOWEST_BYTES_S."""
 BEGUN_BYTES = 32 * 1024 * 1024
 """Of messages that one connection has begun and not ended, as it announced them: each holds its place in memory."""
 _GOODBYE_S = 1.0

@@ -41,7 +41,9 @@ CREDIT_BATCH_BYTES = 64 * 1024
 PIECE_BYTES = 64 * 1024 - 12
 """The payload of one frame. A large message can be cancelled between its pieces."""
 SLOW_READER_S = 30.0
-"""How long the other side may leave a full window unread."""
+SLOWEST_BYTES_S = 8 * 1024
+"""What is sent is taken in SLOW_READER_S, and the time that its size takes at this rate: a window that is opened byte by byte is
+none."""
 _WINDOW_POLL_S = 0.01
 TAKE_BYTES = 256 * 1024
 """In one piece: what waits for its turn waits in the window, where the other side feels it."""
@@ -156,9 +158,9 @@ class MeshYamux(GuardedYamux):
 
         The base takes four locks for each piece and gives up on a full window after 5 s; a node at work on its GPU is slower.
         """
-        start = 0
+        start, until_s = 0, trio.current_time() + SLOW_READER_S + len(data) / SLOWEST_BYTES_S
         while start < len(data):
-            await self._window_opens(stream)
+            await self._window_opens(stream, until_s)
             if stream.send_closed:
                 raise IOException("the stream is closed")
             piece = data[start : start + min(stream.send_window, PIECE_BYTES)]
@@ -166,10 +168,9 @@ class MeshYamux(GuardedYamux):
             start += len(piece)
             await self._write_frame(_HEADER.pack(0, TYPE_DATA, 0, stream.stream_id, len(piece)) + piece)
 
-    async def _window_opens(self, stream: YamuxStream) -> None:
+    async def _window_opens(self, stream: YamuxStream, until_s: float) -> None:
         """Wait for the reader. By polling, as the base does: there is no event for it."""
-        patient_until_s = trio.current_time() + SLOW_READER_S
         while stream.send_window <= 0 and not stream.send_closed:
-            if trio.current_time() > patient_until_s:
+            if trio.current_time() > until_s:
                 raise IOException("the peer does not read")
             await trio.sleep(_WINDOW_POLL_S)
