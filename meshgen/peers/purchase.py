@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 SILENCE_S = 10.0
 """A worker says something at least every three seconds; one that is silent so long is gone or stuck."""
+LAST_WORD_S = 2.0
+"""A worker that was paid for everything has nothing more to say than that it is done: nobody waits for its pictures till then."""
 PASSES, SPARE_REPEATS, REPEATS_PER_S = 4, 64, 4.0
 """A worker that ran out of memory, or whose engine crashed, begins again. Signs of life may come late, and together."""
 HOLD_MARGIN_MS = 60_000
@@ -113,7 +115,7 @@ class Purchase:
                     await channel.send(award.wire)
                     await self._receive(channel, side)
                     await self._settle()
-                    if self.receipt is not None:
+                    if self.receipt is not None and side.ended:
                         await channel.send(side.settle(self.receipt.wire), last=True)
         except trio.TooSlowError:
             raise Lost("slow", f"took longer than {self._limit_s:.0f} s") from None
@@ -161,6 +163,11 @@ class Purchase:
         return entries if sum(map(len, entries)) <= MAX_CHAIN_BYTES else ()
 
     async def _receive(self, channel: Channel, side: RequesterSide) -> None:
+        """To the worker's last word, or until it has been paid for everything and dallies."""
+        with trio.CancelScope() as dallying:
+            await self._receive_all(channel, side, dallying)
+
+    async def _receive_all(self, channel: Channel, side: RequesterSide, dallying: trio.CancelScope) -> None:
         repeats = Repeats(side.terms.count * side.terms.steps, trio.current_time())
         while not side.ended:
             try:
@@ -181,6 +188,8 @@ class Purchase:
                 self.arrived.append(event)
                 await self._promise(side)
                 await channel.send(side.pay(self._identity))
+                if len(self.arrived) == side.terms.count:
+                    dallying.deadline = trio.current_time() + LAST_WORD_S
             if event is not None:
                 self._tell(event)
             self._judge(event)

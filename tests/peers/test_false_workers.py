@@ -243,6 +243,23 @@ async def test_what_came_before_the_lie_is_paid_and_no_more(play: Play, autojump
         assert net_mkudos(asker, asker) == -job.mkudos
 
 
+async def test_who_was_paid_and_never_says_done_keeps_nothing_back(autojump_clock: trio.testing.MockClock) -> None:
+    async def breathes_on(me: FalseWorker, channel: Channel, side: WorkerSide) -> None:
+        await channel.send(side.accept())
+        for index in range(side.terms.count):
+            await send_paid_picture(me, channel, side, index)
+        while True:
+            await channel.send(side.progress(0, 1))
+            await trio.sleep(1)
+
+    async with virtual_mesh() as mesh, false_worker(mesh, breathes_on) as false:
+        began = trio.current_time()
+        _, asker, job = await job_with(mesh, false)
+        assert (job.state, {picture.worker for picture in job.results.values()}) == ("done", {false.peer_id})
+        assert trio.current_time() - began < 10
+        assert net_mkudos(asker, asker) == -job.mkudos
+
+
 # -- bids
 
 
