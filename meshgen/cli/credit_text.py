@@ -17,7 +17,7 @@ MEANING = {
     "balance": "earned less spent",
     "earned": "for work done, and tips",
     "spent": "for pictures, and tips",
-    "held": "set aside for jobs under way",
+    "held": "set aside for jobs under way, and for a while after a part was lost or cancelled",
     "contested": "of earned and spent: the payer denies it",
 }
 

@@ -211,6 +211,8 @@ class Fulfilment:
             self._end(share)
 
     def _end(self, share: Share) -> None:
+        if share.part.state not in ("done", "lost"):
+            share.part.state, share.part.why = "lost", "cancelled"
         self._shares.end(share, self._job.results)
         self._tell_part(share.part)
         self._wake.set()

@@ -61,6 +61,19 @@ async def test_a_broken_worker_is_replaced_and_not_paid(kind: str, autojump_cloc
         assert net_mkudos(asker, asker) == -job.mkudos
 
 
+async def test_a_cancelled_job_has_no_part_that_runs_on(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        worker, asker = await mesh.worker("well", seconds=5), await mesh.requester()
+        assert asker.requester is not None and worker.worker is not None
+        job = asker.requester.submit(ImageRequest(prompt="x", steps=4, count=3))
+        await trio.sleep(8)
+        job.cancel()
+        await job.wait()
+        assert (job.state, [(part.state, part.why) for part in job.parts]) == ("cancelled", [("lost", "cancelled")])
+        await trio.sleep(10)
+        assert worker.worker.queued == 0
+
+
 async def test_nobody_left(autojump_clock: trio.testing.MockClock) -> None:
     async with virtual_mesh() as mesh:
         await mesh.add("broken", "worker", FakeEngine(seconds_per_picture=1, fail=Fault("crash", at=0)))
