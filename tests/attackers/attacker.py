@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 
 import trio
 
-from tests.attackers import jobs
+from tests.attackers import jobs, table
 from tests.attackers.attacks import ATTACKS
 from tests.attackers.hands import Field, by_the_wall_clock
 
-assert jobs  # it enters its attacks
+assert jobs and table  # they enter their attacks
 PATIENCE_S = 45.0
 BEGIN_S = 2.0
 """What an attack has for its first connections, before others' jobs count."""

@@ -19,13 +19,12 @@ from libp2p.stream_muxer.yamux.yamux import YAMUX_HEADER_FORMAT
 from meshgen.identity import Identity
 from meshgen.net.libp2p import Libp2pNet
 from meshgen.net.port import NetError
-from meshgen.peers.directory import advert_key, model_key
 from meshgen.peers.market import offer_topic
 from meshgen.protocols.credit import Frontier, Head
 from meshgen.protocols.offer import OFFER_PROTOCOL
 from meshgen.testing.mesh import NET
 from meshgen.testing.outsiders import MODEL, Outsider, presence_topic
-from tests.attackers.hands import GONE, Field, gossip, hand, is_connected, rpc, stranger, stream, until_hung_up, write
+from tests.attackers.hands import GONE, Field, gossip, hand, rpc, stranger, stream, until_hung_up, write
 
 Attack = Callable[[Field], Awaitable[None]]
 ATTACKS: dict[str, tuple[str, Attack]] = {}
@@ -275,12 +274,12 @@ def _adverts(how_many: int) -> list[bytes]:
     made = []
     for _ in range(how_many):
         who = stranger()
-        advert = Outsider(_Nowhere(), who, chain=[None]).advert(slots=64)  # type: ignore[arg-type, list-item]
+        advert = Outsider(Nowhere(), who, chain=[None]).advert(slots=64)  # type: ignore[arg-type, list-item]
         made.append(rpc(gossip(who, presence_topic(), advert.wire)))
     return made
 
 
-class _Nowhere:
+class Nowhere:
     """The net of somebody who is nowhere."""
 
     def addresses(self) -> list[str]:
@@ -310,45 +309,6 @@ async def eclipse(field: Field) -> None:
 
 def _passes_nothing(_sender: str, _data: bytes) -> None:
     """Neither valid nor false: it is not forwarded, and nobody is blamed."""
-
-
-# -- the table
-
-
-@against("hub")
-async def table_silence(field: Field) -> None:
-    """Streams to the table that never ask anything."""
-
-    async def stand(net: Libp2pNet) -> None:
-        while is_connected(net, field):
-            with suppress(StreamFailure, StreamError):
-                await stream(net, field, KAD)
-            await trio.sleep(0.05)
-        field.cut_off()
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(again, field, stand)
-
-
-@against("hub")
-async def table_poisoning(field: Field) -> None:
-    """Providers that have nothing, and values of fresh keys, one after the other."""
-
-    async def poison(net: Libp2pNet) -> None:
-        while is_connected(net, field):
-            for _ in range(20):
-                who = stranger()
-                wire = Outsider(_Nowhere(), who, chain=[None]).advert().wire  # type: ignore[arg-type, list-item]
-                with suppress(ValueError):
-                    await net._dht.put_value(advert_key(who.peer_id), wire)  # type: ignore[arg-type]
-            await net._dht.provider_store.provide(model_key(NET, MODEL.name).encode())
-            await net._dht.provider_store.provide(model_key(NET, str(os.urandom(4))).encode())
-        field.cut_off()
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(again, field, poison)
 
 
 # -- the ledger

@@ -34,11 +34,13 @@ TOGETHER = {
         "slow sender",
         "slow reader",
         "table poisoning",
+        "table crowd",
         "bid spam",
         "endless worker",
         "stalling worker",
         "decompression bombs",
         "award and vanish",
+        "slow window",
     ),
 }
 CUT_OFF = {"idle connections", "announced gigabytes", "garbage frames", "unsigned gossip", "oversized gossip"}

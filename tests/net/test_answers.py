@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from google.protobuf.message import DecodeError
 from libp2p.io.exceptions import IOException
 from libp2p.kad_dht.common import BUCKET_SIZE, PROTOCOL_ID
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
@@ -24,10 +25,14 @@ ADDRESS = Multiaddr("/ip4/127.0.0.9/tcp/4711").to_bytes()
 
 class Wire:
     def __init__(self, body: bytes) -> None:
+        self.was_reset = False
         self._left = BytesIO(encode_uvarint(len(body)) + body)
 
     async def read(self, count: int) -> bytes:
         return self._left.read(count)
+
+    async def reset(self) -> None:
+        self.was_reset = True
 
 
 def answer(ids: list[bytes], addresses: int = 1) -> Message:
@@ -59,8 +64,11 @@ async def test_what_is_no_peer_is_left_out() -> None:
 
 async def test_too_long_an_answer_is_none() -> None:
     ids = [number.to_bytes(4) for number in range(MAX_ANSWER_BYTES // 8)]
-    with pytest.raises(IOException):
-        await taken(answer(ids))
+    for body, error in ((answer(ids).SerializeToString(), IOException), (b"junk", DecodeError)):
+        wire = Wire(body)
+        with pytest.raises(error):
+            await read_answer(wire, 1 << 40)
+        assert wire.was_reset, "the rest of it is not taken in"
 
 
 async def test_whoever_answers_with_a_crowd_is_heard_in_part(libp2p_world: Libp2pWorld) -> None:

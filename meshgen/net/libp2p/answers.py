@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.message import DecodeError
+from libp2p.exceptions import BaseLibp2pError
 from libp2p.kad_dht import peer_routing, provider_store, value_store
 from libp2p.kad_dht.common import BUCKET_SIZE
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
@@ -23,8 +25,11 @@ MAX_ANSWER_BYTES = 256 * 1024
 
 async def read_answer(stream: Any, _limit: int) -> bytes:
     """In the place of ``read_varint_prefixed_bytes_limited``, with a limit of its own. Raises its errors."""
-    answer = Message()
-    answer.ParseFromString(await read_varint_prefixed_bytes_limited(stream, MAX_ANSWER_BYTES))
+    try:
+        answer = Message.FromString(await read_varint_prefixed_bytes_limited(stream, MAX_ANSWER_BYTES))
+    except (BaseLibp2pError, DecodeError):
+        await stream.reset()  # what is left of it is not to be taken in: whoever asks closes the stream alone
+        raise
     for peers, most in ((answer.closerPeers, BUCKET_SIZE), (answer.providerPeers, PROVIDERS_PER_KEY)):
         del peers[most:]
         sound = [peer for peer in peers if is_peer(ID(peer.id))]
