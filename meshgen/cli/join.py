@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,9 +44,15 @@ def join(call: Call, source: str, hash_: str, profile: str | None, alias: str, r
         peer = take_home(call.home, entry, profile, alias)
     call.result(_document(call.home, entry, peer), _text(entry, peer, run_then))
     if run_then:
-        from meshgen.cli.run import run
+        _become_the_node(call.home)
 
-        click.get_current_context().invoke(run, home=str(call.home), as_json=False, profile=None, config=None, changes=())
+
+def _become_the_node(home: Path) -> None:
+    """In place of this process, whose command line may hold a mesh's key for all to see."""
+    program = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]  # Python's own options, and what it runs
+    debug = ["--debug"] if click.get_current_context().find_root().params.get("debug") else []
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *program, *debug, "--home", str(home), "run"])
 
 
 def _pasted() -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from meshgen.peers.acquaintances_file import PeersFile
 from meshgen.peers.charter_home import doors, joined
 from meshgen.peers.mesh_key import mesh_key
 from meshgen.protocols.invite import Invite, read_line
-from tests.cli.conftest import Running
+from tests.cli.conftest import Running, process
 from tests.cli.test_mesh import HUB, log_of
 
 Cli = Callable[..., Result]
@@ -303,6 +304,30 @@ def test_all_dead_each_is_named_with_its_reason(at: Cli, tmp_path: Path) -> None
     for way in ways:
         assert re.search(rf"{way}: \S+", said)
     assert "refused" in said and "does one of them run" in said and "--offline" in said and not (tmp_path / "bob").exists()
+
+
+@pytest.mark.parametrize("words", [["--profile", "observer"], ["--json"], []])
+def test_the_node_that_runs_then_shows_no_line(
+    at: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """The line may hold a key, and a command line can be read by whoever is on the machine."""
+    became: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda program, command: became.append([program, *command]))
+    monkeypatch.setattr("sys.orig_argv", [sys.executable, "-P", "-m", "meshgen", "--home", "bob", "join", "MESHGEN:1", "--run"])
+    monkeypatch.setattr("sys.argv", ["meshgen/__main__.py", "--home", "bob", "join", "MESHGEN:1", "--run"])
+    at("bob", "join", "--offline", "--run", *words, Invite.to(b"", "theirs", [DOOR], b"k" * 32).line)
+    run = [sys.executable, "-P", "-m", "meshgen", "--home", str(tmp_path / "bob"), "run"]
+    assert became == [[sys.executable, *run]] and mesh_key(tmp_path / "bob") == b"k" * 32
+
+
+def test_a_node_that_can_not_start_leaves_what_join_said(at: Cli, tmp_path: Path) -> None:
+    line = Invite.to(b"", "theirs", [DOOR]).line
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        words = ("--home", str(tmp_path / "bob"), "join", "--offline", "--run", "--json", line)
+        joining = process(*words, MESHGEN_API__PORT=port, MESHGEN_MESH__LISTEN="/ip4/127.0.0.1/tcp/0", MESHGEN_MESH__UPNP="no")
+        said, log = joining.communicate(timeout=60)
+    assert json.loads(said)["name"] == "theirs" and joining.returncode == 4 and port in log.splitlines()[-1]
 
 
 # -- mesh key

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -133,6 +134,8 @@ def test_from_an_invite_to_a_picture(first: LocalMesh, machine: Machine) -> None
         also = Invite.to(invite.charter, "", [way, *invite.addresses], invite.psk)
         machine.type(f"meshgen join {also.line} --run &")
         wait_for(machine.ready, "the second machine, joined once more, to know the first", 60)
+    shown = psutil.Process(machine.running[-1].pid).cmdline()
+    assert "run" in shown and not any("MESHGEN:1" in word for word in shown), "the key is seen by all who are on the machine"
 
 
 def its_key_is_where_it_belongs_and_nowhere_else(first: LocalMesh, machine: Machine, line: str) -> None:
