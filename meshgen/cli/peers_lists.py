@@ -181,8 +181,7 @@ def _name(who: str, people: People) -> str:
 
 
 def _shown(one: Block, people: People) -> dict[str, Any]:
-    name = people.name(one.who) if is_peer_id(one.who) else f"account {one.who[:12]}"
-    return {"peer": one.who, "name": name, "until_ms": one.until_ms or None, "why": one.why}
+    return {"peer": one.who, "name": people.called(one.who), "until_ms": one.until_ms or None, "why": one.why}
 
 
 def _until(until_ms: int | None, now_ms: int) -> str:

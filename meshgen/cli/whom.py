@@ -43,6 +43,10 @@ class People:
         alias, tail = self._aliases.get(peer, ""), f"..{peer[-6:]}"
         return f"{alias} {tail}" if alias else tail
 
+    def called(self, who: str) -> str:
+        """The same for a peer or an account."""
+        return self.name(who) if is_peer_id(who) else f"account {who[:12]}"
+
     def full(self, peer: str) -> str:
         if peer != self._own and peer not in self._aliases:
             return f"{peer} (unknown here)"

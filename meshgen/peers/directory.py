@@ -117,8 +117,8 @@ class Directory:
 
     def alias(self, peer: PeerId) -> str:
         """What to call a peer in front of a person: its own word and the end of its id, which it can't choose."""
-        advert = self.last_of(peer)
-        return f"{advert.alias or 'peer'}#{peer[-6:]}" if advert else f"peer#{peer[-6:]}"
+        signed = self._adverts.get(peer) or self._lost.get(peer)
+        return f"{(signed and signed.message.alias) or 'peer'}#{peer[-6:]}"
 
     def able(self, offer: Offer) -> tuple[dict[PeerId, int], dict[PeerId, No]]:
         """Who could do this offer, with the pictures queued there; and why each other peer that knows the model could not."""

@@ -54,7 +54,7 @@ class Lists:
     def block_of(self, names: Iterable[str], now_ms: int) -> Block | None:
         """The first of these names that is blocked now."""
         found = (self.blocks.get(name) for name in names)
-        return next((block for block in found if block and (not block.until_ms or block.until_ms > now_ms)), None)
+        return next((block for block in found if block and block.holds(now_ms)), None)
 
 
 class Gate:
@@ -81,6 +81,16 @@ class Gate:
         if not self.membership.includes(key):
             return "stranger"
         return self.why_outside()
+
+    def refusal_of(self, peer: str) -> str:
+        """The same in words, with the cure that is this node's owner's; "" for what is no peer id either."""
+        try:
+            key = public_key_of(peer)
+        except ValueError:
+            return ""
+        why = self.why_not(key)
+        block = self.block_of(key) if why == "blocked" else None
+        return WORDS.get(why, "") + (f" (`meshgen peers unblock {block.who}` takes it back)" if block else "")
 
     def deals_with(self, key: bytes) -> bool:
         return not self.why_not(key)

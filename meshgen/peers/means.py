@@ -78,6 +78,8 @@ class Means:
     advice: Advice
     why_outside: Callable[[], str] = lambda: ""
     """Why this node is no member of a mesh that lists them: "outside" or "expelled"."""
+    refusal_of: Callable[[str], str] = lambda _: ""
+    """Why a peer is not dealt with, in words; "" if it is."""
     clocks_trouble: Callable[[], str] = lambda: ""
     """Why nobody may answer, where it is this machine's clock."""
 

@@ -176,6 +176,7 @@ class Peer:
             charter=lambda: self.charters.current,
             advice=self.bookkeeping.advice,
             why_outside=self.gate.why_outside,
+            refusal_of=self.gate.refusal_of,
             clocks_trouble=lambda: self.staying.clocks_trouble,
         )
 

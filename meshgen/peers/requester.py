@@ -9,6 +9,7 @@ from dataclasses import replace
 import trio
 
 from meshgen.ledger.errors import LedgerError
+from meshgen.net.port import PeerId
 from meshgen.peers.assignment import assign
 from meshgen.peers.fulfilment import Fulfilment
 from meshgen.peers.job import Job
@@ -74,6 +75,7 @@ class Requester:
             raise RequestError("not_ready", "the node is still starting")
         if why := self._means.why_outside():
             raise RequestError("not_member", NO_MEMBER[why])
+        self._refuse_kept_out(request)
         if sum(not job.final for job in self.jobs.values()) >= self.policy.open_jobs:
             raise RequestError("too_many_jobs", f"{self.policy.open_jobs} jobs are open already; wait for one, or cancel one")
         held = sum(input_bytes(job.request) for job in self.jobs.values() if not job.final)
@@ -91,7 +93,15 @@ class Requester:
     def quote(self, request: Request) -> Quote:
         """What it would cost, from what is known already; nobody is asked anything. Raises RequestError."""
         check_request(request)
+        self._refuse_kept_out(request)
         return self._means.quote(self._completed(request))
+
+    def _refuse_kept_out(self, request: Request) -> None:
+        """Whoever asks for those alone with whom this node does not deal would wait in vain. Raises RequestError."""
+        refused = {peer: self._means.refusal_of(peer) for peer in sorted(request.whom.only)}
+        if refused and all(refused.values()):
+            told = (f"{self._means.directory.alias(PeerId(peer))} is not asked: {why}" for peer, why in refused.items())
+            raise RequestError("kept_out", "; ".join(told), "workers")
 
     def _completed(self, request: Request) -> Request:
         """With the settings where the person left something open. What is made from somebody's picture is never shared."""

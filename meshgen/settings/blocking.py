@@ -19,6 +19,9 @@ class Block:
     until_ms: int = 0
     why: str = ""
 
+    def holds(self, now_ms: int) -> bool:
+        return not self.until_ms or self.until_ms > now_ms
+
     def __str__(self) -> str:
         until = f" until {datetime.fromtimestamp(self.until_ms / 1000, UTC):%Y-%m-%dT%H:%MZ}" if self.until_ms else ""
         return self.who + until + (f" ({self.why})" if self.why else "")

@@ -18,7 +18,7 @@ from click.testing import Result
 from meshgen.cli.checks import gpu as gpu_check
 from meshgen.cli.checks.finding import Finding
 from meshgen.cli.checks.patient import Patient
-from meshgen.cli.checks.peers import dht, gossip, hubs
+from meshgen.cli.checks.peers import dht, gossip, hubs, peers
 from meshgen.cli.checks.stranger import Visit, ahead_of
 from meshgen.cli.local_mesh import LocalNode, local_mesh
 from meshgen.home import BEGUN_FILE, CONFIG_FILE
@@ -310,6 +310,20 @@ def told(tmp_path: Path, gossip_: dict[str, Any] | None = None, found: bool | No
     status = {"connected": 2, "peers_known": 2, "uptime_s": 600} | more
     table = {"doors": [], "gossip": heard, "table": {"error": error, "ms": 12}}
     return Told(tmp_path, status, table, {"/ip4/192.0.2.1/tcp/1/p2p/x": Visit("speaks", found=found)})
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    """The check that is pointed to is one that found something."""
+    cures = {}
+    for how in ("closed", "speaks"):
+        patient = told(tmp_path, connected=0)
+        patient.__dict__["doors"] = ("/ip4/192.0.2.1/tcp/1/p2p/x",)
+        patient.__dict__["visits"] = {patient.doors[0]: Visit(how)}
+        cures[how] = next(iter(peers(patient))).cure
+    assert cures["closed"] == "see hub above" and "ask its owner whether `meshgen peers blocked`" in cures["speaks"]
+    patient.__dict__["blocked"] = ("n1 ..x7f2qA",)
+    (found,) = peers(patient)
+    assert found.text.endswith("; blocked here: n1 ..x7f2qA") and "`meshgen peers unblock`" in found.cure
 
 
 def test_gossip(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from meshgen.peers.directory import PRESENCE_PROTOCOL
 from meshgen.peers.gate import Gate, Lists
 from meshgen.peers.peer import Peer
 from meshgen.peers.reconciliation import RECONCILE_S
-from meshgen.peers.request import ImageRequest
+from meshgen.peers.request import ImageRequest, RequestError, Whom
 from meshgen.protocols.credit import Advisory
 from meshgen.settings import load_settings
 from meshgen.settings.blocking import Block, parse_block
@@ -60,6 +60,32 @@ async def test_a_blocked_worker_gets_no_offer_and_no_link(autojump_clock: trio.t
         assert asker.models()["mesh"][0]["workers"] == 1
         with pytest.raises(Unreachable, match="blocked"):
             await request(asker.net, PeerId(peer_of("w1")), PRESENCE_PROTOCOL, b"")
+
+
+async def test_who_asks_for_a_blocked_worker_alone_is_told_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        one, two, asker = await village(mesh)
+        requester = asker.requester
+        assert requester is not None and (await pictures_of(asker, count=4)).state == "done"
+        await trio.sleep(2 * RECONCILE_S)
+        account = asker.ledger.account_of(one.identity.public_key).hex()
+        alone, either = (
+            ImageRequest("fox", whom=Whom(only=frozenset(names))) for names in ([one.peer_id], [one.peer_id, two.peer_id])
+        )
+        for who in (one.peer_id, account):
+            says(asker, node__block=[who])
+            for ask in (requester.submit, requester.quote):
+                with pytest.raises(
+                    RequestError, match=f"w1#{one.peer_id[-6:]} is not asked: .* has blocked it .*peers unblock {who}`"
+                ):
+                    ask(alone)
+        job = requester.submit(either)
+        await job.wait()
+        assert {part.worker for part in job.parts} == {two.peer_id}
+        says(asker, node__block=[], node__only_allowed=True)
+        with pytest.raises(RequestError, match=r"node\.allow"):
+            requester.submit(alone)
+        assert requester.submit(ImageRequest("fox", whom=Whom(only=frozenset(("12D3KooW" + "1" * 44,))))), "nobody's id yet"
 
 
 async def test_a_blocked_requester_gets_nothing_done_and_may_come_back(autojump_clock: trio.testing.MockClock) -> None:

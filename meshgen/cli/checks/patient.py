@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from meshgen.cli.client import Api
 from meshgen.cli.config import settings_in_force, settings_of
 from meshgen.cli.faults import Fault, NotRunning, Silent
+from meshgen.cli.whom import People
 
 if TYPE_CHECKING:
     from meshgen.cli.checks.stranger import Visit
@@ -88,6 +90,17 @@ class Patient:
             return doors(self.home, settings)
         except CharterError:  # the check of the mesh says what is wrong
             return settings.mesh.bootstrap
+
+    @cached_property
+    def blocked(self) -> tuple[str, ...]:
+        """Whom its owner blocks now, as people call them; empty if it does not run."""
+        settings = self.usable()
+        if settings is None or not settings.node.block or not self.running:
+            return ()
+        from meshgen.settings.blocking import parse_block
+
+        people, now_ms = People(Api.of(self.home)), time.time_ns() // 1_000_000
+        return tuple(people.called(one.who) for one in map(parse_block, settings.node.block) if one.holds(now_ms))
 
     # -- others
 

@@ -60,17 +60,24 @@ def peers(patient: Patient) -> Iterator[Finding]:
     if not patient.running:
         return
     if not patient.connected():
-        yield Finding("peers", "note", "connected to nobody", _company(patient))
+        blocked = f"; blocked here: {', '.join(patient.blocked)}" if patient.blocked else ""
+        yield Finding("peers", "note", f"connected to nobody{blocked}", _company(patient))
     else:
         yield Finding("peers", "ok", f"{patient.connected()} connected, {patient.running.get('peers_known', 0)} known")
 
 
 def _company(patient: Patient) -> str:
     """How it gets some."""
+    if patient.blocked:
+        return "`meshgen peers unblock` lets one of them in again"
     if patient.has_role("hub"):
         return "it waits for others to come: give them the line that `meshgen mesh invite` prints"
-    if patient.doors:
+    if any(found.level != "ok" for found in hubs(patient)) and patient.doors:
         return "see hub above"
+    if patient.doors:
+        return (
+            "if the node above, which answers strangers, stays away: ask its owner whether `meshgen peers blocked` names this one"
+        )
     return "join others: meshgen join LINE; or have others join with the line that `meshgen mesh invite` prints"
 
 
