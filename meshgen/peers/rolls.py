@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import trio
 
-from meshgen.identity import Identity
+from meshgen.identity import Identity, peer_id
 from meshgen.net.port import Channel, Net, PeerId, request
 from meshgen.peers.asking import Asking
 from meshgen.peers.charters import Charters
@@ -75,6 +75,10 @@ class Rolls:
         """This delegate's own page, with these changes, in force here when this returns. Raises RollError, Malformed."""
         if identity.public_key not in self._charters.current.delegates:
             raise RollError(f"this node is no delegate of {self._charters.current.name}: only they admit and expel")
+        expel = list(expel)
+        if staying := sorted(set(expel).intersection(self._charters.current.delegates)):
+            who = peer_id(staying[0])
+            raise RollError(f"{who} is a delegate, and a member by the charter: `meshgen mesh amend` takes it out of there first")
         await self._catch_up()
         before = self.pages.get(identity.public_key)
         page = before.message if before else Page(self._charters.lineage.net, 1, (), ())

@@ -324,6 +324,15 @@ def test_a_delegate_stays_whatever_the_roll_says() -> None:
     assert belonging([], set(), REQUESTER.public_key).includes(REQUESTER.public_key)
 
 
+async def test_who_would_expel_a_delegate_is_told_that_the_charter_names_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with club("ann") as ours:
+        community = ours.members["hub"].community
+        for delegate in (WORKER, REQUESTER):
+            with pytest.raises(RollError, match=f"{delegate.peer_id} is a delegate, .*mesh amend"):
+                await community.change((), [key("ann"), delegate.public_key])
+        assert not community.rolls.pages, "nor is anybody else expelled by half a change"
+
+
 # -- at home
 
 
