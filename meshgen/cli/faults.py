@@ -19,20 +19,31 @@ class Fault(click.ClickException):
     def __init__(self, message: str, hint: str = "", *, code: str = "") -> None:
         super().__init__(message)
         self.hint, self.code = hint, code
-        self.as_json = False
 
     def show(self, file: IO[Any] | None = None) -> None:
-        if self.as_json:
-            error = (
-                {"message": self.message}
-                | ({"code": self.code} if self.code else {})
-                | ({"hint": self.hint} if self.hint else {})
-            )
-            click.echo(json.dumps({"error": error}), file=file)
-            return
         click.echo(self.message, file=file, err=file is None)
         if self.hint:
             click.echo(self.hint, file=file, err=file is None)
+
+
+class Interrupted(Fault):
+    """By Ctrl-C, where the verb itself has nothing to say about it."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("interrupted", code="interrupted")
+
+
+def document(error: click.ClickException) -> str:
+    """What --json shows of it: wrong usage too."""
+    if isinstance(error, Fault):
+        message, code, hint = error.message, error.code, error.hint
+    else:
+        ctx = error.ctx if isinstance(error, click.UsageError) else None
+        message, code, hint = error.format_message(), "usage", f"see `{ctx.command_path} --help`" if ctx else ""
+    told = {"message": message} | ({"code": code} if code else {}) | ({"hint": hint} if hint else {})
+    return json.dumps({"error": told})
 
 
 class NotRunning(Fault):

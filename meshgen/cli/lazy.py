@@ -8,12 +8,13 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from itertools import takewhile
+from typing import Any, NoReturn
 
 import click
 
 from meshgen import __version__
-from meshgen.cli.faults import FAULT, INTERRUPTED
+from meshgen.cli.faults import Fault, Interrupted, document
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What may befall any file that is written, and is no fault of this program."""
@@ -51,28 +52,32 @@ class Meshgen(click.Group):
     def main(self, *args: Any, **attrs: Any) -> Any:
         """Like click's, but with this program's exit codes, and no traceback without --debug."""
         given = args[0] if args else attrs.get("args")
-        debug = "--debug" in (sys.argv[1:] if given is None else given)
+        words = list(takewhile("--".__ne__, sys.argv[1:] if given is None else given))
+        debug, as_json = "--debug" in words, "--json" in words
         plain = {"color": False} if os.environ.get("NO_COLOR") else {}
         try:
             code = super().main(*args, **attrs | plain | {"standalone_mode": False})
         except click.ClickException as error:
-            error.show()
-            sys.exit(error.exit_code)
+            _end(error, as_json)
         except (click.Abort, KeyboardInterrupt):
-            click.echo("interrupted", err=True)
-            sys.exit(INTERRUPTED)
+            _end(Interrupted(), as_json)
         except Exception as error:
             if debug:
                 raise
             if isinstance(error, OSError) and error.errno in NO_ROOM:
-                click.echo(f"{error.filename or 'a file'} can't be written: {error.strerror}", err=True)
-                sys.exit(FAULT)
-            click.echo(
-                f"meshgen stumbled: {type(error).__name__}: {error}\nPlease report it; --debug after `meshgen` shows where.",
-                err=True,
-            )
-            sys.exit(FAULT)
+                _end(Fault(f"{error.filename or 'a file'} can't be written: {error.strerror}"), as_json)
+            hint = "Please report it; --debug after `meshgen` shows where."
+            _end(Fault(f"meshgen stumbled: {type(error).__name__}: {error}", hint), as_json)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(error: click.ClickException, as_json: bool) -> NoReturn:
+    """Whoever asked for JSON gets it on stdout, whatever went wrong."""
+    if as_json:
+        click.echo(document(error))
+    else:
+        error.show()
+    sys.exit(error.exit_code)
 
 
 def _options() -> list[click.Parameter]:

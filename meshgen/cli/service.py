@@ -18,6 +18,7 @@ from meshgen.home import CONFIG_FILE, home_dir
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from meshgen.cli.managers import Manager
     from meshgen.cli.units import Service
 
 DRAIN_S = 120.0
@@ -51,8 +52,10 @@ def install(call: Call, name: str, system: bool, profile: str | None, only_print
 
     made = _service(call, _checked(name), system, profile)
     manager = manager_for(name, system, made.home)
+    told = {"unit": str(manager.file), "home": str(made.home), "command": list(made.command)}
     if only_print:
-        sys.stdout.write(manager.text(made).decode())
+        text = manager.text(made).decode()
+        call.result(told | {"text": text}, text.removesuffix("\n"))
         return
     _ensure_rights(call, system, ["install", *(["--profile", profile] if profile else [])], name)
     if system:
@@ -63,7 +66,7 @@ def install(call: Call, name: str, system: bool, profile: str | None, only_print
     done.append(f"wrote {manager.file}")
     done += _perform(manager.start(), kept=manager.file)
     lines = [*done, *_advice(made, system, profile)]
-    call.result({"unit": str(manager.file), "home": str(made.home), "command": list(made.command)}, "\n".join(lines))
+    call.result(told, "\n".join(lines))
 
 
 @service.command()
@@ -88,11 +91,9 @@ def uninstall(call: Call, name: str, system: bool) -> None:
 @verb
 def status(call: Call, name: str, system: bool) -> None:
     """Whether the service runs, and since when. `meshgen status` tells what its node does."""
-    from meshgen.cli.managers import manager_for, output
+    from meshgen.cli.managers import output
 
-    manager = manager_for(_checked(name), system, call.home)
-    if not manager.file.exists():
-        raise NotRunning(f"there is no {manager.file}", "`meshgen service install` makes it")
+    manager = _installed(call, name, system)
     said = output(manager.state)
     if not said:
         raise Fault("the service manager does not answer", f"ask it yourself: {shlex.join(manager.state)}")
@@ -108,16 +109,29 @@ def status(call: Call, name: str, system: bool) -> None:
 @verb
 def logs(call: Call, name: str, system: bool, lines: int, follow: bool) -> None:
     """The last lines of the service's log."""
-    from meshgen.cli.managers import manager_for
-
-    command = manager_for(_checked(name), system, call.home).logs(call.home, lines, follow)
+    if call.json and follow:
+        raise click.UsageError("--follow goes on and on, and --json is one document: leave one of them out")
+    command = _installed(call, name, system).logs(call.home, lines, follow)
     try:
-        click.get_current_context().exit(subprocess.run(command, check=False).returncode)
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE if call.json else None)
     except FileNotFoundError:
         raise Fault(f"there is no {command[0]} on this machine") from None
+    if call.json:
+        call.result({"command": command, "lines": done.stdout.decode("utf-8", "replace").splitlines()})
+    click.get_current_context().exit(done.returncode)
 
 
 # -- what is installed
+
+
+def _installed(call: Call, name: str, system: bool) -> Manager:
+    """Raises NotRunning."""
+    from meshgen.cli.managers import manager_for
+
+    manager = manager_for(_checked(name), system, call.home)
+    if not manager.file.exists():
+        raise NotRunning(f"there is no {manager.file}", "`meshgen service install` makes it")
+    return manager
 
 
 def _service(call: Call, name: str, system: bool, profile: str | None) -> Service:

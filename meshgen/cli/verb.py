@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from meshgen.cli.faults import BadHome, Fault
+from meshgen.cli.faults import BadHome
 from meshgen.cli.screen import fold_last, screen_width
 from meshgen.home import HomeError, home_dir, home_version
 
@@ -51,12 +51,8 @@ def verb(function: Callable[..., Any]) -> Callable[..., Any]:
     def called(home: str | None, as_json: bool, **given: Any) -> Any:
         home = home or click.get_current_context().find_root().params.get("home")
         call = Call(Path(home).expanduser().absolute() if home else home_dir(), as_json)
-        try:
-            _refuse_newer(call.home)
-            return function(call, **given)
-        except Fault as fault:
-            fault.as_json = as_json
-            raise
+        _refuse_newer(call.home)
+        return function(call, **given)
 
     return called
 

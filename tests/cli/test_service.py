@@ -256,13 +256,18 @@ def test_what_others_can_not_reach_is_no_service_of_the_machine(
 def test_status_logs_and_uninstall(
     meshgen: Cli, asked: Callable[[], list[str]], unit_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for verb in ("status", "uninstall"):
-        assert f"there is no {unit_file}" in meshgen("service", verb, code=3 if verb == "status" else 1).stderr
+    for verb in ("status", "logs", "uninstall"):
+        assert f"there is no {unit_file}" in meshgen("service", verb, code=1 if verb == "uninstall" else 3).stderr
+    text = meshgen("service", "install", "--print").stdout
+    assert json.loads(meshgen("service", "install", "--print", "--json").stdout)["text"] == text and not unit_file.exists()
     meshgen("service", "install")
     assert json.loads(meshgen("service", "status", "--json").stdout)["NRestarts"] == "2"
     assert "StatusText=3 connected, 5 known" in meshgen("service", "status").output
     meshgen("service", "logs", "-n", "7", "--follow")
     assert asked()[-1] == "journalctl --user --unit meshgen.service --lines 7 --follow"
+    (unit_file.parents[3] / "bin" / "journalctl").write_text("#!/bin/sh\necho one\necho two\n")
+    assert json.loads(meshgen("service", "logs", "--json").stdout)["lines"] == ["one", "two"]
+    assert "leave one of them out" in meshgen("service", "logs", "--json", "--follow", code=2).stdout
     monkeypatch.setenv("FAIL", "disable")
     said = meshgen("service", "uninstall").output
     assert "no bus" in said and not unit_file.exists(), "a manager that is gone keeps nobody from tidying up"

@@ -90,6 +90,31 @@ def test_stop_waits_until_the_node_is_gone(meshgen: Cli, running: Running, monke
     assert running.node.stopped.wait(10) and f"kill {os.getpid()}" in failed.stderr
 
 
+# -- what goes wrong, as one document
+
+
+@pytest.mark.parametrize("words", ["generate", "peers block bob --for 1x", "peers blok", "nonsense", "mesh admit", "join --what"])
+def test_wrong_usage_is_a_document_too(meshgen: Cli, running: Running, words: str) -> None:
+    told = meshgen(*words.split(), code=2).stderr
+    error = json.loads(meshgen(*words.split(), "--json", code=2).stdout)["error"]
+    assert error["code"] == "usage" and error["message"] in told and " --help`" in error["hint"]
+
+
+def test_an_interruption_is_a_document_too(meshgen: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("meshgen.cli.join._entry", interrupted)
+    assert json.loads(meshgen("join", "x", "--json", code=130).stdout) == {
+        "error": {"message": "interrupted", "code": "interrupted"}
+    }
+    assert meshgen("join", "x", code=130).stderr.endswith("interrupted\n")
+
+
+def test_words_behind_two_dashes_are_no_options(meshgen: Cli) -> None:
+    assert meshgen("generate", "--", "--json", code=3).stdout == ""
+
+
 # -- without one
 
 
