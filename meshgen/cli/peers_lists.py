@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from meshgen.settings.blocking import Block
 
 MAX_WHY = 120
+MINUTE_MS = 60_000
 _WHY = re.compile(rf"[ -'*-~]{{0,{MAX_WHY}}}")
 
 
@@ -43,10 +44,8 @@ def block(call: Call, peer: str, span: str, why: str) -> None:
     from meshgen.settings.blocking import Block, parse_block
 
     api = Api.of(call.home)
-    whom, people = _whom(api, peer)
-    if whom == api.get("/v1/status")["peer_id"]:
-        raise Fault("that is this node itself")
-    until_ms = time.time_ns() // 1_000_000 + parse_span(span, "--for") if span else 0
+    whom, people = _other(api, peer)
+    until_ms = _minute(time.time_ns() // 1_000_000 + parse_span(span, "--for")) if span else 0
     lines = [line for line in _list(api, "block") if parse_block(line).who != whom]
     made = Block(whom, until_ms, why.strip())
     _write(api, "block", [*lines, str(made)])
@@ -66,6 +65,10 @@ def unblock(call: Call, peer: str) -> None:
     blocks = [parse_block(line) for line in lines]
     whom, people = _whom(api, peer, [one.who for one in blocks])
     if whom not in [one.who for one in blocks]:
+        account = api.get("/v1/credit/balance", peer=whom)["account"] if is_peer_id(whom) else ""
+        if account in [one.who for one in blocks]:
+            through = f"{_name(whom, people)} is blocked through its account {account[:12]}"
+            raise Fault(through, f"to deal with all its devices again: meshgen peers unblock {account}")
         raise Fault(f"{_name(whom, people)} is not blocked", "`meshgen peers blocked` shows who is")
     _write(api, "block", [line for line, one in zip(lines, blocks, strict=True) if one.who != whom])
     call.result({"peer": whom, "blocked": False}, f"{_name(whom, people)} is blocked no more")
@@ -89,7 +92,8 @@ def blocked(call: Call) -> None:
 @verb
 def allow(call: Call, peer: str) -> None:
     """No advice counts against PEER, nor a block of its account. With `node.only_allowed`, only such are dealt with."""
-    _add(call, "allow", peer, "is allowed")
+    api = Api.of(call.home)
+    _add(call, api, "allow", *_other(api, peer), "is allowed")
 
 
 @click.command()
@@ -108,7 +112,11 @@ def follow(call: Call, peer: str) -> None:
 
     One who says "trust" makes up for one who says "avoid". Nobody's advice is passed on.
     """
-    _add(call, "follow", peer, "is followed")
+    api = Api.of(call.home)
+    whom, people = _other(api, peer)
+    if not is_peer_id(whom):
+        raise Fault(f"{_name(whom, people)} says nothing itself", "follow one of its devices, by its peer id")
+    _add(call, api, "follow", whom, people, "is followed")
 
 
 @click.command()
@@ -145,9 +153,7 @@ def _write(api: Api, name: str, lines: list[str]) -> None:
         )
 
 
-def _add(call: Call, name: str, peer: str, told: str) -> None:
-    api = Api.of(call.home)
-    whom, people = _whom(api, peer)
+def _add(call: Call, api: Api, name: str, whom: str, people: People, told: str) -> None:
     keys = _list(api, name)
     if whom not in keys:
         _write(api, name, [*keys, whom])
@@ -170,10 +176,23 @@ def _remove(call: Call, name: str, peer: str, told: str) -> None:
 def _whom(api: Api, text: str, listed: list[str] | None = None) -> tuple[str, People]:
     """A peer or an account. Who is on the list is found by the beginning or end of its id, though it may be known no more."""
     people = People(api)
+    if not text:
+        raise Fault("an empty name names nobody", "give a peer id or an alias, from `meshgen peers`, or an account id")
     fitting = [who for who in listed or () if len(text) >= 4 and (who.startswith(text) or who.endswith(text))]
     if len(fitting) == 1:
         return fitting[0], people
     return (text if re.fullmatch(r"[0-9a-f]{64}", text) else people.find(text)), people
+
+
+def _other(api: Api, text: str) -> tuple[str, People]:
+    """The same, for a list on which this node's own names mean nothing. Raises Fault."""
+    whom, people = _whom(api, text)
+    own = api.get("/v1/credit/balance")
+    if whom == own["peer"]:
+        raise Fault("that is this node itself")
+    if whom == own["account"]:
+        raise Fault("that is this node's own account")
+    return whom, people
 
 
 def _name(who: str, people: People) -> str:
@@ -182,6 +201,11 @@ def _name(who: str, people: People) -> str:
 
 def _shown(one: Block, people: People) -> dict[str, Any]:
     return {"peer": one.who, "name": people.called(one.who), "until_ms": one.until_ms or None, "why": one.why}
+
+
+def _minute(ms: int) -> int:
+    """Lists are kept to the minute: the end of it, as nobody is to be let in again too soon."""
+    return -(-ms // MINUTE_MS) * MINUTE_MS
 
 
 def _until(until_ms: int | None, now_ms: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from meshgen.cli import peers_lists
 from meshgen.settings import Source, blocking
 from meshgen.settings.blocking import parse_block
 from tests.cli.conftest import Running
-from tests.gateway.fake_node import ALICE, BOB
+from tests.gateway.fake_node import ALICE, BOB, FakeCredit
 
 Cli = Callable[..., Result]
 ACCOUNT = "ab" * 32
@@ -41,6 +42,10 @@ def test_block_and_unblock(meshgen: Cli, owned: Running) -> None:
     meshgen("peers", "block", BOB.peer_id[-6:], "--for", "7d")
     (line,) = lines(owned)
     assert parse_block(line).until_ms and not parse_block(line).why, "the last word counts"
+    before_ms = time.time_ns() // 1_000_000
+    said = json.loads(meshgen("peers", "block", "bob", "--for", "1h", "--json").stdout)
+    (line,) = lines(owned)
+    assert parse_block(line).until_ms == said["until_ms"] >= before_ms + 3_600_000, "as it is kept, and no sooner"
     assert "bob" in meshgen("peers", "blocked").output
     assert "bob" in meshgen("peers", "unblock", f"bob#{BOB.peer_id[-6:]}").output
     assert lines(owned) == ()
@@ -54,6 +59,27 @@ def test_an_account_is_blocked_by_its_id_and_found_by_its_beginning(meshgen: Cli
     assert found == [{"peer": ACCOUNT, "name": "account abababababab", "until_ms": None, "why": "all its devices"}]
     meshgen("peers", "unblock", ACCOUNT[:8])
     assert lines(owned) == ()
+
+
+def test_whose_account_is_blocked_is_unblocked_by_it(meshgen: Cli, owned: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    balance = FakeCredit.balance
+    monkeypatch.setattr(FakeCredit, "balance", lambda self, key: balance(self, key) | {"account": ACCOUNT})
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr(FakeCredit, "balance", balance)
+        meshgen("peers", "block", ACCOUNT)
+    said = meshgen("peers", "unblock", "bob", code=1).stderr
+    assert f"is blocked through its account {ACCOUNT[:12]}" in said and f"meshgen peers unblock {ACCOUNT}" in said
+    for verb in ("block", "allow", "follow"):
+        assert "this node's own account" in meshgen("peers", verb, ACCOUNT, code=1).stderr
+
+
+@pytest.mark.parametrize("verb", ["block", "allow", "follow", "unblock"])
+def test_who_is_nobody_to_be_listed_is_told_of_the_argument(meshgen: Cli, owned: Running, verb: str) -> None:
+    assert meshgen("peers", verb, "", code=1).stderr.startswith("an empty name names nobody")
+    if verb != "unblock":
+        assert meshgen("peers", verb, ALICE.peer_id, code=1).stderr == "that is this node itself\n"
+    assert "follow one of its devices" in meshgen("peers", "follow", ACCOUNT, code=1).stderr
+    assert not owned.node.followed
 
 
 @pytest.mark.parametrize(
