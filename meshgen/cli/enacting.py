@@ -31,27 +31,28 @@ def outcome(call: Call, file: Path, signed: SignedCharter, rules: Charter) -> tu
         if signed.charter.version == 0:
             hint += f"\nthen every home, this one too, joins before its first `meshgen run`: meshgen mesh join {file.name}"
         return file_document(signed, rules), f"{file_text(signed, rules)}\n{file} is signed; {hint}"
-    effect = _take_effect(call.home, signed)
-    return file_document(signed, rules) | {"in_force": True}, f"{file_text(signed, rules)}\n{effect}"
+    in_force, effect = _take_effect(call.home, signed)
+    return file_document(signed, rules) | {"in_force": in_force}, f"{file_text(signed, rules)}\n{effect}"
 
 
-def _take_effect(home: Path, signed: SignedCharter) -> str:
+def _take_effect(home: Path, signed: SignedCharter) -> tuple[bool, str]:
+    """Does it hold at this home now, and how it goes on."""
     before = joined(home)
     if signed.charter.version == 0:
         lineage = Lineage.founded(signed)
         if mesh_of_log(home) not in (b"", lineage.net) or before:
-            return f"the mesh {lineage.net.hex()} is founded; this home belongs to another, members join with the file"
+            return False, f"the mesh {lineage.net.hex()} is founded; this home belongs to another, members join with the file"
     else:
         assert before is not None  # the rules came from it
         lineage = before.amended(signed)
     run = read_run(home)
     if run is not None and run.alive() and signed.charter.version:
         Api.of(home).post("/v1/mesh/charter", {"text": render_charter(signed)})
-        return "it is in force at the running node, and on its way to the others"
+        return True, "it is in force at the running node, and on its way to the others"
     keep_at(home, lineage)
     if signed.charter.version == 0:
-        return f"it is in force at this home; next: meshgen run, then invite others with `meshgen mesh invite`{_idle(home)}"
-    return "it is in force at this home; others get it from the node when it runs"
+        return True, f"it is in force at this home; next: meshgen run, then invite others with `meshgen mesh invite`{_idle(home)}"
+    return True, "it is in force at this home; others get it from the node when it runs"
 
 
 def _idle(home: Path) -> str:

@@ -64,7 +64,7 @@ def create(call: Call, name: str, threshold: int | None, private: bool, out: str
         signed = SignedCharter.unsigned(charter).signed_by(me)
     write_charter(file, signed)
     document, text = outcome(call, file, signed, charter)
-    if private and joined(call.home):
+    if private and document.get("in_force"):
         keep_key(call.home, mesh_key(call.home) or new_key())
         text += "\nit is private: its invites hold the key, so they are secrets"
     elif private:

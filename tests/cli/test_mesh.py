@@ -13,6 +13,7 @@ from click.testing import Result
 from meshgen.identity import load_or_create
 from meshgen.ledger.ledger import open_ledger
 from meshgen.peers.charter_home import joined
+from meshgen.peers.mesh_key import mesh_key
 from tests.cli.conftest import Running
 
 Cli = Callable[..., Result]
@@ -187,6 +188,15 @@ def test_a_member_of_one_mesh_is_not_switched_to_another(at: Cli, tmp_path: Path
     at("bob", "mesh", "create", "theirs", "--out", "b.yaml")
     assert "belongs to the mesh theirs" in at("bob", "mesh", "join", "charter.yaml", code=4).stderr
     assert "is a member of theirs" in at("bob", "mesh", "join", "b.yaml").output, "joining again changes nothing"
+
+
+def test_a_mesh_that_is_founded_in_another_ones_home_is_not_in_force_there(at: Cli, tmp_path: Path) -> None:
+    first, second = (
+        json.loads(at("bob", "mesh", "create", name, "--out", name, *more, "--json").stdout)
+        for name, *more in (["ours"], ["theirs", "--private"])
+    )
+    assert (first["in_force"], second["in_force"]) == (True, False)
+    assert mesh_key(tmp_path / "bob") is None, "the key is not the other mesh's either"
 
 
 async def test_doctor_looks_at_the_mesh(at: Cli, tmp_path: Path) -> None:
