@@ -13,6 +13,7 @@ from rich.text import Text
 
 from meshgen.cli.top_events import Events, name_of
 from meshgen.cli.verb import count, kudos, plain
+from meshgen.peers.reaching import is_alone
 
 BAR = 16
 LEAST_WORK, LEAST_PEERS, LEAST_EVENTS = 3, 4, 4
@@ -20,7 +21,6 @@ LEAST_WORK, LEAST_PEERS, LEAST_EVENTS = 3, 4, 4
 ROOMY = 32
 """With so many lines, parts stand apart."""
 _STATES = {"done": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "offering": "blue"}
-_REACH = {"public": "green", "private": "yellow"}
 Row = Sequence[RenderableType]
 
 
@@ -106,7 +106,7 @@ def _head(found: dict[str, Any]) -> list[RenderableType]:
         + f", {status.get('peers_known', 0)} known"
     )
     second = _line(
-        *([(_reach(reach), _REACH.get(reach.get("state", ""), ""))] if reach else []),
+        *([_reach(reach, status.get("addresses", []))] if reach else []),
         links,
         f"{kudos(credit.get('net_mkudos', 0))} kudos, {kudos(credit.get('held_mkudos', 0))} held",
         *_clock(status.get("clock") or {}),
@@ -123,10 +123,13 @@ def _line(*parts: str | tuple[str, str]) -> Text:
     return line
 
 
-def _reach(reach: dict[str, Any]) -> str:
+def _reach(reach: dict[str, Any], addresses: Sequence[str]) -> tuple[str, str]:
+    """What `meshgen status` tells, in as few words as fit here, and its colour."""
+    if is_alone(addresses):
+        return "reachable from this machine alone", "yellow"
     if reach["state"] == "private":
-        return f"behind NAT, {count(int(reach['relays']), 'relay')}"
-    return "reachable" if reach["state"] == "public" else "reach unknown"
+        return f"behind NAT, {count(int(reach['relays']), 'relay')}", "yellow"
+    return ("reachable", "green") if reach["state"] == "public" else ("reach unknown", "")
 
 
 def _clock(clock: dict[str, Any]) -> list[tuple[str, str]]:

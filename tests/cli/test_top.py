@@ -66,6 +66,12 @@ def test_a_frame_says_it_all() -> None:
         assert words in text, words
 
 
+def test_who_gets_in_is_told_as_by_status() -> None:
+    found = state()
+    found["status"] |= {"addresses": ["/ip4/127.0.0.1/tcp/1"], "reach": {"state": "unknown", "relays": 0}}
+    assert "reachable from this machine alone" in "\n".join(lines_of(whole(found, 160), 160))
+
+
 @pytest.mark.parametrize("size", [(80, 24), (160, 50), (40, 24), (80, 12), (200, 100)])
 @pytest.mark.parametrize("many", [(0, 0, 0), (3, 2, 1), (500, 50, 9)])
 def test_it_fits_any_screen(size: tuple[int, int], many: tuple[int, int, int]) -> None:
