@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from meshgen.settings.addressing import peer_address, tcp_address
 from meshgen.settings.blocking import block_line
+from meshgen.settings.like import like
 from meshgen.settings.patterns import check_pattern, check_word
 from meshgen.settings.windows import parse_window
 
@@ -117,7 +118,9 @@ class NodeSettings(Group):
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log lines for people, or one JSON object each: time, level, logger, message"
     )
-    log_file: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,59}\.log)?$")] = Field(
+    log_file: Annotated[
+        str, like(r"([A-Za-z0-9][A-Za-z0-9_-]{0,59}\.log)?", "should be a file name ending in .log, without folders")
+    ] = Field(
         default="",
         description="A file in the home to log to besides, e.g. meshgen.log, of at most 30 MB with its two forerunners; "
         "empty = none. Under systemd the journal has it all",
@@ -133,7 +136,7 @@ class NodeSettings(Group):
 class MeshSettings(Group):
     """Which mesh it belongs to and how it is reached"""
 
-    charter: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")] = Field(
+    charter: Annotated[str, like(r"[a-z0-9][a-z0-9.-]{0,63}", "should be of small letters, digits, . and -, 64 at most")] = Field(
         default="meshgen-public-v0",
         description="Name of the mesh. Peers of different charters ignore each other; credit never crosses. A home that has "
         "joined a signed charter with `meshgen mesh join` belongs to that mesh, and needs no name here",

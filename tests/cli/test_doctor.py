@@ -87,6 +87,16 @@ def test_a_node_for_its_own_machine_alone_is_told_so(meshgen: Cli, running: Runn
     assert "from this machine alone" in meshgen("status").output
 
 
+def test_settings_are_mended_where_they_are_wrong(
+    meshgen: Cli, sound: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESHGEN_MESH__UPNP", "maybe")
+    found = faults(meshgen)["config"]
+    assert "MESHGEN_MESH__UPNP: should be" in found["text"] and found["cure"].startswith("mend the variable;")
+    sound(worker={"slots": 0})
+    assert faults(meshgen)["config"]["cure"].startswith("mend the file and the variable;")
+
+
 def test_a_port_that_is_taken(meshgen: Cli, sound: Callable[..., None]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -58,7 +58,9 @@ def key(patient: Patient) -> Iterator[Finding]:
 def config(patient: Patient) -> Iterator[Finding]:
     settings = patient.settings
     if isinstance(settings, Fault):
-        yield Finding("config", "fault", settings.message, "mend the file; config.example.yaml explains every key")
+        sources = {line.startswith("environment: ") for line in settings.message.splitlines()}
+        which = " and ".join("the variable" if is_variable else "the file" for is_variable in sorted(sources))
+        yield Finding("config", "fault", settings.message, f"mend {which}; config.example.yaml explains every key")
     elif patient.running:
         yield Finding("config", "ok", f"roles: {', '.join(settings.node.roles)}; as the running node has it")
     elif _is_there(patient.home / CONFIG_FILE):
