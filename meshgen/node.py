@@ -75,6 +75,7 @@ def _start_log(node: NodeSettings, home: Path) -> None:
     try:
         start_logging(node.log_level, node.log_format, file)
     except OSError as error:
+        start_logging(node.log_level, node.log_format)
         raise NodeError(f"{file} can't be written: {error.strerror}; see node.log_file") from None
 
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,13 @@ from meshgen.home import INCOMING_KEY_FILE
 
 if TYPE_CHECKING:
     from meshgen.settings import Settings, Source
+
+
+class Logged(BadHome):
+    """For whoever reads the node's log by a program: there it is a line like all others."""
+
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002
+        logging.getLogger("meshgen").critical("%s", self.message)
 
 
 @click.command()
@@ -45,7 +53,8 @@ def _run(settings: Settings, home: Path, source: Source) -> None:
     try:
         run_node(settings, home, source)
     except NodeError as error:
-        raise BadHome(str(error)) from None
+        said = Logged if settings.node.log_format == "json" else BadHome
+        raise said(str(error)) from None
 
 
 def _make(home: Path) -> None:

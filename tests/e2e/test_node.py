@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -118,6 +119,24 @@ def test_a_taken_port_is_said_in_a_line(tmp_path: Path, which: str) -> None:
     assert str(port) in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "home" / "run" / "api.json").exists()
+
+
+@pytest.mark.parametrize("fault", ("port", "home", "log"))
+def test_a_log_of_json_has_why_a_node_did_not_start(town: Town, tmp_path: Path, fault: str) -> None:
+    home = town.node("requester").home if fault == "home" else tmp_path
+    given = {"node__log_format": "json", "mesh__charter": town.mesh.charter}
+    if fault == "log":
+        (home / "meshgen.log").mkdir()
+        given["node__log_file"] = "meshgen.log"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1] if fault == "port" else 0)
+        done = run(home, *sets(**given, mesh__listen="/ip4/127.0.0.1/tcp/0", api__port=port))
+    assert done.returncode == 4
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (
+        lines[-1]["level"] == "critical"
+        and {"port": port, "home": "another", "log": "meshgen.log"}[fault] in lines[-1]["message"]
+    )
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
