@@ -22,7 +22,12 @@ class Size(click.ParamType[tuple[int, int]]):
         found = re.fullmatch(r"(\d{1,5})[xX*](\d{1,5})", str(value))
         if not found:
             self.fail(f"{value!r} is not a size such as 512x768", param, ctx)
-        return int(found[1]), int(found[2])
+        from meshgen.protocols.offer import MAX_SIDE
+
+        size = int(found[1]), int(found[2])
+        if any(side % 8 or not 8 <= side <= MAX_SIDE for side in size):
+            self.fail(f"{value!r}: each side is a multiple of 8 from 8 to {MAX_SIDE}", param, ctx)
+        return size
 
 
 @click.command()

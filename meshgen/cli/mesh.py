@@ -23,10 +23,12 @@ from meshgen.cli.mesh_keys import key
 from meshgen.cli.mesh_members import admit, expel, members
 from meshgen.cli.screen import screen_size
 from meshgen.cli.verb import Call, Verbs, verb
+from meshgen.peers.charter_file import CharterError, in_words
 from meshgen.peers.charter_home import joined, lineage_of, read_charter
 from meshgen.peers.charter_text import render_charter
 from meshgen.peers.mesh_key import keep_key, mesh_key, new_key
 from meshgen.protocols.charter import SignedCharter
+from meshgen.protocols.codec import Malformed
 
 FILE = click.Path(dir_okay=False)
 
@@ -58,12 +60,15 @@ def create(call: Call, name: str, threshold: int | None, private: bool, out: str
     file = Path(out)
     if file.exists():
         raise Fault(f"{file} exists already", "choose another --out, or change it with `meshgen mesh amend`")
-    with explained():
-        me = identity_of(call.home)
+    me = identity_of(call.home)
+    try:
         charter = founding_charter(name, me.public_key, threshold, **given)
-        signed = SignedCharter.unsigned(charter).signed_by(me)
+    except (CharterError, Malformed) as error:  # nothing but what was given is in it
+        raise click.UsageError(in_words(str(error))) from None
+    signed = SignedCharter.unsigned(charter).signed_by(me)
     write_charter(file, signed)
-    document, text = outcome(call, file, signed, charter)
+    with explained():
+        document, text = outcome(call, file, signed, charter)
     if private and document.get("in_force"):
         keep_key(call.home, mesh_key(call.home) or new_key())
         text += "\nit is private: its invites hold the key, so they are secrets"

@@ -104,6 +104,10 @@ def test_a_node_that_is_alone_is_told_so(meshgen: Cli, running: Running, monkeyp
         "--size 512",
         "--size 512x",
         "--size axb",
+        "--size 3x3",
+        "--size 0x512",
+        "--size 511x512",
+        "--size 8200x512",
         "--steps 0",
         "--n 0",
         "--n 65",
@@ -119,7 +123,7 @@ def test_wrong_options_are_usage(meshgen: Cli, running: Running, words: str) -> 
 
 
 def test_what_the_node_refuses_is_said(meshgen: Cli, running: Running) -> None:
-    assert "width: should be a multiple of 8" in meshgen("generate", "x", "--size", "511x512", code=1).stderr
+    assert "should have at most 8000 characters" in meshgen("generate", "x" * 8001, code=1).stderr
 
 
 def test_the_words_of_a_prompt_need_no_quotes(meshgen: Cli, running: Running) -> None:
