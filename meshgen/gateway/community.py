@@ -14,6 +14,7 @@ from meshgen.gateway.face import NodeFace
 from meshgen.identity import public_key_of
 
 MAX_CHANGED = 1000
+_ACCOUNT = re.compile(r"[0-9a-f]{64}")
 Subject = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -35,6 +36,11 @@ def community_routes(node: NodeFace) -> APIRouter:
     @routes.post("/v1/mesh/members")
     async def change(body: MembersBody) -> dict[str, Any]:
         """On this delegate's page of the roll. In force here at once, at the others within seconds."""
+        for account in filter(_ACCOUNT.fullmatch, body.admit):
+            if not node.community.knows(bytes.fromhex(account)):
+                why = f"no log of the account {account[:12]} is kept here, so nobody would know its devices by it"
+                hint = "admit one of them by its peer id, from `meshgen status` there: the others come along"
+                raise ApiError(409, "unknown_account", why, "admit", hint)
         admit, expel = [_subject(who, "admit") for who in body.admit], [_subject(who, "expel") for who in body.expel]
         try:
             return await node.community.change(admit, expel)
@@ -52,7 +58,7 @@ def community_routes(node: NodeFace) -> APIRouter:
 
 
 def _subject(text: str, field: str) -> bytes:
-    if re.fullmatch(r"[0-9a-f]{64}", text):
+    if _ACCOUNT.fullmatch(text):
         return bytes.fromhex(text)
     try:
         return public_key_of(text)

@@ -106,6 +106,9 @@ class CommunityFace(Protocol):
     async def change(self, admit: Iterable[bytes], expel: Iterable[bytes]) -> dict[str, Any]:
         """Raises ValueError with a text for people if this node is no delegate, or the roll can't be kept."""
 
+    def knows(self, account: bytes) -> bool:
+        """Is a log kept here that tells which devices it has?"""
+
     def advice_on(self, subject: bytes) -> list[dict[str, Any]]:
         """Who recommends what, followed or not."""
 

@@ -126,6 +126,10 @@ class Community:
         await self.rolls.change(self._identity, admit, expel)
         return self.view()
 
+    def knows(self, account: bytes) -> bool:
+        """Is a log kept here that tells which devices it has?"""
+        return bool(self._gate.ledger.accounts.members(account))
+
     def view(self) -> dict[str, Any]:
         """Who belongs to the mesh, fit for JSON."""
         charter, state = self._charters.current, self.membership.state

@@ -141,6 +141,9 @@ class FakeCommunity:
         self.changes.append((list(admit), list(expel)))
         return self.view()
 
+    def knows(self, account: bytes) -> bool:
+        return account == bytes.fromhex("ab" * 32)
+
     def advice_on(self, subject: bytes) -> list[dict[str, Any]]:
         if subject != BOB.public_key:
             return []

@@ -37,6 +37,14 @@ async def test_members_are_shown_and_changed(api: httpx.AsyncClient, node: FakeN
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "refused")
 
 
+async def test_an_account_that_nobody_could_recognize_is_not_admitted(api: httpx.AsyncClient, node: FakeNode) -> None:
+    answer = await api.post("/v1/mesh/members", json={"admit": [ACCOUNT, "cd" * 32]})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (409, "unknown_account") and "by its peer id" in error["hint"]
+    assert not node.community.changes
+    assert (await api.post("/v1/mesh/members", json={"expel": ["cd" * 32]})).status_code == 200, "so that it stays out"
+
+
 @pytest.mark.parametrize(
     "body",
     [{"admit": ["bob"]}, {"expel": ["AB" * 32]}, {"admit": "bob"}, {"admit": [""]}, {"admit": [ACCOUNT] * 1001}, {"add": []}],

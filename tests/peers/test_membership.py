@@ -268,6 +268,17 @@ async def test_a_member_brings_the_devices_that_its_account_lets_in(autojump_clo
         assert not hub.community.membership.includes(key("phone")), "who is expelled brings nobody"
 
 
+async def test_an_account_is_known_by_the_log_of_a_device(autojump_clock: trio.testing.MockClock) -> None:
+    async with club("ann") as ours:
+        ann, hub = ours.members["ann"], ours.members["hub"].community
+        account = ann.ledger.account_of(key("ann"))
+        assert not hub.knows(account), "a stranger's log is kept by nobody"
+        await admit(ours, "ann")
+        assert ann.community.knows(account)
+        await ours.members["hub"].bookkeeping.archivist.pull(PeerId(ann.peer_id), key("ann"))
+        assert hub.knows(account)
+
+
 class Books:
     """A ledger of accounts alone."""
 
