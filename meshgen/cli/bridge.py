@@ -72,7 +72,7 @@ def _flag(value: Any) -> bool:
 def _number(value: Any, least: int, most: int) -> int:
     try:
         number = int(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise ValueError(f"a whole number is expected, not {str(value)[:20]!r}") from None
     if isinstance(value, bool) or not least <= number <= most:
         raise ValueError(f"{least} to {most} is possible here")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from meshgen.cli.bridge import _READERS, Line, settings_of_lines, translate
@@ -150,6 +150,7 @@ ANYTHING = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(TEMPLATE_KEYS), ANYTHING, max_size=12))
+@example({key: float("inf") for key in TEMPLATE_KEYS})
 def test_whatever_a_file_says_what_is_taken_is_possible_here(values: dict[str, Any]) -> None:
     lines = translate(values)
     assert {line.key for line in lines} == set(values)
