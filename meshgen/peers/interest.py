@@ -121,7 +121,9 @@ class Interest:
         self._accused += not self._ledger.known(author).seq
 
     def _is_stranger(self, author: bytes) -> bool:
-        return not self._ledger.balance(author).earned and author not in self._follow and author not in self.near()
+        """Not this node itself: all that a backup has lost is taken back, on the same day."""
+        known = author in self._follow or author == self._ledger.identity.public_key or author in self.near()
+        return not known and not self._ledger.balance(author).earned
 
     def _turn_day(self) -> None:
         day = self._now_ms() // DAY_MS

@@ -86,3 +86,13 @@ async def test_forks_of_unknown_keys_fill_nothing(monkeypatch: pytest.MonkeyPatc
         assert await archivist.convict(fork_of(STRANGER))
         clock.ms += DAY_MS
         assert await archivist.convict(fork_of(cheats[-1]))
+
+
+async def test_nobody_is_a_stranger_to_himself() -> None:
+    """A home from an old backup may lack more of its own log than is taken of a stranger's in a day."""
+    clock = Clock()
+    async with open_ledger(None, ALICE, NET, now_ms=clock) as mine:
+        interest = Interest(mine, clock)
+        for author, may in ((ALICE.public_key, True), (STRANGER.public_key, False)):
+            interest.added(author, interest.stranger_entries)
+            assert interest.may_add(author) == may
