@@ -217,11 +217,16 @@ class Archivist:
 
     async def _differing(self, source: PeerId, author: bytes, seq: int) -> Entry | None:
         """Their entry of that number, if it is another than ours. What is not kept any more differs from nothing."""
+        entry = await self.shown(source, author, seq)
+        return None if entry is None or self._ledger.id_at(author, seq) in (entry.id, b"") else entry
+
+    async def shown(self, source: PeerId, author: bytes, seq: int) -> Entry | None:
+        """Their entry of that number, with its author's signature; None if they have none to show. Raises NetError, Malformed."""
         reply = await self._range(source, author, seq, seq)
-        entry = decode_entry(reply.entries[0], view=False) if reply.entries else None
-        if entry is None or self._ledger.id_at(author, seq) in (entry.id, b""):
+        if not reply.entries:
             return None
-        if (entry.author, entry.seq) != (author, seq):
+        entry = decode_entry(reply.entries[0], view=False)
+        if (entry.net, entry.author, entry.seq) != (self._ledger.net, author, seq):
             raise Malformed("range: the answer is about another place")
         return entry
 
