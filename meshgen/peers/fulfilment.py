@@ -94,6 +94,7 @@ class Fulfilment:
             if self._pause:
                 self._pause = False
                 await trio.sleep(GAP_S)
+                continue  # who was late may have brought all that was missing
             started, hopeless = await self._round(nursery)
             is_over = patience.is_over()
             if started:

@@ -18,6 +18,7 @@ from meshgen.protocols.job_sides import WorkerSide
 from tests.peers.outsiders import MODEL, FalseWorker, Play, false_worker
 from tests.peers.test_false_workers import picture as drawn
 from tests.peers.test_false_workers import send_paid_picture, send_picture
+from tests.peers.test_wearing_down import declines
 from tests.peers.virtual import VirtualMesh, net_mkudos, pictures_of, virtual_mesh
 
 SIGN_S = 2.0
@@ -133,6 +134,17 @@ async def test_who_is_late_and_alone_is_waited_for(autojump_clock: trio.testing.
             assert any("1 is late" in note for note in job.notes), job.notes
             await trio.sleep(200)
             assert net_mkudos(asker, asker) == -job.mkudos
+
+
+async def test_who_brings_all_of_it_before_it_is_offered_again(autojump_clock: trio.testing.MockClock) -> None:
+    """Another had said no, so its offer waited a little: there is nothing to offer by then."""
+    async with virtual_mesh() as mesh:
+        await mesh.add("hub", "hub")
+        play = brings_after(LATE_S + 2, 2)
+        async with false_worker(mesh, play) as late, false_worker(mesh, declines, "decliner", mkudos=20) as decliner:
+            _, _, _, job = await asked(mesh, count=2, honest_s=None)
+            assert (job.state, {one.worker for one in job.results.values()}) == ("done", {late.peer_id})
+            assert decliner.awards
 
 
 async def test_but_not_for_ever(autojump_clock: trio.testing.MockClock) -> None:
