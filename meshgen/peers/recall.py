@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 MAX_ASKED = 3
 """At a time, of each of three lines: who says nothing keeps nobody of another line from being asked."""
 ANSWER_S = 5.0
+AGAIN_S = 2.0
+"""Whoever did not answer is asked again after so long."""
 TAKE_S = 10.0
 """More, for who has shown what was lost: it may be long."""
 LOOK_S = 0.25
@@ -166,7 +168,8 @@ class Recall:
         return [peer for line in self._lines() for peer in line]
 
     def _next(self) -> list[PeerId]:
-        lines = self._lines()
+        late_s = trio.current_time() - AGAIN_S
+        lines = [[peer for peer in line if self._vain.get(peer, -math.inf) <= late_s] for line in self._lines()]
         new = [peer for peer in lines[0] if peer not in self._vain and peer in self._witnesses()]
         if len(new) >= MAX_ASKED:  # all of them must be heard: they don't wait for those that say nothing
             return new[:MAX_ASKED]
@@ -183,7 +186,8 @@ class Recall:
             with trio.move_on_after(ANSWER_S) as patience:
                 knows = await self._hear(peer, patience)
         except NetError as error:
-            log.info("not told where the own log ends: %s", about(peer, error))
+            level = logging.DEBUG if peer in self._vain else logging.INFO  # once is enough for people
+            log.log(level, "not told where the own log ends: %s", about(peer, error))
         except (Malformed, LedgerError) as error:
             knows = False
             log.warning("a wrong answer to where the own log ends: %s", about(peer, error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -180,6 +181,20 @@ async def test_who_says_nothing_lets_others_have_their_turn(there: bool, autojum
             await trio.sleep(LOOK_S)
             assert mine.head().seq == len(wires) + 1 and not keeper.ledger.forks()
         nursery.cancel_scope.cancel()
+
+
+async def test_who_is_away_is_told_of_once(autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """As it was, a partner that had left filled the log with four lines a second."""
+    caplog.set_level(logging.INFO, "meshgen.peers.recall")
+    _, old = await lived(6, 3)
+    async with virtual_mesh() as mesh, mesh.net.join(identity("stranger")) as stranger:
+        bystander = await mesh.requester("bystander")
+        for name in ("one", "two"):
+            await tell_of(name, stranger, bystander)
+        async with started(mesh, old, bystander, restored=True):
+            await trio.sleep(PATIENCE_S * 4)
+    said = [record.getMessage() for record in caplog.records if "not told where the own log ends" in record.getMessage()]
+    assert len(said) == len(set(said)) == 2, said
 
 
 async def hold(mesh: VirtualMesh, through: Peer, name: str, task_status: trio.TaskStatus[None]) -> None:
