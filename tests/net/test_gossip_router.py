@@ -90,3 +90,14 @@ def test_what_was_heard_is_told_to_as_few_in_a_large_mesh() -> None:
     made = router(in_mesh=8)
     made.mcache = SimpleNamespace(window=lambda _topic: [b"id"])
     assert len(made.gossip_heartbeat()) == LAZY_PEERS
+
+
+def message(number: int, size: int = 1) -> Any:
+    return rpc_pb2.Message(data=bytes(size), topicIDs=["t"], from_id=b"from", seqno=bytes([number]))
+
+
+def test_no_message_is_kept_for_longer_than_it_is_told() -> None:
+    made = router(in_mesh=0)
+    made._check_equivocation(message(1))
+    made.gossip_heartbeat()
+    assert not made.equivocation_detection

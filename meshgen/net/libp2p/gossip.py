@@ -72,6 +72,7 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
     def gossip_heartbeat(self) -> Any:
         for history in (self.recent_message_deliveries, self.recent_peer_connections, self.recent_peer_disconnections):
             history.clear()  # kept for the adaptive part, and emptied by nothing else
+        self.equivocation_detection.clear()  # a thousand whole messages, though a number that was seen is not heard again
         self._whispering = True
         try:
             return super().gossip_heartbeat()
@@ -250,14 +251,15 @@ class MeshPubsub(Pubsub):  # type: ignore[misc]
         await self._intake.turn(neighbour)
         if self._is_msg_seen(raw):
             return  # it came from another neighbour meanwhile
-        if not _is_signed(raw):
+        signed = _signed(raw)
+        if signed is None:
             self._blame(neighbour, Fault.MALFORMED)
             return
-        self._mark_msg_seen(raw)
+        self._mark_msg_seen(signed)
         verdict = accepts(topic[0], message)
         if verdict:
-            self.notify_subscriptions(raw)
-            await self.router.publish(peer, raw)
+            self.notify_subscriptions(signed)
+            await self.router.publish(peer, signed)
         elif verdict is False:
             self._blame(neighbour, Fault.JUNK)
 
@@ -274,10 +276,16 @@ def _is_sound(raw: Any) -> bool:
     )
 
 
-def _is_signed(raw: Any) -> bool:
-    """By the key in its sender's peer id; the base would also take any that comes along, and raise for one that is none."""
-    bare = rpc_pb2.Message(data=raw.data, topicIDs=raw.topicIDs, from_id=raw.from_id, seqno=raw.seqno)
-    return verify(raw.from_id[len(_KEY_PREFIX) :], raw.signature, _SIGNED_PREFIX + bare.SerializeToString())
+def _signed(raw: Any) -> Any | None:
+    """A message with what its sender signed, and nothing else: whoever passed it on may have put half a megabyte beside it, as a
+    key or a field of no known number, and a packet lives as long as any message in it. None if it is not signed by the key in
+    its sender's peer id; the base would also take any that comes along, and raise for one that is none.
+    """
+    clean = rpc_pb2.Message(data=raw.data, topicIDs=raw.topicIDs, from_id=raw.from_id, seqno=raw.seqno)
+    if not verify(raw.from_id[len(_KEY_PREFIX) :], raw.signature, _SIGNED_PREFIX + clean.SerializeToString()):
+        return None
+    clean.signature = raw.signature
+    return clean
 
 
 def _gossip(raw: Any) -> Gossip:
