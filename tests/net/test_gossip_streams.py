@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 import trio
+from libp2p.peer.envelope import seal_record
 from libp2p.peer.id import ID
+from libp2p.peer.peer_record import PeerRecord
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.utils.varint import encode_uvarint
+from multiaddr import Multiaddr
 
-from meshgen.net.libp2p.gossip import MAX_RPC_BYTES
+from meshgen.net.conduct import Fault
+from meshgen.net.libp2p.gossip import MAX_RECORD_BYTES, MAX_RPC_BYTES
 from meshgen.net.port import PeerId
 from tests.attackers.hands import Field, gossip, rpc, stranger, stream
 from tests.net.conftest import Libp2pWorld, until
@@ -57,3 +61,14 @@ async def test_what_nobody_signed_is_not_passed_on(libp2p_world: Libp2pWorld, fi
         assert kept.ByteSize() < 200
     assert newcomer.conduct.score(hub.peer_id) == 0
     assert hub.conduct.score(mallory.peer_id) == 0  # he may have it from an older node
+
+
+async def test_where_a_neighbour_is_is_said_in_few_words(libp2p_world: Libp2pWorld) -> None:
+    hub, mallory, _ = await neighbours(libp2p_world)
+    places = [Multiaddr(f"/ip4/192.0.2.1/tcp/{port}") for port in range(1, 1000)]
+    record = PeerRecord(mallory._host.get_id(), places)
+    packet = rpc_pb2.RPC(senderRecord=seal_record(record, mallory._host.get_private_key()).marshal_envelope())
+    assert MAX_RECORD_BYTES < packet.ByteSize() < MAX_RPC_BYTES
+    opened = await stream(mallory, Field(hub.addresses()[0]), MESHSUB)
+    await opened.write(encode_uvarint(packet.ByteSize()) + packet.SerializeToString())
+    await until(lambda: hub.conduct.score(mallory.peer_id) > Fault.JUNK / 2)

@@ -36,6 +36,8 @@ FLOOD_PEERS = 16
 LAZY_PEERS = 3
 MAX_RPC_BYTES = 8 * MAX_GOSSIP_BYTES
 """One write of a neighbour's: several messages, and what it has to say of them."""
+MAX_RECORD_BYTES = 8192
+"""Where a neighbour says it is; it is kept for as long as its addresses are."""
 MAX_TOPIC_BYTES = 128
 MAX_TOPICS = 64
 """That one neighbour subscribes to."""
@@ -223,8 +225,8 @@ class MeshPubsub(Pubsub):  # type: ignore[misc]
             rpc = rpc_pb2.RPC.FromString(raw)
             await self._intake.pace(neighbour, 1 + len(rpc.publish), len(raw))
             if rpc.senderRecord != known_record:  # each costs a signature check, and mostly it is the last one again
-                known_record = rpc.senderRecord
-                if not maybe_consume_signed_record(rpc, self.host, peer):
+                known_record = rpc.senderRecord[: MAX_RECORD_BYTES + 1]
+                if len(known_record) > MAX_RECORD_BYTES or not maybe_consume_signed_record(rpc, self.host, peer):
                     self._blame(neighbour, Fault.JUNK)
                     continue
             rpc.ClearField("senderRecord")  # the router would check it once more
