@@ -6,12 +6,15 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.rpc_queue import RpcQueue
 
-from meshgen.net.libp2p.gossip import LAZY_PEERS, MeshGossip
+from meshgen.net.libp2p import gossip as libp2p_gossip
+from meshgen.net.libp2p.gossip import LAZY_PEERS, MAX_RPC_BYTES, MeshGossip
+from meshgen.net.port import MAX_GOSSIP_BYTES
 
 PEERS = [ID(bytes([number]) * 4) for number in range(40)]
 
@@ -94,6 +97,42 @@ def test_what_was_heard_is_told_to_as_few_in_a_large_mesh() -> None:
 
 def message(number: int, size: int = 1) -> Any:
     return rpc_pb2.Message(data=bytes(size), topicIDs=["t"], from_id=b"from", seqno=bytes([number]))
+
+
+def queued(made: Any) -> list[Any]:
+    """Packets that wait for the first neighbour."""
+    queue = made.pubsub.peer_queues[PEERS[0]]._queue
+    return list(iter(queue.pop, None))
+
+
+def test_what_is_sent_is_no_larger_than_what_is_read() -> None:
+    made = router(in_mesh=0)
+    largest = [message(number, MAX_GOSSIP_BYTES) for number in range(20)]
+    made.send_rpc(PEERS[0], rpc_pb2.RPC(publish=largest, senderRecord=bytes(200)))
+    packets = queued(made)
+    assert [each for packet in packets for each in packet.publish] == largest
+    assert all(packet.ByteSize() <= MAX_RPC_BYTES - 4096 for packet in packets)
+
+
+async def test_all_that_is_sent_waits_in_one_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written past it, a message came amid another one's pieces, and neither could be read."""
+    monkeypatch.setattr(libp2p_gossip, "env_to_send_in_RPC", lambda _host: (b"here", None))
+    made = router(in_mesh=0)
+    made.pubsub.host = None
+    recent = [message(number, MAX_GOSSIP_BYTES - 100) for number in range(10)]
+    for each in recent:
+        made.mcache.put(each)
+    await made.send_recent_messages(PEERS[0], "t")
+    [packet] = queued(made)
+    assert list(packet.publish) == recent[:6]  # the rest is had for an IWANT
+    assert packet.senderRecord == b"here"
+
+    for topic in ("t", "nobody's"):
+        made._pending_messages[PEERS[0]].append((time.time(), rpc_pb2.RPC(publish=[rpc_pb2.Message(topicIDs=[topic])])))
+    await made.flush_pending_messages(PEERS[0])
+    [packet] = queued(made)
+    assert [list(each.topicIDs) for each in packet.publish] == [["t"]]
+    assert not made._pending_messages
 
 
 def test_no_message_is_kept_for_longer_than_it_is_told() -> None:

@@ -36,6 +36,8 @@ FLOOD_PEERS = 16
 LAZY_PEERS = 3
 MAX_RPC_BYTES = 8 * MAX_GOSSIP_BYTES
 """One write of a neighbour's: several messages, and what it has to say of them."""
+MAX_SENT_BYTES = MAX_RPC_BYTES - 4096
+"""One write of this node's, so that others, who read no more than this one, read it."""
 MAX_RECORD_BYTES = 8192
 """Where a neighbour says it is; it is kept for as long as its addresses are."""
 MAX_TOPIC_BYTES = 128
@@ -125,6 +127,8 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
 
     def send_rpc(self, peer_id: ID, rpc: Any, priority: bool = False) -> None:
         """With where this node is when that is new: it is some 200 bytes, and half of what a packet has."""
+        if (queue := self.pubsub.peer_queues.get(peer_id)) is not None:
+            queue.max_message_size = MAX_SENT_BYTES
         if rpc.senderRecord and self._records.get(peer_id) == rpc.senderRecord:
             known, rpc = rpc, rpc_pb2.RPC()
             rpc.CopyFrom(known)
@@ -139,12 +143,28 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
         super()._handle_dropped_rpc(peer_id, rpc, reason)
 
     async def handle_iwant(self, iwant_msg: Any, sender_peer_id: ID) -> None:
-        """In one packet that the other side takes."""
         if self._check_iwant_rate_limit(sender_peer_id):
-            packet = rpc_pb2.RPC(publish=wanted(iwant_msg.messageIDs, self.mcache))
-            if packet.publish:
-                packet.senderRecord, _ = env_to_send_in_RPC(self.pubsub.host)
-                self.send_rpc(sender_peer_id, packet)
+            self._send_known(sender_peer_id, iwant_msg.messageIDs)
+
+    async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
+        """In their turn: what the base writes past the queue comes amid what the queue's task writes, and neither can be read."""
+        self._send_known(peer_id, self.mcache.window(topic))
+
+    async def flush_pending_messages(self, peer_id: ID) -> None:
+        """In their turn, too."""
+        self._prune_pending_messages(peer_id)
+        if peer_id in self.pubsub.peers:
+            topics = {topic for topic, peers in self.pubsub.peer_topics.items() if peer_id in peers}
+            for _, packet in self._pending_messages.pop(peer_id, ()):
+                if any(not topics.isdisjoint(message.topicIDs) for message in packet.publish):
+                    self.send_rpc(peer_id, packet)
+
+    def _send_known(self, peer_id: ID, wire_ids: Iterable[bytes]) -> None:
+        """In one packet that the other side takes."""
+        packet = rpc_pb2.RPC(publish=wanted(wire_ids, self.mcache))
+        if packet.publish:
+            packet.senderRecord, _ = env_to_send_in_RPC(self.pubsub.host)
+            self.send_rpc(peer_id, packet)
 
     def _dialled(self) -> set[ID]:
         connections = self.pubsub.host.get_network().get_connections()
