@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import trio
 from google.protobuf.message import DecodeError
 from libp2p.io.exceptions import IOException
 from libp2p.network.stream.exceptions import StreamError
@@ -20,9 +22,10 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.utils import maybe_consume_signed_record
 from libp2p.rcmgr import Direction
+from libp2p.utils import encode_varint_prefixed
 
 from meshgen.identity import KEY_BYTES, peer_id, verify
-from meshgen.net.conduct import Conduct, Fault
+from meshgen.net.conduct import Buckets, Conduct, Fault
 from meshgen.net.guard import GOSSIP_QUEUE, accepts, shielded
 from meshgen.net.libp2p.control import bounded, wanted
 from meshgen.net.libp2p.intake import Intake
@@ -45,6 +48,8 @@ MAX_TOPICS = 64
 """That one neighbour subscribes to."""
 STREAMS = 2
 """That one neighbour gossips on: an old one may not have ended yet."""
+OPENINGS_S, OPENINGS_BURST = 0.1, 8.0
+"""Of streams to one neighbour: who ends each at once would have this node at nothing else."""
 MAX_SEQNO_BYTES = 16
 _UNSUBSCRIBE_S = 2.0
 _SIGNED_PREFIX = b"libp2p-pubsub:"
@@ -191,6 +196,8 @@ class MeshPubsub(Pubsub):  # type: ignore[misc]
         self._intake = Intake(conduct, blame)
         self._topics: dict[str, tuple[GossipValidator, Mailbox[Gossip]]] = {}
         self._reading: Counter[PeerId] = Counter()
+        self._opening: set[ID] = set()
+        self._openings = Buckets(OPENINGS_S, OPENINGS_BURST, time.monotonic)
         # The base counts from the time in whole seconds: a node that published faster than once a second and restarts would
         # repeat sequence numbers, and peers would drop its messages as seen.
         self.counter = time.time_ns()
@@ -214,6 +221,47 @@ class MeshPubsub(Pubsub):  # type: ignore[misc]
             del self._topics[topic]
             with shielded(_UNSUBSCRIBE_S):
                 await self.unsubscribe(topic)
+
+    # -- what goes out
+
+    async def _handle_new_peer_with_retry(self, peer_id: ID, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the base's
+        """Open a stream; another one when it fails, for whatever reason, as long as there is a connection.
+
+        The base gives up at errors that it does not know, and at a stream that fails before this has ended. For two connections
+        that come at a time it opens two streams, of which one is never used nor closed.
+        """
+        if peer_id in self._opening:
+            return
+        self._opening.add(peer_id)
+        try:
+            with trio.move_on_after(math.inf if timeout is None else timeout):
+                while self._lacks_stream(peer_id):
+                    await trio.sleep(self._openings.owe(peer_id))
+                    if self._lacks_stream(peer_id):
+                        await super()._handle_new_peer_with_retry(peer_id)
+        finally:
+            self._opening.discard(peer_id)
+
+    def _lacks_stream(self, peer_id: ID) -> bool:
+        return peer_id not in self.peers and self._peer_is_connected(peer_id)
+
+    def _handle_dead_peer(self, peer_id: ID) -> None:
+        """The stream that is given up ends at the other side, too: it would be one of its STREAMS for ever."""
+        stream = self.peers.get(peer_id)
+        super()._handle_dead_peer(peer_id)
+        if stream is not None and self.manager.is_running:
+            self.manager.run_task(stream.reset)
+
+    async def write_msg(self, stream: Any, rpc_msg: Any) -> bool:
+        """False when the stream failed. As the base does it, one that was given up takes the one after it along."""
+        peer: ID = stream.muxed_conn.peer_id
+        try:
+            if self.peers.get(peer) is stream:
+                await stream.write(encode_varint_prefixed(rpc_msg.SerializeToString()))
+        except IOException:
+            if self.peers.get(peer) is stream:
+                self._handle_dead_peer(peer)
+        return self.peers.get(peer) is stream
 
     # -- what comes in
 
