@@ -140,3 +140,13 @@ def test_no_message_is_kept_for_longer_than_it_is_told() -> None:
     made._check_equivocation(message(1))
     made.gossip_heartbeat()
     assert not made.equivocation_detection
+
+
+def test_nothing_is_kept_of_keys_that_are_gone() -> None:
+    made = router(in_mesh=0)
+    later = int(time.time()) + 1000
+    made.back_off = {"t": {PEERS[0]: 0, PEERS[1]: later}, "u": {PEERS[2]: 0}}
+    made._pending_messages[PEERS[0]].append((0.0, rpc_pb2.RPC()))
+    made.gossip_heartbeat()
+    assert made.back_off == {"t": {PEERS[1]: later}, "u": {}}
+    assert not made._pending_messages

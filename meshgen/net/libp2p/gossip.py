@@ -82,11 +82,21 @@ class MeshGossip(GossipSub):  # type: ignore[misc]
         for history in (self.recent_message_deliveries, self.recent_peer_connections, self.recent_peer_disconnections):
             history.clear()  # kept for the adaptive part, and emptied by nothing else
         self.equivocation_detection.clear()  # a thousand whole messages, though a number that was seen is not heard again
+        self._forget_what_is_over()
         self._whispering = True
         try:
             return super().gossip_heartbeat()
         finally:
             self._whispering = False
+
+    def _forget_what_is_over(self) -> None:
+        """Also of keys that never come again: the base looks only when one does."""
+        now_s = int(time.time())
+        for ends in self.back_off.values():
+            for peer in [peer for peer, end_s in ends.items() if end_s <= now_s]:
+                del ends[peer]
+        for peer in list(self._pending_messages):
+            self._prune_pending_messages(peer)
 
     def _get_in_topic_gossipsub_peers_from_minus(
         self, topic: str, num_to_select: int, minus: Iterable[ID], backoff_check: bool = False
