@@ -17,7 +17,7 @@ from libp2p.utils.varint import encode_uvarint
 from multiaddr import Multiaddr
 
 from meshgen.net.conduct import Buckets, Fault
-from meshgen.net.libp2p.gossip import MAX_RECORD_BYTES, MAX_RPC_BYTES, OPENINGS_S, STREAMS, MeshPubsub
+from meshgen.net.libp2p.gossip import MAX_RECORD_BYTES, MAX_RPC_BYTES, OPENINGS_S, STREAMS, MeshPubsub, _is_sound
 from meshgen.net.port import PeerId
 from tests.attackers.hands import Field, gossip, rpc, stranger, stream
 from tests.net.conftest import Libp2pWorld, until
@@ -46,6 +46,14 @@ def padded(message: Any, field: int) -> Any:
     head = encode_uvarint(field << 3 | 2)
     room = MAX_RPC_BYTES - len(message.SerializeToString()) - 16
     return rpc_pb2.Message.FromString(message.SerializeToString() + head + encode_uvarint(room) + bytes(room))
+
+
+@pytest.mark.parametrize("size", [0, 7, 9, 16])
+def test_a_message_is_numbered_as_everybody_reads_it(size: int) -> None:
+    message = gossip(stranger(), "t", b"x")
+    assert _is_sound(message)
+    message.seqno = bytes(size)
+    assert not _is_sound(message)
 
 
 @pytest.mark.parametrize("field", [6, 77])

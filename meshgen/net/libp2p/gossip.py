@@ -50,7 +50,8 @@ STREAMS = 2
 """That one neighbour gossips on: an old one may not have ended yet."""
 OPENINGS_S, OPENINGS_BURST = 0.1, 8.0
 """Of streams to one neighbour: who ends each at once would have this node at nothing else."""
-MAX_SEQNO_BYTES = 16
+SEQNO_BYTES = 8
+"""Others, js-libp2p among them, refuse any other number, and blame whoever passed it on."""
 _UNSUBSCRIBE_S = 2.0
 _SIGNED_PREFIX = b"libp2p-pubsub:"
 _KEY_PREFIX = bytes.fromhex("002408011220")  # what a peer id has before an Ed25519 key
@@ -350,7 +351,7 @@ def _is_sound(raw: Any) -> bool:
     return (
         len(raw.topicIDs) == 1
         and len(raw.data) <= MAX_GOSSIP_BYTES
-        and len(raw.seqno) <= MAX_SEQNO_BYTES
+        and len(raw.seqno) == SEQNO_BYTES
         and len(origin) == len(_KEY_PREFIX) + KEY_BYTES
         and origin.startswith(_KEY_PREFIX)
     )
