@@ -67,7 +67,7 @@ def run_node(settings: Settings, home: Path, source: Source | None = None) -> No
         known, others = group.split(FAULTS)
         if known is None or others is not None:
             raise
-        raise NodeError("; ".join(str(error) for error in _leaves(known))) from group
+        raise NodeError("; ".join(dict.fromkeys(str(error) for error in _leaves(known)))) from group
 
 
 def _start_log(node: NodeSettings, home: Path) -> None:

@@ -33,7 +33,7 @@ from meshgen.cli.strongbox import COST, Line, Sealing, StrongboxError, Unsealing
 from meshgen.home import HOME_VERSION, INCOMING_KEY_FILE, PLACE_FILE, RESTORED_FILE, RESTORING_DIR, TOKEN_FILE, home_version
 from meshgen.identity import KEY_FILE, Identity, public_key_of
 from meshgen.ledger.database import connect_read_only
-from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.errors import Absent, LedgerError
 from meshgen.ledger.store import LEDGER_FILE, LOCK_FILE, open_read_only
 
 MANIFEST = "manifest.json"
@@ -174,6 +174,9 @@ def _copy_log(home: Path, identity: Identity, copy: Path) -> int:
             source.backup(target)
             target.execute("PRAGMA journal_mode=DELETE")
         return own_entries(copy, identity)
+    except Absent:  # an empty file, which is not to be carried on
+        copy.unlink()
+        return 0
     except (sqlite3.Error, LedgerError) as error:
         raise BadHome(f"the credit log can't be copied: {error}") from None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from meshgen.home import BEGUN_FILE, PLACE_FILE, RESTORED_FILE, read_account
 from meshgen.identity import Identity, load_or_create
+from meshgen.ledger.database import why_absent
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.store import LEDGER_FILE, Disk
 from meshgen.protocols.credit import MAX_LABEL_BYTES, Genesis
@@ -24,12 +25,7 @@ def genesis(home: Path | Disk | None, identity: Identity, label: str) -> Genesis
     if not isinstance(home, Path):  # in memory there is no time to lose a key, and all stays deterministic
         return Genesis(b"", hashlib.sha256(identity.public_key).digest(), _ascii_label(label))
     if _begun_by(home) == identity.peer_id:
-        raise LedgerError(
-            f"{home / LEDGER_FILE} is gone, or empty, and with it the credit log that this node's key has begun."
-            " To begin again would pass for fraud. Bring it back from a backup, however old, even one made now that holds no log"
-            " (`meshgen backup`, `meshgen restore`): other peers give back what it lacks. If nobody keeps that log, let the"
-            " recovery key take over, with an export of it (`meshgen account recover --from ... --log ...`)"
-        )
+        raise LedgerError(why_absent(home / LEDGER_FILE))
     try:
         account = read_account(home)
     except ValueError as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
+from meshgen.home import BEGUN_FILE
 from meshgen.ledger.errors import LedgerError
 
 SCHEMA_VERSION = 2
@@ -59,6 +60,12 @@ def prepare(connection: sqlite3.Connection) -> None:
         connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
 
 
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """No log, rather than one of another version."""
+    query = "SELECT (SELECT COUNT(*) FROM sqlite_master), user_version FROM pragma_user_version"
+    return tuple(connection.execute(query).fetchone()) == (0, 0)
+
+
 def check_version(connection: sqlite3.Connection, *readable: int) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version not in readable:
@@ -67,6 +74,26 @@ def check_version(connection: sqlite3.Connection, *readable: int) -> int:
             " MESHGEN_HOME, whose key is a new one: this key must not begin its log twice"
         )
     return version
+
+
+def why_absent(file: Path) -> str:
+    """Of a log that is not there: has it not begun, or is it lost?"""
+    if not (file.parent / BEGUN_FILE).exists():
+        return f"there is no credit log at {file}; a log begins when the node runs for the first time"
+    return (
+        f"{file} is gone, or empty, and with it the credit log that this node's key has begun."
+        " To begin again would pass for fraud. Bring it back from a backup, however old, even one made now that holds no log"
+        " (`meshgen backup`, `meshgen restore`): other peers give back what it lacks. If nobody keeps that log, let the"
+        " recovery key take over, with an export of it (`meshgen account recover --from ... --log ...`)"
+    )
+
+
+def check_pages(file: Path) -> None:
+    """Does the file hold together, whatever is in it? Raises LedgerError."""
+    with explained(file), closing(connect_read_only(file)) as reader:
+        found = str(reader.execute("PRAGMA quick_check(1)").fetchone()[0])
+    if found != "ok":
+        raise LedgerError(f"the credit log {file} is damaged: {found}; restore it from a backup")
 
 
 @contextmanager

@@ -11,6 +11,10 @@ class Unusable(LedgerError):
     """The log can't be written any more, or is damaged. Whoever runs the node was told so once, when it happened."""
 
 
+class Absent(LedgerError):
+    """There is no log to be read: not yet, or not any more."""
+
+
 class InvalidEntry(LedgerError):
     """An entry that may not stand where it would stand: see :mod:`meshgen.ledger.rules`."""
 

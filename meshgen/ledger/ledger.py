@@ -261,7 +261,7 @@ class Ledger:
         try:
             return log.store.wires(author, from_seq, min(to_seq, log.heads.get(author, NO_HEAD).seq))
         except Malformed as error:
-            raise log.damaged(f"{author.hex()[:16]}: {error}") from error
+            raise log.damaged(author, str(error)) from error
 
     def heads(self) -> list[tuple[bytes, Head]]:
         """Where each chain ends that is held and judged."""

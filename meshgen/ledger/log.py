@@ -181,9 +181,10 @@ class Log:
         if self._broken:
             raise Unusable(self._broken)
 
-    def damaged(self, why: str) -> LedgerError:
-        """The file is not what was written: a fresh start finds out how much is lost."""
-        error = self._broke(f"the credit log is damaged ({why}); restart to see what can be mended")
+    def damaged(self, author: bytes, why: str) -> LedgerError:
+        """The file is not what was written. Of others' chains a fresh start finds out how much is to be pulled again."""
+        cure = "restore it from a backup before going on" if author == self.own else "restart to see what can be mended"
+        error = self._broke(f"the credit log is damaged ({author.hex()[:16]}: {why}); {cure}")
         self.store.drop_meta(FOLD_KEY)
         return error
 

@@ -5,13 +5,28 @@ Signatures were judged when an entry was written; the rules are applied again to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from meshgen.ledger import snapshot
-from meshgen.ledger.errors import InvalidEntry, LedgerError
+from meshgen.ledger.errors import BadChain, InvalidEntry, LedgerError
 from meshgen.ledger.log import FOLD_KEY, Log
 from meshgen.ledger.rules import Chain
 from meshgen.ledger.store import Store
 from meshgen.protocols.codec import Malformed
-from meshgen.protocols.credit import ADVISORY, FORK, GENESIS, KEY, NO_HEAD, PROOF, VOUCH, Proof
+from meshgen.protocols.credit import (
+    ADVISORY,
+    FORK,
+    GENESIS,
+    KEY,
+    MAX_RANGE_ENTRIES,
+    NO_HEAD,
+    PROOF,
+    VOUCH,
+    Entry,
+    Head,
+    Proof,
+    entry_id,
+)
 
 _WORDS = (GENESIS, KEY, VOUCH, ADVISORY, PROOF)
 
@@ -38,6 +53,22 @@ def load(store: Store, net: bytes, own: bytes) -> Log:
     return log
 
 
+def check_own(store: Store) -> Head:
+    """Where the home's own chain ends, read from its first entry on. Raises LedgerError as :func:`load` does if it is damaged."""
+    chain = Chain(store.meta("net"), store.meta("self"))
+    try:
+        for _ in _replay(store, chain):
+            pass
+    except BadChain as error:
+        raise LedgerError(own_damage(error.seq, error.why)) from None
+    return chain.head
+
+
+def own_damage(seq: int, why: str) -> str:
+    """What is said of it, whenever it is found: others' chains can be pulled again, the own one can't."""
+    return f"the own chain is damaged at entry {seq} ({why}); restore it from a backup before going on"
+
+
 def _check_owner(log: Log) -> None:
     store, held = log.store, log.store.meta("net")
     if held and held != log.net:
@@ -48,14 +79,15 @@ def _check_owner(log: Log) -> None:
 
 
 def _take_up(log: Log) -> None:
-    """The stored fold, if each chain that it covers ends on disk where it says."""
+    """The stored fold, if each chain that it covers ends on disk where it says, and the own one is what was written."""
     stored = snapshot.unpack(log.net, log.store.meta(FOLD_KEY), log.reader.recall)
     if stored is None:
         log.books.forked = {author: fork.seq for author, fork in log.forks.items()}
         return
     books, chains, branches = stored
     starts = log.store.pruned()
-    if not all(_ends(log.store, chain) and chain.head.seq >= starts.get(chain.author, (0,))[0] for chain in chains):
+    reach = all(_ends(log.store, chain) and chain.head.seq >= starts.get(chain.author, (0,))[0] for chain in chains)
+    if not reach or not _is_as_written(log.store, log.own):
         log.books.forked = {author: fork.seq for author, fork in log.forks.items()}
         return
     books.dealt = log.books.dealt
@@ -73,19 +105,33 @@ def _ends(store: Store, chain: Chain) -> bool:
     return store.ids(chain.author, seq, seq).get(seq) == chain.head.id
 
 
+def _is_as_written(store: Store, own: bytes) -> bool:
+    """The end of the own chain, which the node reads as soon as it runs."""
+    last = store.end(own).seq
+    return all(entry_id(row.body) == row.id for row in store.rows(own, last - MAX_RANGE_ENTRIES, last))
+
+
 def _load_chain(log: Log, author: bytes) -> None:
     chain = log.chain(author)
-    for row in log.store.chain(author, after=chain.head.seq):
+    try:
+        for entry in _replay(log.store, chain):
+            log.enter(entry)
+    except BadChain as error:
+        _cut(log, author, error.seq, error.why)
+    if chain.head != NO_HEAD:
+        log.chains[author] = chain
+        log.heads[author] = chain.head
+
+
+def _replay(store: Store, chain: Chain) -> Iterator[Entry]:
+    """What follows on disk, each entry once the chain has taken it in. Raises BadChain at the first that is none of it."""
+    for row in store.chain(chain.author, after=chain.head.seq):
         try:
             entry = row.revive(verify=False)
             chain.append(entry, embedded=False)
         except (Malformed, InvalidEntry) as error:
-            _cut(log, author, row.seq, str(error))
-            break
-        log.enter(entry)
-    if chain.head != NO_HEAD:
-        log.chains[author] = chain
-        log.heads[author] = chain.head
+            raise BadChain(row.seq, str(error)) from None
+        yield entry
 
 
 def _restore(log: Log, author: bytes, upto_seq: int, state: bytes) -> None:
@@ -104,7 +150,7 @@ def _restore(log: Log, author: bytes, upto_seq: int, state: bytes) -> None:
 def _cut(log: Log, author: bytes, seq: int, why: str) -> None:
     """A damaged foreign chain is pulled again from there; the own one can't be."""
     if author == log.own:
-        raise LedgerError(f"the own chain is damaged at entry {seq} ({why}); restore it from a backup before going on")
+        raise LedgerError(own_damage(seq, why))
     log.store.cut(author, seq)
 
 

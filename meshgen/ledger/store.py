@@ -15,9 +15,19 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from meshgen.ledger.database import SCHEMA_VERSION, check_version, connect, connect_read_only, explained, locked, prepare
+from meshgen.ledger.database import (
+    SCHEMA_VERSION,
+    check_version,
+    connect,
+    connect_read_only,
+    explained,
+    is_empty,
+    locked,
+    prepare,
+    why_absent,
+)
 from meshgen.ledger.dues import Due, pack, unpack
-from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.errors import Absent, LedgerError
 from meshgen.ledger.forks import ForkEvidence
 from meshgen.protocols.codec import Malformed, encode
 from meshgen.protocols.credit import MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, NO_HEAD, Entry, Head, decode_entry, entry_id
@@ -365,11 +375,13 @@ def open_store(home: Path | Disk | None) -> Iterator[Store]:
 
 @contextmanager
 def open_read_only(path: Path) -> Iterator[Store]:
-    """Another home's log, even of a running node; nothing is written. Raises LedgerError."""
+    """Another home's log, even of a running node; nothing is written. Raises LedgerError, Absent if there is none."""
     file = path / LEDGER_FILE if path.is_dir() else path
     if not file.is_file():
-        raise LedgerError(f"there is no credit log at {file}; a log begins when the node runs for the first time")
+        raise Absent(why_absent(file))
     with explained(file), closing(connect_read_only(file)) as reader:
+        if is_empty(reader):
+            raise Absent(why_absent(file))
         check_version(reader, SCHEMA_VERSION)
         yield Store(reader, reader)
 

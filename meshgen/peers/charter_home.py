@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from meshgen.ledger.errors import LedgerError
-from meshgen.ledger.store import LEDGER_FILE, open_read_only
+from meshgen.ledger.errors import Absent, LedgerError
+from meshgen.ledger.store import open_read_only
 from meshgen.peers.charter_file import MAX_TEXT_BYTES, CharterError, parse_charter
 from meshgen.peers.charter_text import render_charter
 from meshgen.protocols.charter import MAX_VERSION, Charter, Lineage, SignedCharter
@@ -95,11 +95,11 @@ def lineage_of(home: Path, settings: Settings) -> Lineage:
 
 def mesh_of_log(home: Path) -> bytes:
     """The mesh that this home's credit log belongs to; b"" if there is no log yet. Raises CharterError."""
-    if not (home / LEDGER_FILE).exists():
-        return b""
     try:
         with open_read_only(home) as store:
             return store.meta("net")
+    except Absent:
+        return b""
     except LedgerError as error:
         raise CharterError(str(error)) from None
 

@@ -448,11 +448,15 @@ def test_one_from_before_the_log_began(meshgen: Cli, tmp_path: Path) -> None:
     assert length(again) == 1, "it never ran: now it begins"
 
 
-def test_a_lost_log_is_asked_for_with_a_backup_that_is_made_now(meshgen: Cli, lived: Path) -> None:
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_lost_log_is_asked_for_with_a_backup_that_is_made_now(meshgen: Cli, lived: Path, emptied: bool) -> None:
     for name in (LEDGER_FILE, f"{LEDGER_FILE}-wal", f"{LEDGER_FILE}-shm"):
         (lived / name).unlink(missing_ok=True)
-    with pytest.raises(LedgerError, match="even one made now"):
-        say(lived, 1)
+    if emptied:
+        (lived / LEDGER_FILE).touch()
+    else:
+        with pytest.raises(LedgerError, match="even one made now"):
+            say(lived, 1)
     meshgen("backup", "b", "--no-encrypt")
     meshgen("restore", "b")
     with pytest.raises(LedgerError, match="came from a backup"):

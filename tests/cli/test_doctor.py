@@ -6,13 +6,16 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from click.testing import Result
 
 from meshgen.cli.checks import gpu as gpu_check
@@ -21,11 +24,14 @@ from meshgen.cli.checks.patient import Patient
 from meshgen.cli.checks.peers import dht, gossip, hubs, peers
 from meshgen.cli.checks.stranger import Visit, ahead_of
 from meshgen.cli.local_mesh import LocalNode, local_mesh
-from meshgen.home import BEGUN_FILE, CONFIG_FILE
-from meshgen.identity import KEY_FILE
+from meshgen.home import CONFIG_FILE, RESTORED_FILE
+from meshgen.identity import KEY_FILE, load_or_create
+from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.ledger import open_ledger
 from meshgen.ledger.store import LEDGER_FILE
 from meshgen.peers.mesh_key import keep_key
 from meshgen.protocols.advert import MAX_LIFETIME_MS
+from meshgen.protocols.credit import net_id
 from tests.cli.conftest import Running
 
 Cli = Callable[..., Result]
@@ -211,11 +217,38 @@ def test_a_damaged_log(meshgen: Cli, sound: Callable[..., None], home: Path, hub
     whole = (hub.home / LEDGER_FILE).read_bytes()
     (home / LEDGER_FILE).write_bytes(whole[:100] + os.urandom(8092))
     found = faults(meshgen)
-    assert "log" in found and "is damaged" in found["log"]["text"] and "backup" in found["log"]["cure"]
+    assert "log" in found and "can't be used" in found["log"]["text"] and "backup" in found["log"]["cure"]
     assert set(found) <= {"log", "mesh"}
-    (home / LEDGER_FILE).unlink()
-    (home / BEGUN_FILE).touch()
-    assert "is gone" in faults(meshgen)["log"]["text"]
+
+
+def test_what_a_start_finds_in_the_log_is_found(meshgen: Cli, sound: Callable[..., None], home: Path) -> None:
+    me, net = load_or_create(home), net_id(MESH.encode())
+
+    def start() -> str:
+        async def run() -> None:
+            async with open_ledger(home, me, net, now_ms=lambda: time.time_ns() // 1_000_000):
+                pass
+
+        try:
+            trio.run(run)
+        except LedgerError as error:
+            return str(error)
+        return ""
+
+    assert not start()
+    meshgen("doctor")
+    with closing(sqlite3.connect(home / LEDGER_FILE)) as log, log:
+        log.execute("UPDATE entry SET body = CAST(body || x'00' AS BLOB)")
+    found = faults(meshgen)
+    assert list(found) == ["log"] and "own chain is damaged at entry 1" in found["log"]["text"]
+    assert found["log"]["text"] == start()
+    for lose in (Path.unlink, Path.touch):
+        lose(home / LEDGER_FILE)
+        found = faults(meshgen)
+        assert list(found) == ["log"] and "is gone, or empty" in found["log"]["text"]
+    assert found["log"]["text"] == start() == faults(meshgen)["log"]["text"]  # a start leaves tables in it, and no log
+    (home / RESTORED_FILE).write_text(me.peer_id)  # brought back without a log: others are asked for it
+    meshgen("doctor")
 
 
 def test_a_worker_without_torch(meshgen: Cli, sound: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:

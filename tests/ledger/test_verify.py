@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from meshgen.home import BEGUN_FILE
 from meshgen.identity import Identity
-from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.errors import Absent, LedgerError
 from meshgen.ledger.fold import Balance
 from meshgen.ledger.ledger import open_ledger
 from meshgen.ledger.store import LEDGER_FILE, Batch, open_store
@@ -16,6 +17,7 @@ from meshgen.ledger.verify import verify_home
 from tests.ledger.people import EXPIRES_MS, NET, START_MS, Author, author, job, receipt
 
 ME = Identity.from_seed(bytes(32))
+RESTORE = "restore it from a backup before going on"
 
 
 async def filled(home: Path) -> Author:
@@ -160,12 +162,28 @@ async def test_damage_is_found_when_it_is_read_and_mended_at_the_next_start(tmp_
 
 
 async def test_the_own_chain_damaged_stops_the_node(tmp_path: Path) -> None:
+    """At the first start, though there is a stored fold."""
     await filled(tmp_path)
     aid = "(SELECT aid FROM author WHERE key = ?)"
     alter(tmp_path, f"UPDATE entry SET body = x'00' WHERE seq = 2 AND aid = {aid}", ME.public_key)
-    async with open_ledger(tmp_path, ME, NET, now_ms=lambda: START_MS) as ledger:
-        with pytest.raises(LedgerError, match="damaged"):
-            ledger.entries(ME.public_key, 1, 3)
-    with pytest.raises(LedgerError, match="own chain is damaged at entry 2"):
+    with pytest.raises(LedgerError, match=f"own chain is damaged at entry 2.*{RESTORE}"):
         async with open_ledger(tmp_path, ME, NET, now_ms=lambda: START_MS):
             pass
+
+
+async def test_the_own_chain_damaged_while_the_node_runs_can_be_restored_alone(tmp_path: Path) -> None:
+    await filled(tmp_path)
+    aid = "(SELECT aid FROM author WHERE key = ?)"
+    async with open_ledger(tmp_path, ME, NET, now_ms=lambda: START_MS) as ledger:
+        alter(tmp_path, f"UPDATE entry SET body = x'00' WHERE seq = 2 AND aid = {aid}", ME.public_key)
+        with pytest.raises(LedgerError, match=f"damaged.*{RESTORE}"):
+            ledger.entries(ME.public_key, 1, 3)
+
+
+async def test_an_empty_file_is_no_log_of_another_version(tmp_path: Path) -> None:
+    (tmp_path / LEDGER_FILE).touch()
+    with pytest.raises(Absent, match="a log begins when the node runs for the first time"):
+        verify_home(tmp_path)
+    (tmp_path / BEGUN_FILE).write_text(ME.peer_id)
+    with pytest.raises(Absent, match="is gone, or empty"):
+        verify_home(tmp_path)

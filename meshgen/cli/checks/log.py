@@ -1,42 +1,50 @@
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 from meshgen.cli.checks.clock import HURTS_S
 from meshgen.cli.checks.finding import Finding
 from meshgen.cli.checks.patient import Patient
-from meshgen.home import BEGUN_FILE
+from meshgen.home import BEGUN_FILE, RESTORED_FILE, RESTORING_DIR
 
-BACKUP = "put it back from a backup, however old, or: meshgen account recover --from ... --log ..."
+BACKUP = "stop the node; put the log back from a backup, however old, or: meshgen account recover --from ... --log ..."
 
 
 def credit_log(patient: Patient) -> Iterator[Finding]:
+    """As a start finds it, in the same words."""
+    from meshgen.ledger.database import why_absent
+    from meshgen.ledger.errors import Absent, LedgerError
     from meshgen.ledger.store import LEDGER_FILE
 
-    file = patient.home / LEDGER_FILE
+    home = patient.home
     try:
-        begun, there = (patient.home / BEGUN_FILE).exists(), file.exists()
+        if (home / RESTORING_DIR).exists():  # the check of the key says so
+            return
+        begun = (home / BEGUN_FILE).exists() and not (home / RESTORED_FILE).exists()  # what was restored may hold nothing yet
+        has_own = _examine(home)
     except PermissionError:  # the check of the home says so
         return
-    if begun and not there:
-        yield Finding("log", "fault", f"{LEDGER_FILE} is gone, and with it the credit log that this key has begun", BACKUP)
-    elif there and (damage := _damage(file)):
-        yield Finding("log", "fault", f"the credit log {LEDGER_FILE} is damaged: {damage}", f"stop the node; {BACKUP}")
-    elif there:
-        yield Finding("log", "ok", "whole; `meshgen credit verify` checks every entry")
+    except Absent:
+        has_own = None
+    except LedgerError as error:
+        yield Finding("log", "fault", str(error), BACKUP if error.__cause__ else "")  # SQLite's own words name no cure
+        return
+    if begun and not has_own:
+        yield Finding("log", "fault", why_absent(home / LEDGER_FILE))
+    elif has_own is not None:
+        yield Finding("log", "ok", "the own chain is whole; `meshgen credit verify` checks every entry")
 
 
-def _damage(file: Path) -> str:
-    """What SQLite finds wrong with its pages; signatures and sums are not looked at."""
-    try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as reader:
-            found = str(reader.execute("PRAGMA quick_check(1)").fetchone()[0])
-    except sqlite3.Error as error:
-        return str(error)
-    return "" if found == "ok" else found
+def _examine(home: Path) -> bool:
+    """Its pages, and the own chain; signatures are not looked at. Is there an own chain? Raises LedgerError."""
+    from meshgen.ledger.database import check_pages
+    from meshgen.ledger.opening import check_own
+    from meshgen.ledger.store import LEDGER_FILE, open_read_only
+
+    with open_read_only(home) as store:
+        check_pages(home / LEDGER_FILE)
+        return bool(check_own(store).seq)
 
 
 def standing(patient: Patient) -> Iterator[Finding]:
