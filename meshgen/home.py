@@ -22,6 +22,8 @@ PLACE_FILE = "ledger.place"
 """When BEGUN_FILE was put here, in the file system's words: elsewhere these are others, so the log there is a copy."""
 INCOMING_KEY_FILE = "identity.key.next"
 """A key that is about to be the one in use; there only while, or because, that was cut off."""
+RETIRED_DIR = "retired"
+"""Keys that were in use once, PEER_ID.key each."""
 VERSION_FILE = "home.version"
 """Which version of this folder's layout it has: a number. Homes from before there were versions have none, and count as 1."""
 HOME_VERSION = 1
@@ -36,6 +38,12 @@ RUN_FILE = "run/api.json"
 
 class HomeError(Exception):
     """The home can't be used; the text says why and how to mend it."""
+
+
+def ensure_restored(home: Path) -> None:
+    """Raises HomeError if it is not yet whole again."""
+    if (home / RESTORING_DIR).exists():
+        raise HomeError(f"a restore of {home} was cut off: run the same `meshgen restore` again")
 
 
 def home_version(home: Path, newest: int = HOME_VERSION) -> int:

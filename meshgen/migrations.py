@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshgen.home import HOME_VERSION, RESTORING_DIR, VERSION_FILE, HomeError, home_version
+from meshgen.home import HOME_VERSION, VERSION_FILE, HomeError, ensure_restored, home_version
 from meshgen.ledger.database import locked
 from meshgen.ledger.store import LEDGER_FILE, LOCK_FILE
 
@@ -36,8 +36,7 @@ STEPS: Mapping[int, Step] = {}
 def open_home(home: Path, steps: Mapping[int, Step] = STEPS, newest: int = HOME_VERSION) -> None:
     """Bring the home to this meshgen's version; a new one begins there. Raises HomeError, LedgerError if a node runs there, and
     OSError."""
-    if (home / RESTORING_DIR).exists():
-        raise HomeError(f"a restore of {home} was cut off: run the same `meshgen restore` again")
+    ensure_restored(home)
     version = home_version(home, newest) if _has_run(home) else newest
     if version < newest:
         with locked(home / LOCK_FILE):

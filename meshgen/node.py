@@ -22,9 +22,10 @@ from meshgen.engine.port import Engine, EngineError
 from meshgen.engine.several import Several
 from meshgen.gateway.serve import GatewayError, serve_gateway
 from meshgen.home import HomeError
-from meshgen.identity import IdentityError, load_or_create
+from meshgen.identity import IdentityError
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import open_ledger
+from meshgen.ledger.owner import home_key
 from meshgen.logs import start_logging
 from meshgen.migrations import open_home
 from meshgen.net.libp2p import Limits, RelayLimits, open_libp2p
@@ -88,7 +89,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 
 
 async def _run(settings: Settings, home: Path, source: Source | None) -> None:
-    identity = load_or_create(home)
+    identity = home_key(home)
     lineage, catalog, psk = lineage_of(home, settings), Catalog(home), mesh_key(home)
     async with (
         open_ledger(home, identity, lineage.net, now_ms=system_ms, label=settings.node.alias) as ledger,

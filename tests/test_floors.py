@@ -49,6 +49,7 @@ SHELLS = {
     "ledger/verifier.py": "one such process",
     "ledger/pruning.py": "waits for the log's lock",
     "ledger/beginning.py": "a home's first entry, and the note that there is one",
+    "ledger/owner.py": "a home's key, beside its log",
     "ledger/ledger.py": "the ledger's face: its lock, its store",
     "ledger/verify.py": "reads a log's file from outside",
 }

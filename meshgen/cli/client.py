@@ -20,6 +20,7 @@ from meshgen.cli.awaiting import running_node
 from meshgen.cli.faults import Fault, NotRunning, Silent
 from meshgen.gateway.process import is_stopped
 from meshgen.gateway.runfile import RunInfo, read_run
+from meshgen.home import BEGUN_FILE, RESTORING_DIR
 
 __all__ = ["Api", "Event", "NotRunning"]
 
@@ -53,7 +54,7 @@ class Api:
         """``wait`` for a node that is just starting, and say so."""
         info = running_node(home) if wait else read_run(home)
         if info is None or not info.url:
-            made = (home / "identity.key").exists()
+            made = any((home / name).exists() for name in ("identity.key", BEGUN_FILE, RESTORING_DIR))
             first = "" if made else "make one with `meshgen join LINE` or `meshgen init`, then `meshgen run`"
             raise NotRunning(f"no node runs in {home}", first or "start it with `meshgen run`")
         if not info.alive():

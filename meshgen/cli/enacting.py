@@ -11,10 +11,11 @@ from meshgen.cli.charter_words import file_document, file_text
 from meshgen.cli.client import Api
 from meshgen.cli.config import settings_of
 from meshgen.cli.faults import BadHome, Fault
+from meshgen.cli.keyfiles import begin_key
 from meshgen.cli.verb import Call, count
 from meshgen.gateway.runfile import read_run
 from meshgen.home import CONFIG_FILE
-from meshgen.identity import Identity, IdentityError, load_or_create
+from meshgen.identity import Identity
 from meshgen.net.port import NetError
 from meshgen.peers.charter_file import CharterError, in_words
 from meshgen.peers.charter_home import joined, keep, mesh_of_log, write_whole
@@ -121,16 +122,8 @@ def ensure_hash(lineage: Lineage, text: str) -> None:
 # -- homes
 
 
-def identity_of(home: Path) -> Identity:
-    try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return load_or_create(home)
-    except (OSError, IdentityError) as error:
-        raise BadHome(str(error)) from None
-
-
 def delegate_of(home: Path, rules: Charter) -> Identity:
-    me = identity_of(home)
+    me = begin_key(home)
     if me.public_key not in rules.delegates:
         raise Fault(f"this home, {me.peer_id}, is no delegate of {rules.name}", "only its delegates can sign; see `mesh show`")
     return me

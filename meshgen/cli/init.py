@@ -24,19 +24,17 @@ from meshgen.home import CONFIG_FILE
 @verb
 def init(call: Call, profile: str, alias: str, bootstrap: tuple[str, ...], changes: tuple[str, ...]) -> None:
     """Make this machine's node: home, key and settings."""
-    from meshgen.identity import IdentityError, load_or_create
+    from meshgen.cli.keyfiles import begin_key
 
     config = call.home / CONFIG_FILE
     if config.exists():
         raise BadHome(f"{config} exists already", "edit it, or move it away to begin anew; the key stays", code="exists")
     text = config_text(profile, {"node.alias": alias, "mesh.bootstrap": bootstrap} | changes_of(changes))
+    identity = begin_key(call.home)
     try:
-        call.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        identity = load_or_create(call.home)
         config.write_text(text, "utf-8")
-    except (OSError, IdentityError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise BadHome(f"the home {call.home} can't be made: {why}", "give a folder that you may write to with --home") from None
+    except OSError as error:
+        raise BadHome(f"{config} can't be written: {error.strerror}") from None
     found = {"peer_id": identity.peer_id, "home": str(call.home), "config": str(config), "profile": profile}
     call.result(found, _text(identity.peer_id, config, profile, bool(bootstrap)))
 

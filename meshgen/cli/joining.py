@@ -16,8 +16,9 @@ from meshgen.cli.config import settings_of
 from meshgen.cli.enacting import keep_at
 from meshgen.cli.faults import BadHome, Fault
 from meshgen.cli.init import config_text
+from meshgen.cli.keyfiles import begin_key
 from meshgen.home import CONFIG_FILE
-from meshgen.identity import Identity, IdentityError, load_or_create
+from meshgen.identity import Identity
 from meshgen.net.port import NetError, PeerId
 from meshgen.peers.charter_home import keep_through
 from meshgen.peers.charters import fetch_charters
@@ -150,18 +151,18 @@ def take_home(home: Path, entry: Entry, profile: str | None, alias: str) -> str:
     In this order, so that whatever cuts it off can be done again: the mesh, its key, the settings, the addresses.
     """
     text = _settings_text(home, entry, profile, alias)
+    me = begin_key(home)
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        me = load_or_create(home)
         keep_at(home, entry.lineage)
         if entry.psk:
             keep_key(home, entry.psk)
         (home / CONFIG_FILE).write_text(text, "utf-8")
         for address in entry.addresses:
             keep_through(home, address)
-    except (OSError, IdentityError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise BadHome(f"the home {home} can't be made: {why}", "give a folder that you may write to with --home") from None
+    except OSError as error:
+        raise BadHome(
+            f"the home {home} can't be made: {error.strerror}", "give a folder that you may write to with --home"
+        ) from None
     return me.peer_id
 
 

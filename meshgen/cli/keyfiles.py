@@ -15,15 +15,19 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from meshgen.cli.faults import BadHome
-from meshgen.home import ACCOUNT_FILE, INCOMING_KEY_FILE
+from meshgen.home import ACCOUNT_FILE, INCOMING_KEY_FILE, RETIRED_DIR, HomeError
 from meshgen.identity import KEY_BYTES, KEY_FILE, Identity, IdentityError, load_or_create, peer_id
+from meshgen.ledger.errors import LedgerError
+from meshgen.ledger.owner import find_key, home_key
 
+T = TypeVar("T")
 RECOVERY_DIR = "recovery"
 NEXT_DIR = "next"
-RETIRED_DIR = "retired"
 
 
 def read_key(path: Path) -> Identity:
@@ -43,8 +47,27 @@ def own_key(home: Path) -> Identity:
     """Raises BadHome if there is none."""
     path = home / KEY_FILE
     if not path.exists():
+        _explained(find_key, home)
         raise BadHome(f"there is no key in {home}", "`meshgen init` makes one")
     return read_key(path)
+
+
+def begin_key(home: Path) -> Identity:
+    """The key in use; a new home and its key are made. Raises BadHome."""
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return _explained(home_key, home)
+    except OSError as error:
+        hint = "give a folder that you may write to with --home"
+        raise BadHome(f"the home {home} can't be made: {error.strerror}", hint) from None
+
+
+def _explained(ask: Callable[[Path], T], home: Path) -> T:
+    """Raises BadHome."""
+    try:
+        return ask(home)
+    except (HomeError, IdentityError, LedgerError) as error:
+        raise BadHome(str(error)) from None
 
 
 def recovery_key(home: Path, given: str | None = None) -> Identity:

@@ -11,7 +11,6 @@ from meshgen.cli.config import settings_in_force
 from meshgen.cli.enacting import (
     delegate_of,
     explained,
-    identity_of,
     joined_by,
     outcome,
     rules_for,
@@ -19,6 +18,7 @@ from meshgen.cli.enacting import (
 )
 from meshgen.cli.faults import Fault
 from meshgen.cli.join import join
+from meshgen.cli.keyfiles import begin_key
 from meshgen.cli.mesh_keys import key
 from meshgen.cli.mesh_members import admit, expel, members
 from meshgen.cli.screen import screen_size
@@ -60,7 +60,8 @@ def create(call: Call, name: str, threshold: int | None, private: bool, out: str
     file = Path(out)
     if file.exists():
         raise Fault(f"{file} exists already", "choose another --out, or change it with `meshgen mesh amend`")
-    me = identity_of(call.home)
+    with explained():
+        me = begin_key(call.home)
     try:
         charter = founding_charter(name, me.public_key, threshold, **given)
     except (CharterError, Malformed) as error:  # nothing but what was given is in it

@@ -24,7 +24,7 @@ def genesis(home: Path | Disk | None, identity: Identity, label: str) -> Genesis
     """What this home's chain begins with. Raises LedgerError if its key has begun one already."""
     if not isinstance(home, Path):  # in memory there is no time to lose a key, and all stays deterministic
         return Genesis(b"", hashlib.sha256(identity.public_key).digest(), _ascii_label(label))
-    if _begun_by(home) == identity.peer_id:
+    if begun_by(home) == identity.peer_id:
         raise LedgerError(why_absent(home / LEDGER_FILE))
     try:
         account = read_account(home)
@@ -37,7 +37,7 @@ def note_beginning(home: Path | Disk | None, identity: Identity) -> None:
     """This key's chain has begun, and where it lies: to be noted before anybody else can see of it. Raises LedgerError."""
     if not isinstance(home, Path):
         return
-    begun = _begun_by(home) == identity.peer_id
+    begun = begun_by(home) == identity.peer_id
     if begun and (is_restored(home, identity) or _first_word(home / PLACE_FILE)):
         return
     try:
@@ -81,7 +81,8 @@ def _place(home: Path) -> str:
         return "nowhere"
 
 
-def _begun_by(home: Path) -> str:
+def begun_by(home: Path) -> str:
+    """The peer whose log has begun here; "" if that was not noted."""
     return _first_word(home / BEGUN_FILE)
 
 

@@ -25,6 +25,7 @@ from meshgen.identity import KEY_FILE, Identity, load_or_create
 from meshgen.ledger.accounts import Accounts
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import open_ledger
+from meshgen.ledger.owner import home_key
 from meshgen.ledger.store import open_read_only
 from meshgen.ledger.verify import verify_home
 from meshgen.protocols.credit import ADD, RECOVER, ROTATE, Content, Entry, Genesis, Key, Transfer, net_id
@@ -42,7 +43,7 @@ class Cut(Exception):
 
 def write(home: Path, *contents: Content) -> None:
     async def run() -> None:
-        async with open_ledger(home, load_or_create(home), NET, now_ms=succession.now_ms) as ledger:
+        async with open_ledger(home, home_key(home), NET, now_ms=succession.now_ms) as ledger:
             for content in contents:
                 await ledger.append(content)
 

@@ -26,6 +26,7 @@ from meshgen.ledger.beginning import is_copied
 from meshgen.ledger.database import locked
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import open_ledger
+from meshgen.ledger.owner import home_key
 from meshgen.ledger.store import LEDGER_FILE, LOCK_FILE, open_read_only
 from meshgen.protocols.credit import Advisory, net_id
 
@@ -68,7 +69,7 @@ def say(home: Path, times: int) -> None:
     """So many own entries more."""
 
     async def append() -> None:
-        identity = load_or_create(home)
+        identity = home_key(home)
         async with open_ledger(home, identity, NET, now_ms=now_ms) as ledger:
             for number in range(times):
                 await ledger.append(word(number))

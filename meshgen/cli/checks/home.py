@@ -38,16 +38,20 @@ def owner(patient: Patient) -> Iterator[Finding]:
 
 
 def key(patient: Patient) -> Iterator[Finding]:
-    from meshgen.identity import KEY_FILE, IdentityError, load_or_create
+    """It must be the one that the log here was begun with."""
+    from meshgen.home import HomeError
+    from meshgen.identity import KEY_FILE, IdentityError
+    from meshgen.ledger.errors import LedgerError
+    from meshgen.ledger.owner import find_key
 
     path = patient.home / KEY_FILE
     if patient.home.is_dir() and not os.access(patient.home, os.X_OK):
         return
-    if not path.exists():
-        yield Finding("key", "fault", "there is no key yet", MAKE)
-        return
     try:
-        yield Finding("key", "ok", load_or_create(patient.home).peer_id)
+        found = find_key(patient.home)
+        yield Finding("key", "ok", found.peer_id) if found else Finding("key", "fault", "there is no key yet", MAKE)
+    except (HomeError, LedgerError) as error:
+        yield Finding("key", "fault", str(error))
     except IdentityError as error:
         if os.access(path, os.R_OK):
             yield Finding("key", "fault", str(error))
