@@ -31,7 +31,7 @@ from meshgen.migrations import open_home
 from meshgen.net.libp2p import Limits, RelayLimits, open_libp2p
 from meshgen.net.port import NetError
 from meshgen.peers.charter_file import CharterError
-from meshgen.peers.charter_home import doors, lineage_of
+from meshgen.peers.charter_home import doors, ensure_of_log, lineage_of
 from meshgen.peers.directory import table_rules
 from meshgen.peers.mesh_key import mesh_key
 from meshgen.peers.peer import Peer, system_ms
@@ -91,6 +91,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 async def _run(settings: Settings, home: Path, source: Source | None) -> None:
     identity = home_key(home)
     lineage, catalog, psk = lineage_of(home, settings), Catalog(home), mesh_key(home)
+    ensure_of_log(home, lineage)
     async with (
         open_ledger(home, identity, lineage.net, now_ms=system_ms, label=settings.node.alias) as ledger,
         open_libp2p(

@@ -22,6 +22,10 @@ THROUGH_FILE = "through.txt"
 """In that folder: addresses that the home joined through, one a line, beside the charter's own."""
 
 
+class UnreadableLog(CharterError):
+    """Which mesh this home's credit log belongs to can't be told."""
+
+
 def joined(home: Path) -> Lineage | None:
     """What this home has joined; None if nothing. Raises CharterError if the files are damaged."""
     folder = home / CHARTER_DIR
@@ -94,14 +98,30 @@ def lineage_of(home: Path, settings: Settings) -> Lineage:
 
 
 def mesh_of_log(home: Path) -> bytes:
-    """The mesh that this home's credit log belongs to; b"" if there is no log yet. Raises CharterError."""
+    """The mesh that this home's credit log belongs to; b"" if there is no log yet. Raises UnreadableLog."""
     try:
         with open_read_only(home) as store:
             return store.meta("net")
     except Absent:
         return b""
     except LedgerError as error:
-        raise CharterError(str(error)) from None
+        raise UnreadableLog(str(error)) from None
+
+
+def ensure_of_log(home: Path, lineage: Lineage) -> None:
+    """Raises CharterError if the credit log here is another mesh's."""
+    logged, now = mesh_of_log(home), lineage.current.name
+    if logged in (b"", lineage.net):
+        return
+    folder, again = home / CHARTER_DIR, "join that mesh again, with an invite line of a member (`meshgen join LINE`)"
+    raise CharterError(
+        f"this home's credit log belongs to the mesh {logged.hex()}, not to {now} ({lineage.net.hex()}): "
+        + (
+            f"move {folder} away and {again}; for {now}, use another home"
+            if lineage.documents
+            else f"no charter of it is in {folder}, so {again}, or set mesh.charter to its name if it is but a name"
+        )
+    )
 
 
 def doors(home: Path, settings: Settings) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from click.testing import Result
 
 from meshgen.identity import load_or_create
@@ -200,14 +201,28 @@ def test_a_mesh_that_is_founded_in_another_ones_home_is_not_in_force_there(at: C
     assert mesh_key(tmp_path / "bob") is None, "the key is not the other mesh's either"
 
 
-async def test_doctor_looks_at_the_mesh(at: Cli, tmp_path: Path) -> None:
+def test_doctor_looks_at_the_mesh(at: Cli, tmp_path: Path) -> None:
     at("alice", "mesh", "create", "ours")
     at("alice", "init", "--profile", "observer")
     assert "ok     mesh       ours (" in at("alice", "doctor").stdout
-    await log_of(tmp_path / "alice", bytes(16))
-    assert "but the credit log belongs to " + "00" * 16 in at("alice", "doctor", code=1).stdout
     (tmp_path / "alice" / "charter" / "0.yaml").write_text("name: [")
     assert "0.yaml, line 1: not valid YAML" in at("alice", "doctor", code=1).stdout
+
+
+def test_a_home_whose_charter_is_not_its_logs_is_told_to_join_again(at: Cli, tmp_path: Path) -> None:
+    def said() -> str:
+        found = shown(at("alice", "doctor", "--json", code=1))["findings"]
+        text = at("alice", "run", code=4).stderr.strip()
+        assert [one["text"] for one in found if one["level"] == "fault"] == [text]
+        return text
+
+    at("alice", "mesh", "create", "ours")
+    at("alice", "init", "--profile", "observer")
+    charter = tmp_path / "alice" / "charter"
+    trio.run(log_of, tmp_path / "alice", bytes(16))
+    assert f"credit log belongs to the mesh {'00' * 16}, not to ours" in said() and f"move {charter} away and join" in said()
+    (charter / "0.yaml").unlink()
+    assert f"no charter of it is in {charter}, so join that mesh again" in said()
 
 
 def test_a_running_nodes_home_is_left_alone(meshgen: Cli, at: Cli, running: Running) -> None:

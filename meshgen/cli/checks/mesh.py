@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from meshgen.cli.checks.finding import Finding
 from meshgen.cli.checks.patient import Patient
@@ -9,7 +8,7 @@ from meshgen.cli.checks.patient import Patient
 
 def charter(patient: Patient) -> Iterator[Finding]:
     from meshgen.peers.charter_file import CharterError
-    from meshgen.peers.charter_home import lineage_of
+    from meshgen.peers.charter_home import UnreadableLog, ensure_of_log, lineage_of
     from meshgen.peers.mesh_key import mesh_key
 
     settings = patient.usable()
@@ -23,24 +22,15 @@ def charter(patient: Patient) -> Iterator[Finding]:
         return
     except PermissionError:  # the check of the home says so
         return
-    logged = _mesh_of_log(patient.home)
-    shown = f"{lineage.current.name} ({lineage.net.hex()})"
-    if logged not in (b"", lineage.net):
-        yield Finding("mesh", "fault", f"{shown}, but the credit log belongs to {logged.hex()}", "use another home for this mesh")
-    else:
-        version = f", version {lineage.current.version}" if lineage.documents else ""
-        yield Finding("mesh", "ok", f"{shown}{version}{private}")
-
-
-def _mesh_of_log(home: Path) -> bytes:
-    """b"" if it can't be read: the check of the log says so."""
-    from meshgen.peers.charter_file import CharterError
-    from meshgen.peers.charter_home import mesh_of_log
-
     try:
-        return mesh_of_log(home)
-    except CharterError:
-        return b""
+        ensure_of_log(patient.home, lineage)
+    except UnreadableLog:  # the check of the log says so
+        pass
+    except CharterError as error:
+        yield Finding("mesh", "fault", str(error))
+        return
+    version = f", version {lineage.current.version}" if lineage.documents else ""
+    yield Finding("mesh", "ok", f"{lineage.current.name} ({lineage.net.hex()}){version}{private}")
 
 
 def membership(patient: Patient) -> Iterator[Finding]:
