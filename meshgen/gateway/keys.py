@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import secrets
+import stat
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -170,12 +172,26 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
+def faults_of(home: Path) -> Iterator[str]:
+    """What is wrong with the files that are there, and how to mend it; makes none."""
+    for path, read in ((home / KEY_FILE, _read_own), (home / SHARED_KEYS_FILE, _read)):
+        if not path.exists():
+            continue
+        try:
+            read(path)
+        except (KeyRingError, OSError, UnicodeDecodeError) as error:
+            yield str(error)
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if os.name == "posix" and mode & 0o077:
+            yield f"{path} can be read by others (mode {mode:04o}); run: chmod 600 '{path}'"
+
+
 def load_or_make_key(home: Path) -> str:
     """The owner's key. Raises KeyRingError."""
     path = home / KEY_FILE
     try:
         if path.exists():
-            return _valid(path, path.read_text("ascii").strip())
+            return _read_own(path)
         key = secrets.token_urlsafe(KEY_BYTES)
         write_private(path, key + "\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -183,8 +199,9 @@ def load_or_make_key(home: Path) -> str:
     return key
 
 
-def _valid(path: Path, key: str) -> str:
-    """Owners may write a key of their own."""
+def _read_own(path: Path) -> str:
+    """Owners may write a key of their own. Raises KeyRingError, OSError, UnicodeDecodeError."""
+    key = path.read_text("ascii").strip()
     if not 16 <= len(key) <= 256 or any(not letter.isalnum() and letter not in "-_" for letter in key):
         raise KeyRingError(f"{path} holds no key (16 to 256 letters, digits, - and _); remove it to have a new one made")
     return key

@@ -101,4 +101,8 @@ def _config() -> Config:
 def _explained(api: ApiSettings, error: OSError) -> GatewayError:
     if error.errno == errno.EADDRINUSE:
         return GatewayError(f"port {api.port} of {api.host} is taken; set api.port to another one, or to 0 for any free one")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return GatewayError(
+            f"this machine has no address {api.host}; set api.host to one of its own, or to 127.0.0.1 for itself alone"
+        )
     return GatewayError(f"the API can't listen on {api.host} port {api.port}: {error}")

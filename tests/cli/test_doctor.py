@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -24,7 +25,8 @@ from meshgen.cli.checks.patient import Patient
 from meshgen.cli.checks.peers import dht, gossip, hubs, peers
 from meshgen.cli.checks.stranger import Visit, ahead_of
 from meshgen.cli.local_mesh import LocalNode, local_mesh
-from meshgen.home import CONFIG_FILE, RESTORED_FILE
+from meshgen.home import CONFIG_FILE, RESTORED_FILE, SHARED_KEYS_FILE
+from meshgen.home import KEY_FILE as API_KEY_FILE
 from meshgen.identity import KEY_FILE, load_or_create
 from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import open_ledger
@@ -64,7 +66,7 @@ def sound(meshgen: Cli, home: Path, hub: LocalNode) -> Callable[..., None]:
 
 def faults(meshgen: Cli, code: int = 1) -> dict[str, dict[str, str]]:
     found = json.loads(meshgen("doctor", "--json", code=code).stdout)["findings"]
-    assert all(finding["cure"] or "run: " in finding["text"] or "restore" in finding["text"] for finding in _bad(found))
+    assert all(finding["cure"] or re.search("run: |restore|remove it", finding["text"]) for finding in _bad(found))
     return {finding["name"]: finding for finding in _bad(found)}
 
 
@@ -109,6 +111,17 @@ def test_a_port_that_is_taken(meshgen: Cli, sound: Callable[..., None]) -> None:
         sound(mesh={"listen": [f"/ip4/127.0.0.1/tcp/{port}"]})
         found = faults(meshgen)
     assert list(found) == ["port"] and f"mesh.listen: 127.0.0.1 port {port}: address already in use" in found["port"]["text"]
+
+
+def test_an_address_of_another_machine(meshgen: Cli, sound: Callable[..., None]) -> None:
+    sound(mesh={"listen": ["/ip4/203.0.113.9/tcp/4711"]})
+    found = faults(meshgen)
+    assert list(found) == ["port"] and found["port"]["text"] == "mesh.listen: this machine has no address 203.0.113.9"
+    assert "mesh.listen to one of its own" in meshgen("run", code=4).stderr
+    sound(api={"host": "203.0.113.9", "port": 4712})
+    found = faults(meshgen)
+    assert list(found) == ["port"] and found["port"]["text"] == "api.host: this machine has no address 203.0.113.9"
+    assert "api.host to one of its own" in meshgen("run", code=4).stderr
 
 
 @pytest.mark.parametrize(("off_s", "way"), [(600.0, "10 min ahead of"), (-7200.0, "2.0 h behind")])
@@ -211,6 +224,19 @@ def test_a_damaged_key(meshgen: Cli, sound: Callable[..., None], home: Path) -> 
     (home / KEY_FILE).write_bytes(b"\0" * 31)
     found = faults(meshgen)
     assert list(found) == ["key"] and "holds 31 bytes instead of 32" in found["key"]["text"]
+
+
+def test_keys_to_the_api(meshgen: Cli, sound: Callable[..., None], home: Path) -> None:
+    for name, empty in ((API_KEY_FILE, "holds no key"), (SHARED_KEYS_FILE, "is damaged")):
+        (home / name).touch(0o600)
+        found = faults(meshgen)
+        assert list(found) == ["api"] and f"{name} {empty}" in found["api"]["text"]
+        (home / name).unlink()
+    meshgen("key")
+    meshgen("doctor")
+    (home / API_KEY_FILE).chmod(0o644)
+    found = faults(meshgen)
+    assert list(found) == ["api"] and "api.key can be read by others (mode 0644); run: chmod 600" in found["api"]["text"]
 
 
 def test_a_damaged_log(meshgen: Cli, sound: Callable[..., None], home: Path, hub: LocalNode) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from meshgen.cli.checks.clock import clock
 from meshgen.cli.checks.finding import Finding
 from meshgen.cli.checks.gpu import device
-from meshgen.cli.checks.home import config, home, key, owner
+from meshgen.cli.checks.home import api_keys, config, home, key, owner
 from meshgen.cli.checks.log import credit_log, standing
 from meshgen.cli.checks.machine import disk, python
 from meshgen.cli.checks.mesh import charter, membership
@@ -24,6 +24,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     owner,
     disk,
     key,
+    api_keys,
     config,
     charter,
     credit_log,

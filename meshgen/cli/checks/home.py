@@ -59,6 +59,14 @@ def key(patient: Patient) -> Iterator[Finding]:
             yield Finding("key", "fault", f"{path} can't be read{_whose(path)}", "use its owner's account")
 
 
+def api_keys(patient: Patient) -> Iterator[Finding]:
+    """What opens the API, and spends the owner's credit."""
+    from meshgen.gateway.keys import faults_of
+
+    if os.access(patient.home, os.R_OK | os.X_OK):
+        yield from (Finding("api", "fault", fault) for fault in faults_of(patient.home))
+
+
 def config(patient: Patient) -> Iterator[Finding]:
     settings = patient.settings
     if isinstance(settings, Fault):

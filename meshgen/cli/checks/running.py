@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -49,16 +50,25 @@ def ports(patient: Patient) -> Iterator[Finding]:
         if kind.startswith("ip"):
             wanted.append(("mesh.listen", host, int(port)))
     for name, place, number in wanted:
-        if number and (why := _why_not_bound(place, number)):
-            yield Finding("port", "fault", f"{name}: {place} port {number}: {why}", "stop what uses it, or set another port")
+        if number and (error := _why_not_bound(place, number)):
+            yield _unbound(name, place, number, error)
 
 
-def _why_not_bound(host: str, port: int) -> str:
+def _unbound(name: str, host: str, port: int, error: OSError) -> Finding:
+    if error.errno == errno.EADDRNOTAVAIL:
+        every = "127.0.0.1 for itself alone" if name == "api.port" else "0.0.0.0 for all of them"
+        setting = "api.host" if name == "api.port" else name
+        return Finding("port", "fault", f"{setting}: this machine has no address {host}", f"set one of its own there, or {every}")
+    why = (error.strerror or str(error)).lower()
+    return Finding("port", "fault", f"{name}: {host} port {port}: {why}", "stop what uses it, or set another port")
+
+
+def _why_not_bound(host: str, port: int) -> OSError | None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
         if os.name == "posix":
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((host, port))
         except OSError as error:
-            return (error.strerror or str(error)).lower()
-    return ""
+            return error
+    return None

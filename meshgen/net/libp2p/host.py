@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -104,8 +105,14 @@ def forget_interfaces() -> None:
     _expanded.cache_clear()
 
 
+_WHY = {
+    errno.EADDRINUSE: "the port is taken; is another node running there?",
+    errno.EADDRNOTAVAIL: "this machine has no such address; set mesh.listen to one of its own, or to all: /ip4/0.0.0.0/tcp/...",
+}
+
+
 def parse_listen(address: str) -> Multiaddr:
-    """Raises ValueError, or NetError when the port is taken.
+    """Raises ValueError, or NetError when it can't be bound.
 
     py-libp2p listens with SO_REUSEPORT: a second node on the same port would start, and get half of the first one's connections.
     """
@@ -121,7 +128,7 @@ def parse_listen(address: str) -> Multiaddr:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise NetError(f"can't listen on {address}: {error.strerror}; is another node running there?") from error
+            raise NetError(f"can't listen on {address}: {_WHY.get(error.errno or 0, error.strerror)}") from error
     return parsed
 
 
