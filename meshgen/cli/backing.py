@@ -6,6 +6,7 @@ of the running node. The log is copied as SQLite does it, whole, while its node 
 
 from __future__ import annotations
 
+import errno
 import getpass
 import hashlib
 import io
@@ -166,7 +167,7 @@ def files_of(home: Path) -> Iterator[str]:
 
 
 def _copy_log(home: Path, identity: Identity, copy: Path) -> int:
-    """Into one file that needs no other beside it. How many own entries are in it. Raises BadHome."""
+    """Into one file that needs no other beside it. How many own entries are in it. Raises BadHome, OSError."""
     if not (home / LEDGER_FILE).exists():
         return 0
     try:
@@ -178,6 +179,8 @@ def _copy_log(home: Path, identity: Identity, copy: Path) -> int:
         copy.unlink()
         return 0
     except (sqlite3.Error, LedgerError) as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:  # where the copy is written, not in the home
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(copy)) from None
         raise BadHome(f"the credit log can't be copied: {error}") from None
 
 

@@ -6,10 +6,12 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import stat
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -211,6 +213,21 @@ def test_a_full_disk_leaves_nothing_behind(
     assert "b can't be written: No space left" in meshgen("backup", "b", "--no-encrypt", code=1).stderr
     assert "can't be written: No space left" in meshgen("restore", str(copy), code=4).stderr
     assert tree(lived) == before and sorted(path.name for path in tmp_path.iterdir()) == ["copy", "home"]
+
+
+def test_a_disk_that_is_full_for_the_logs_copy_is_the_backups(
+    meshgen: Cli, lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+
+    def small(*words: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*words, **options)
+        connection.execute("PRAGMA max_page_count=1")
+        return connection
+
+    monkeypatch.setattr(backing.sqlite3, "connect", small)
+    assert "b can't be written: No space left" in meshgen("backup", "b", "--no-encrypt", code=1).stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
 def test_not_by_another_user(meshgen: Cli, lived: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
