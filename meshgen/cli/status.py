@@ -82,7 +82,7 @@ def _worker(worker: dict[str, Any] | None, wanted: bool) -> list[tuple[str, str]
     return [
         ("worker", show_reasons(worker)),
         ("device", f"{worker['device']}: {worker['device_name']}{memory}"),
-        ("serves", ", ".join(worker["models"]) or "no model; add one with `meshgen models add NAME PATH`"),
+        ("serves", ", ".join(worker["models"]) or "no model; `meshgen models ls` shows those that are installed"),
         ("worked", work),
         *(("trouble", trouble) for trouble in worker.get("troubles", [])),
     ]

@@ -105,4 +105,4 @@ def _explained(api: ApiSettings, error: OSError) -> GatewayError:
         return GatewayError(
             f"this machine has no address {api.host}; set api.host to one of its own, or to 127.0.0.1 for itself alone"
         )
-    return GatewayError(f"the API can't listen on {api.host} port {api.port}: {error}")
+    return GatewayError(f"the API can't listen on {api.host} port {api.port}: {error.strerror or error}")

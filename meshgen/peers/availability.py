@@ -21,6 +21,7 @@ from meshgen.peers.hours import Hours, LocalTime, local_time
 from meshgen.peers.matching import No
 from meshgen.peers.membership import State
 from meshgen.peers.pausing import MAX_MESSAGE, MAX_PAUSE_MS, Pause, keep_pause, read_pause
+from meshgen.peers.rules import NONE_SERVED
 from meshgen.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -226,7 +227,7 @@ class Availability:
         if self._served():
             return None
         if self._engine.models():
-            return Why("no_model", "none of the installed models is served by worker.models, models_to_skip, forms and declines")
+            return Why("no_model", NONE_SERVED)
         if troubles := troubles_of(self._engine):
             return Why("engine", "; ".join(troubles[:MAX_TROUBLES]))
         text = "no model is installed, or the engine can't start, and no bridged worker asks for jobs"

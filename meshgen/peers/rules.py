@@ -28,6 +28,7 @@ _ADAPTERS = {"lora": "lora", "inversion": "inversion", "controlnet": "controlnet
 """Post-processors are told even so: an upscaler that is a form has to say how much it enlarges. The policy says the rest."""
 _FAMILIES = {"text": "text", "alchemy": "alchemy"}
 DECLINABLE = ("nsfw", *_FEATURES, *_FAMILIES)
+NONE_SERVED = "none of the installed models is served by worker.models, models_to_skip, forms and declines"
 MAX_POLICIES = 16
 """As many as an advert holds."""
 

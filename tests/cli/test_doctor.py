@@ -32,6 +32,7 @@ from meshgen.ledger.errors import LedgerError
 from meshgen.ledger.ledger import open_ledger
 from meshgen.ledger.store import LEDGER_FILE
 from meshgen.peers.mesh_key import keep_key
+from meshgen.peers.rules import NONE_SERVED
 from meshgen.protocols.advert import MAX_LIFETIME_MS
 from meshgen.protocols.credit import net_id
 from tests.cli.conftest import Running
@@ -282,6 +283,18 @@ def test_a_worker_without_torch(meshgen: Cli, sound: Callable[..., None], monkey
     sound(node={"roles": ["worker"]})
     found = faults(meshgen)
     assert list(found) == ["engine"] and found["engine"]["text"].startswith("torch not installed")
+
+
+def test_rules_that_leave_a_worker_nothing_to_serve(meshgen: Cli, sound: Callable[..., None]) -> None:
+    worker = {"engine": "fake", "models": ["nonexist"]}
+    sound(node={"roles": ["worker"]}, worker=worker)
+    found = faults(meshgen)
+    assert list(found) == ["models"] and found["models"]["text"].startswith(f"{NONE_SERVED}; 'nonexist' is not installed")
+    assert "worker.models" in found["models"]["cure"]
+    sound(node={"roles": ["worker"]}, worker=worker | {"models": ["fake"]})
+    meshgen("doctor")
+    sound(worker=worker)
+    meshgen("doctor")
 
 
 @as_root

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from meshgen.cli.checks.finding import Finding, Level
 from meshgen.cli.checks.patient import Patient
 
+if TYPE_CHECKING:
+    from meshgen.engine.port import ModelInfo
+
 NEEDED = ("torch", "diffusers", "transformers")
-_CURES = {
+CURES = {
     "paused": "take work again with: meshgen resume",
     "driver": "look after the device's driver, or take worker.max_temperature_c and max_power_w out",
     "engine": "see the node's log; `meshgen models check` looks at the files",
@@ -20,6 +24,14 @@ def draws_itself(patient: Patient) -> bool:
     """Is it a worker with an engine, all of which is installed?"""
     settings = patient.usable()
     return patient.has_role("worker") and settings is not None and settings.worker.engine != "fake" and not missing()
+
+
+def fake_models(patient: Patient) -> list[ModelInfo]:
+    """Those of a worker whose engine only plays."""
+    from meshgen.engine.fake import fake_model
+
+    settings = patient.usable()
+    return [fake_model()] if settings and patient.has_role("worker") and settings.worker.engine == "fake" else []
 
 
 def missing() -> list[str]:
@@ -47,6 +59,6 @@ def working(patient: Patient) -> Iterator[Finding]:
     worker = patient.running.get("worker") or {}
     for reason in worker.get("reasons", []):
         level: Level = "fault" if reason["code"] in ("driver", "engine", "no_model") else "note"
-        yield Finding("worker", level, f"takes no work: {reason['text']}", _CURES.get(reason["code"], ""))
+        yield Finding("worker", level, f"takes no work: {reason['text']}", CURES.get(reason["code"], ""))
     for trouble in worker.get("troubles", []):
-        yield Finding("worker", "fault", trouble, _CURES["engine"])
+        yield Finding("worker", "fault", trouble, CURES["engine"])
