@@ -10,7 +10,7 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerstore import create_signed_peer_record
 from multiaddr import Multiaddr
 
-from meshgen.net.libp2p.addresses import AddressBook
+from meshgen.net.libp2p.addresses import MAX_PROTOCOLS, AddressBook
 
 
 def test_a_peer_whose_addresses_have_expired_has_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,3 +60,15 @@ def test_nobody_tells_a_node_where_it_is_or_that_it_is_gone(monkeypatch: pytest.
     assert book.addrs(me) == []
     book._cleanup_expired_records()
     assert book.has_peer(me)
+
+
+def test_what_a_peer_says_of_itself_has_a_limit() -> None:
+    keys, book = create_new_key_pair(bytes(32)), AddressBook()
+    peer, address = ID.from_pubkey(keys.public_key), Multiaddr("/ip4/192.0.2.1/tcp/4711")
+    many = [Multiaddr(f"/ip4/192.0.2.{last}/tcp/{port}") for last in range(256) for port in range(1, 9)]
+    assert not book.consume_peer_record(create_signed_peer_record(peer, many, keys.private_key), 3600)
+    assert book.consume_peer_record(create_signed_peer_record(peer, [address], keys.private_key), 3600)
+    assert book.addrs(peer) == [address]
+    book.add_protocols(peer, ["/" * 129, *(f"/test/{number}" for number in range(1000))])
+    book.add_protocols(peer, ["/one/more"])
+    assert book.get_protocols(peer) == [f"/test/{number}" for number in range(MAX_PROTOCOLS)]

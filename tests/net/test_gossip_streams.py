@@ -17,7 +17,8 @@ from libp2p.utils.varint import encode_uvarint
 from multiaddr import Multiaddr
 
 from meshgen.net.conduct import Buckets, Fault
-from meshgen.net.libp2p.gossip import MAX_RECORD_BYTES, MAX_RPC_BYTES, OPENINGS_S, STREAMS, MeshPubsub, _is_sound
+from meshgen.net.libp2p.addresses import MAX_RECORD_BYTES
+from meshgen.net.libp2p.gossip import MAX_RPC_BYTES, OPENINGS_S, STREAMS, MeshPubsub, _is_sound
 from meshgen.net.port import PeerId
 from tests.attackers.hands import Field, gossip, rpc, stranger, stream
 from tests.net.conftest import Libp2pWorld, until

@@ -22,6 +22,10 @@ MOST = 64
 """Of one peer, whoever told them. The first stay: a peer's own word about itself comes in the place of all before it."""
 MAX_BYTES = 512
 MAX_PEERS = 1000
+MAX_RECORD_BYTES = 8192
+"""Where a peer says it is, signed; it is kept for as long as its addresses are."""
+MAX_PROTOCOLS, MAX_PROTOCOL_CHARS = 128, 128
+"""That a peer says it speaks."""
 PREFIX_IPV6 = 64
 """What one household has of IPv6."""
 
@@ -75,6 +79,14 @@ class AddressBook(PeerStore):  # type: ignore[misc]
     def add_addrs(self, peer_id: ID, addrs: Sequence[Multiaddr], ttl: int = 0) -> None:
         if not self._is_own(peer_id):
             super().add_addrs(peer_id, addrs, ttl)
+
+    def consume_peer_record(self, envelope: Any, ttl: int) -> bool:
+        """False for what is not kept: so the base says it, too."""
+        return len(envelope.raw_payload) <= MAX_RECORD_BYTES and bool(super().consume_peer_record(envelope, ttl))
+
+    def add_protocols(self, peer_id: ID, protocols: Sequence[str]) -> None:
+        room = MAX_PROTOCOLS - len(self.get_protocols(peer_id) if self.has_peer(peer_id) else ())
+        super().add_protocols(peer_id, [each for each in protocols if len(each) <= MAX_PROTOCOL_CHARS][: max(0, room)])
 
     def _is_own(self, peer: ID) -> bool:
         data = self.peer_data_map.get(peer)

@@ -27,6 +27,7 @@ from libp2p.utils import encode_varint_prefixed
 from meshgen.identity import KEY_BYTES, peer_id, verify
 from meshgen.net.conduct import Buckets, Conduct, Fault
 from meshgen.net.guard import GOSSIP_QUEUE, accepts, shielded
+from meshgen.net.libp2p.addresses import MAX_RECORD_BYTES
 from meshgen.net.libp2p.control import bounded, wanted
 from meshgen.net.libp2p.intake import Intake
 from meshgen.net.libp2p.prefixed import Prefixed
@@ -41,8 +42,6 @@ MAX_RPC_BYTES = 8 * MAX_GOSSIP_BYTES
 """One write of a neighbour's: several messages, and what it has to say of them."""
 MAX_SENT_BYTES = MAX_RPC_BYTES - 4096
 """One write of this node's, so that others, who read no more than this one, read it."""
-MAX_RECORD_BYTES = 8192
-"""Where a neighbour says it is; it is kept for as long as its addresses are."""
 MAX_TOPIC_BYTES = 128
 MAX_TOPICS = 64
 """That one neighbour subscribes to."""
