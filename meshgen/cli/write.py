@@ -91,24 +91,31 @@ class Reader:
 
     def __init__(self) -> None:
         self._shown = ""
+        self._open = False  # is its line?
         self._ended = False
 
     def hear(self, event: Event) -> None:
         if event.kind == "piece":
             piece = plain(event.data["text"])
             self._shown += piece
+            self._open = True
             click.echo(piece, nl=False)
-        elif (
-            self._shown and not self._ended and event.kind in ("result", "interrupted", "note")
-        ):  # what is said next begins a line
+        elif event.kind in ("result", "interrupted", "note"):  # what is said next begins a line
+            self._end_line()
+            self._ended = self._ended or (event.kind != "note" and bool(self._shown))
+        elif event.kind == "part" and event.data["state"] == "awarded":  # another worker begins anew
+            self._end_line()
+            self._shown = ""
+
+    def _end_line(self) -> None:
+        if self._open:
             click.echo()
-            self._ended = event.kind != "note"
-            self._shown = self._shown if self._ended else ""  # a note tells of a loss: another worker begins anew
+            self._open = False
 
     def finish(self, whole: str) -> None:
         """Show the rest; all of it, in a new line, if other words were shown or their line has ended."""
         if not whole:  # nothing has arrived; what was shown ends its line
-            click.echo(nl=bool(self._shown) and not self._ended)
+            click.echo(nl=self._open)
         elif not self._ended and whole.startswith(self._shown):
             click.echo(whole[len(self._shown) :])
         elif whole != self._shown:

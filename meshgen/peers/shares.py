@@ -55,8 +55,9 @@ class Shares:
         if index in self.missing:
             self.missing.remove(index)
         for other in self._running:
-            if other is not share and self._brought.keys() >= set(other.part.indices):
-                other.scope.cancel()
+            by = [self._brought.get(each) for each in other.part.indices]
+            if other is not share and None not in by and any(one is not other for one in by):
+                other.scope.cancel()  # who brought all of its own is settling it, and needs no hurry
         return True
 
     def brought_by(self, index: int) -> Share | None:

@@ -70,7 +70,7 @@ async def table_crowd(field: Field) -> None:
     crowd = Message()
     for _ in range(max(field.plenty // 8, 1)):
         crowd.closerPeers.add(id=ID.from_base58(stranger().peer_id).to_bytes(), addrs=[_ELSEWHERE])
-    throng = Message(closerPeers=[Message.Peer(id=number.to_bytes(4)) for number in range(field.plenty * 30)])
+    throng = Message(closerPeers=[Message.Peer(id=number.to_bytes(4)) for number in range(field.plenty * 20)])
     bodies = cycle([crowd.SerializeToString(), throng.SerializeToString()])
 
     async def exaggerate(out: Any) -> None:

@@ -74,9 +74,11 @@ def test_a_text_that_begins_anew_begins_a_line(capsys: pytest.CaptureFixture[str
     for event in (
         Event("1", "piece", {"index": 0, "text": "once u"}),
         Event("2", "note", {"text": "bob went away"}),
-        Event("3", "piece", {"index": 0, "text": "there "}),
-        Event("4", "note", {"text": "bob went away"}),
-        Event("5", "piece", {"index": 0, "text": "there "}),
+        Event("3", "part", {"state": "awarded"}),
+        Event("4", "piece", {"index": 0, "text": "there "}),
+        Event("5", "note", {"text": "bob went away"}),
+        Event("6", "part", {"state": "awarded"}),
+        Event("7", "piece", {"index": 0, "text": "there "}),
         Event("", "interrupted", {}),
     ):
         reader.hear(event)
@@ -84,6 +86,20 @@ def test_a_text_that_begins_anew_begins_a_line(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == "once u\nthere \nthere \n"
     reader.finish("there was.")
     assert capsys.readouterr().out == "there was.\n"
+
+
+def test_a_text_whose_worker_is_late_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    reader = Reader()
+    for event in (
+        Event("1", "part", {"state": "awarded"}),
+        Event("2", "piece", {"index": 0, "text": "there "}),
+        Event("3", "note", {"text": "bob is late; what it has not brought is offered again, to others"}),
+        Event("4", "piece", {"index": 0, "text": "was."}),
+        Event("5", "result", {"index": 0}),
+    ):
+        reader.hear(event)
+    reader.finish("there was.")
+    assert capsys.readouterr().out == "there \nwas.\n"
 
 
 def test_options_of_a_text_become_the_request(meshgen: Cli, running: Running) -> None:

@@ -15,6 +15,7 @@ from libp2p.peer.id import ID
 from libp2p.utils.varint import encode_uvarint, read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
+from meshgen.net.libp2p.addresses import MAX_BYTES, MAX_RECORD_BYTES, MOST
 from meshgen.net.libp2p.answers import MAX_ANSWER_BYTES, read_answer
 from meshgen.net.libp2p.keeping import MAX_ADDRESSES, PROVIDERS_PER_KEY
 from tests.net.conftest import Libp2pWorld
@@ -54,6 +55,16 @@ async def test_an_answer_is_cut_to_what_a_question_is_good_for() -> None:
     many = await taken(answer([peer.to_bytes() for peer in made_up(400)], addresses=20))
     assert [len(many.closerPeers), len(many.providerPeers)] == [BUCKET_SIZE, PROVIDERS_PER_KEY]
     assert all(len(peer.addrs) == MAX_ADDRESSES for peer in [*many.closerPeers, *many.providerPeers])
+
+
+async def test_the_longest_that_an_honest_node_answers_is_taken() -> None:
+    message, peers = Message(), [peer.to_bytes() for peer in made_up(PROVIDERS_PER_KEY)]
+    for each in peers[:BUCKET_SIZE]:
+        message.closerPeers.add(id=each, addrs=[bytes(MAX_BYTES)] * MOST, signedRecord=bytes(MAX_RECORD_BYTES + 200))
+    for each in peers:
+        message.providerPeers.add(id=each, addrs=[bytes(MAX_BYTES)] * MAX_ADDRESSES, signedRecord=bytes(MAX_RECORD_BYTES + 200))
+    some = await taken(message)
+    assert [len(some.closerPeers), len(some.providerPeers)] == [BUCKET_SIZE, PROVIDERS_PER_KEY]
 
 
 async def test_what_is_no_peer_is_left_out() -> None:

@@ -159,6 +159,20 @@ async def test_but_not_for_ever(autojump_clock: trio.testing.MockClock) -> None:
             assert net_mkudos(asker, asker) == 0
 
 
+async def test_who_brought_all_of_its_own_settles_it_whatever_others_bring(autojump_clock: trio.testing.MockClock) -> None:
+    async with virtual_mesh() as mesh:
+        workers = [await mesh.worker(f"w{number}", seconds=1) for number in range(5)]
+        asker = await mesh.requester()
+        assert asker.requester is not None
+        parts = 0
+        for _ in range(3):
+            job = await pictures_of(asker, count=10)
+            assert (job.state, job.notes, {part.state for part in job.parts}) == ("done", [], {"done"})
+            parts += len(job.parts)
+        trust = asker.requester._means.market.trust
+        assert sum(trust.experience(worker.peer_id).kept for worker in workers) == parts
+
+
 class Switch:
     cancel_called = False
 
@@ -203,6 +217,7 @@ class Work(RuleBasedStateMachine):
         for one in self.running:
             if id(one) in going and one.scope.cancel_called:
                 assert one is not share and self.there.issuperset(one.part.indices)
+                assert any(self.shares.brought_by(each) is not one for each in one.part.indices), "it is not settling"
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), settled=st.booleans())

@@ -19,8 +19,9 @@ from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from meshgen.net.libp2p.addresses import is_peer
 from meshgen.net.libp2p.keeping import MAX_ADDRESSES, PROVIDERS_PER_KEY
 
-MAX_ANSWER_BYTES = 256 * 1024
-"""As many providers as a node keeps of a key, each with its addresses and its signed record, and the peers that are closer."""
+MAX_ANSWER_BYTES = 2 * 1024 * 1024
+"""As many providers as a node keeps of a key, each with its addresses and its signed record, and the peers that are closer, all
+as long as they may be: else a few long ones would void what an honest node answers."""
 
 
 async def read_answer(stream: Any, _limit: int) -> bytes:
