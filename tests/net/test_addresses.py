@@ -47,6 +47,9 @@ def test_a_crowd_of_hearsay_pushes_out_nobody_that_matters() -> None:
         book.add_protocols(peer, ["/test/1"])
         book.add_addrs(peer, [address], 3600)
     assert {me, linked} <= set(book.peer_ids()) and met not in book.peer_ids()
+    for peer in made_up(100, 4):  # nor is who was told of last forgotten before it can be dialled
+        book.add_addrs(peer, [address], 3600)
+        assert book.addrs(peer) == [address]
 
 
 def test_nobody_tells_a_node_where_it_is_or_that_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

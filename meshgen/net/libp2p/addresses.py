@@ -75,9 +75,11 @@ class AddressBook(PeerStore):  # type: ignore[misc]
     def __init__(self, max_peers: int = MAX_PEERS) -> None:
         super().__init__(max_peers=max_peers)
         self.linked: Callable[[], Collection[ID]] = tuple
+        self._latest: ID | None = None  # who was told of last is about to be dialled
 
     def add_addrs(self, peer_id: ID, addrs: Sequence[Multiaddr], ttl: int = 0) -> None:
         if not self._is_own(peer_id):
+            self._latest = peer_id
             super().add_addrs(peer_id, addrs, ttl)
 
     def consume_peer_record(self, envelope: Any, ttl: int) -> bool:
@@ -96,8 +98,8 @@ class AddressBook(PeerStore):  # type: ignore[misc]
         """A tenth at a time: each look is at all of them."""
         if len(self.peer_data_map) <= self.max_peers:
             return
-        linked = set(self.linked())
-        rest = [item for item in self.peer_data_map.items() if item[0] not in linked and not self._is_own(item[0])]
+        kept = {*self.linked(), self._latest}
+        rest = [item for item in self.peer_data_map.items() if item[0] not in kept and not self._is_own(item[0])]
         rest.sort(key=lambda item: (not item[1].is_expired(), bool(item[1].protocols), item[1].last_identified))
         for peer, _ in rest[: len(self.peer_data_map) - self.max_peers * 9 // 10]:
             self.peer_record_map.pop(peer, None)
