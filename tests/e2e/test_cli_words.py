@@ -65,10 +65,10 @@ def test_what_nobody_can_do_is_said(town: Town, tmp_path: Path, words: list[str]
 
 
 def test_wrong_usage(town: Town) -> None:
-    for option, value in (("--steps", "many"), ("--size", "100x100")):
+    for option, value, told in (("--steps", "many", "--steps"), ("--size", "100x100", "multiple of 8")):
         done = generate(town, "a lighthouse", option, value)
         assert done.returncode == 2
-        assert option in done.stderr
+        assert option in done.stderr and told in done.stderr
 
 
 def test_no_node(town: Town, tmp_path: Path) -> None:
