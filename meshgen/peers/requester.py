@@ -53,6 +53,7 @@ class Requester:
         self.policy = means.policy
         self.jobs: dict[str, Job] = {}
         self.tally = means.market.tally
+        self._expired: set[bytes] = set()
 
     def follow(self, policy: RequesterPolicy) -> None:
         """The person's standing wishes, for what is asked from now on."""
@@ -159,14 +160,18 @@ class Requester:
                     log.log(level_of(error, logging.WARNING), "what arrived could not be signed for: %s", error)
 
     async def _release_expired(self) -> None:
-        """Take back what no worker earned. The rest of the log stays as it is: a hold with a picture has its receipt."""
+        """Take back what no worker earned. The rest of the log stays as it is: a hold with a picture has its receipt.
+
+        Once it is found expired twice in a row, and others' clocks agree: a clock that jumped ahead makes all of them look
+        expired, and with an entry of tomorrow in its log this node could write no other until then.
+        """
         now = self._means.now_ms()
-        for hold in self._means.ledger.open_holds():
-            if hold.expires_ms < now:
-                try:
-                    await self._means.ledger.release(hold.hold_id, RELEASE_REASONS.index("lost"))
-                except LedgerError as error:
-                    log.log(level_of(error, logging.WARNING), "a hold could not be released: %s", error)
+        before, self._expired = self._expired, {hold.hold_id for hold in self._means.ledger.open_holds() if hold.expires_ms < now}
+        for hold_id in () if self._means.clocks_trouble() else sorted(before & self._expired):
+            try:
+                await self._means.ledger.release(hold_id, RELEASE_REASONS.index("lost"))
+            except LedgerError as error:
+                log.log(level_of(error, logging.WARNING), "a hold could not be released: %s", error)
 
 
 def _first(group: BaseExceptionGroup[LedgerError]) -> str:

@@ -260,6 +260,27 @@ async def test_whose_clock_is_wrong_is_told(
         assert (await pictures_of(asker)).state == "done"
 
 
+async def test_a_clock_that_was_a_day_ahead_for_a_while_costs_no_day(autojump_clock: trio.testing.MockClock) -> None:
+    """All holds look expired meanwhile. Their release would be an entry of tomorrow, and nothing could be written before that."""
+    async with lively() as mesh:
+        await mesh.worker("victim", seconds=30)
+        asker = await mesh.requester()
+        assert asker.requester is not None
+        asker.requester.submit(ImageRequest(prompt="x", steps=4, count=2))
+        await trio.sleep(5)
+        await mesh.kill("victim")
+        await mesh.worker("w1")
+        await trio.sleep(30)
+        assert asker.ledger.balance(asker.identity.public_key).held > 0
+        mesh.set_clock("asker", 24 * 3600)
+        await trio.sleep(120)
+        mesh.set_clock("asker", 0)
+        await trio.sleep(60)
+        assert (await pictures_of(asker)).state == "done"
+        await trio.sleep(600)
+        assert asker.ledger.balance(asker.identity.public_key).held == 0
+
+
 async def test_liars_about_the_time_move_nobody(autojump_clock: trio.testing.MockClock) -> None:
     async with lively() as mesh:
         for name in ("w1", "w2", "w3"):
