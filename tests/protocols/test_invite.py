@@ -22,7 +22,7 @@ ports = st.integers(1, 65535)
 hosts = st.one_of(
     st.ip_addresses(v=4).map("/ip4/{}".format),
     st.ip_addresses(v=6).filter(lambda ip: "." not in str(ip)).map("/ip6/{}".format),
-    st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True).map("/dns/{}".format),
+    st.from_regex(r"[a-z0-9]{1,6}(-[a-z0-9]{1,3})?(\.[a-z0-9]{1,6})?(\.[a-z]{2,3})?", fullmatch=True).map("/dns/{}".format),
 )
 addresses = st.builds("{}/tcp/{}{}/p2p/{}".format, hosts, ports, st.sampled_from(["", CIRCUIT]), st.sampled_from(PEERS[:3]))
 names = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,63}", fullmatch=True)
