@@ -58,15 +58,20 @@ async def again(field: Field, attack: Callable[[Libp2pNet], Awaitable[None]], wh
         await trio.sleep(AGAIN_S)
 
 
+async def at_once(number: int, attack: Callable[..., Awaitable[None]], *given: object) -> None:
+    """So many of the same, side by side."""
+    async with trio.open_nursery() as nursery:
+        for _ in range(number):
+            nursery.start_soon(attack, *given)
+
+
 # -- at the door
 
 
 @against("hub")
 async def idle_connections(field: Field) -> None:
     """200 that say nothing."""
-    async with trio.open_nursery() as nursery:
-        for _ in range(200):
-            nursery.start_soon(_idle, field)
+    await at_once(200, _idle, field)
 
 
 async def _idle(field: Field) -> None:
@@ -106,9 +111,7 @@ async def handshake_flood(field: Field) -> None:
                     field.cut_off()
             await trio.sleep(0.02)
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(50):
-            nursery.start_soon(knock)
+    await at_once(50, knock)
 
 
 @against("hub")
@@ -125,9 +128,7 @@ async def announced_gigabytes(field: Field) -> None:
             field.cut_off()
             await trio.sleep(0.05)
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(8):
-            nursery.start_soon(pour)
+    await at_once(8, pour)
 
 
 # -- on a connection
@@ -150,9 +151,7 @@ async def garbage_frames(field: Field) -> None:
             await write(net, field, kinds[next(turn) % len(kinds)])
             await trio.sleep(0.05)
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(4):
-            nursery.start_soon(again, field, babble)
+    await at_once(4, again, field, babble)
 
 
 @against("hub")
@@ -302,9 +301,7 @@ async def eclipse(field: Field) -> None:
         async with net.subscribe(OFFERS, _passes_nothing), net.subscribe(presence_topic(), _passes_nothing):
             await until_hung_up(net, field)
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(CROWD):
-            nursery.start_soon(again, field, hear_all)
+    await at_once(CROWD, again, field, hear_all)
 
 
 def _passes_nothing(_sender: str, _data: bytes) -> None:

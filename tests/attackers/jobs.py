@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import trio
@@ -17,7 +17,7 @@ from meshgen.protocols.job import PROTOCOL as JOB
 from meshgen.protocols.job_sides import WorkerSide
 from meshgen.protocols.offer import Bid
 from meshgen.testing.outsiders import FalseWorker, Outsider, Play
-from tests.attackers.attacks import AGAIN_S, FAILED, against
+from tests.attackers.attacks import AGAIN_S, FAILED, against, at_once
 from tests.attackers.hands import Field, hand, is_connected, stranger, stream, write
 
 FALSE_WORKERS = 6
@@ -38,9 +38,7 @@ async def false_worker(field: Field, play: Play) -> AsyncIterator[FalseWorker]:
 
 async def _work(field: Field, play: Play) -> None:
     """False workers, each until it is cut off or has been awarded three times; then it comes with another key."""
-    async with trio.open_nursery() as nursery:
-        for _ in range(FALSE_WORKERS):
-            nursery.start_soon(_work_on, field, play)
+    await at_once(FALSE_WORKERS, _work_on, field, play)
 
 
 async def _work_on(field: Field, play: Play) -> None:
@@ -139,17 +137,7 @@ async def award_and_vanish(field: Field) -> None:
                     await channel.send(deal.award.wire)
                     raise NetError("vanish")
 
-    async def go_on() -> None:
-        while True:
-            try:
-                await order_and_go()
-            except* FAILED:
-                pass
-            await trio.sleep(AGAIN_S)
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(6):
-            nursery.start_soon(go_on)
+    await at_once(6, _keep_on, order_and_go)
 
 
 @against("first")
@@ -171,22 +159,22 @@ async def slow_window(field: Field) -> None:
             opened = await stream(net, field, JOB)
             await opened.write(struct.pack("!IB", len(award.wire), 0) + award.wire)
             window = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_WINDOW_UPDATE, 0, opened.muxed_stream.stream_id, 1)
-            while not opened.muxed_stream.reset_received:
-                await write(net, field, window)
-                await trio.sleep(AGAIN_S)
+            with suppress(*FAILED):
+                while not opened.muxed_stream.reset_received:
+                    await write(net, field, window)
+                    await trio.sleep(AGAIN_S)
             field.cut_off()
 
-    async def go_on() -> None:
-        while True:
-            try:
-                await order_and_dawdle()
-            except* FAILED:
-                field.cut_off()
-            await trio.sleep(AGAIN_S)
+    await at_once(3, _keep_on, order_and_dawdle)
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(go_on)
+
+async def _keep_on(attempt: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await attempt()
+        except* FAILED:
+            pass
+        await trio.sleep(AGAIN_S)
 
 
 class _Whom:

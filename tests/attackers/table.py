@@ -21,7 +21,7 @@ from meshgen.net.port import request
 from meshgen.peers.directory import PRESENCE_PROTOCOL, advert_key, model_key
 from meshgen.testing.mesh import NET
 from meshgen.testing.outsiders import MODEL, Outsider
-from tests.attackers.attacks import AGAIN_S, FAILED, Nowhere, again, against
+from tests.attackers.attacks import AGAIN_S, FAILED, Nowhere, again, against, at_once
 from tests.attackers.hands import Field, is_connected, stranger, stream
 
 KAD = "/ipfs/kad/1.0.0"
@@ -39,9 +39,7 @@ async def table_silence(field: Field) -> None:
             await trio.sleep(0.05)
         field.cut_off()
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(again, field, stand)
+    await at_once(3, again, field, stand)
 
 
 @against("hub")
@@ -59,9 +57,7 @@ async def table_poisoning(field: Field) -> None:
             await net._dht.provider_store.provide(model_key(NET, str(os.urandom(4))).encode())
         field.cut_off()
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(again, field, poison)
+    await at_once(3, again, field, poison)
 
 
 @against("hub")
@@ -88,6 +84,4 @@ async def table_crowd(field: Field) -> None:
             await trio.sleep(AGAIN_S)
         field.cut_off()
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(again, field, be_asked)
+    await at_once(3, again, field, be_asked)
