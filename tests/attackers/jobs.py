@@ -5,11 +5,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import trio
-from libp2p.stream_muxer.yamux.yamux import TYPE_WINDOW_UPDATE, YAMUX_HEADER_FORMAT
 
 from meshgen.net.port import Channel, NetError
 from meshgen.protocols.envelope import Signed
@@ -18,7 +17,7 @@ from meshgen.protocols.job_sides import WorkerSide
 from meshgen.protocols.offer import Bid
 from meshgen.testing.outsiders import FalseWorker, Outsider, Play
 from tests.attackers.attacks import AGAIN_S, FAILED, against, at_once
-from tests.attackers.hands import Field, hand, is_connected, stranger, stream, write
+from tests.attackers.hands import Field, hand, is_connected, stranger
 
 FALSE_WORKERS = 6
 SHOW_S, SIGN_S = 5.0, 2.0
@@ -138,34 +137,6 @@ async def award_and_vanish(field: Field) -> None:
                     raise NetError("vanish")
 
     await at_once(6, _keep_on, order_and_go)
-
-
-@against("first")
-async def slow_window(field: Field) -> None:
-    """Requesters that take what they ordered byte by byte."""
-
-    async def order_and_dawdle() -> None:
-        who = stranger()
-        async with hand(field, who) as net:
-            me = Outsider(cast(Any, net), who)
-            offer = me.offer(count=1, width=1024, height=1024, steps=100, max_mkudos=10**9)
-            bid = await me.ask(cast(Any, _Whom(field)), offer)
-            if not isinstance(bid.message, Bid):
-                field.cut_off()  # it is refused work
-                return
-            won = cast(Signed[Bid], bid)
-            hold = me.append(me.hold(offer, won, 1))
-            award = me.award(offer, won, hold, me.order(offer, won, 1, preview_every=1))
-            opened = await stream(net, field, JOB)
-            await opened.write(struct.pack("!IB", len(award.wire), 0) + award.wire)
-            window = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_WINDOW_UPDATE, 0, opened.muxed_stream.stream_id, 1)
-            with suppress(*FAILED):
-                while not opened.muxed_stream.reset_received:
-                    await write(net, field, window)
-                    await trio.sleep(AGAIN_S)
-            field.cut_off()
-
-    await at_once(3, _keep_on, order_and_dawdle)
 
 
 async def _keep_on(attempt: Callable[[], Awaitable[None]]) -> None:

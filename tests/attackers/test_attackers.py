@@ -40,7 +40,6 @@ TOGETHER = {
         "stalling worker",
         "decompression bombs",
         "award and vanish",
-        "slow window",
     ),
 }
 CUT_OFF = {"idle connections", "announced gigabytes", "garbage frames", "unsigned gossip", "oversized gossip"}
